@@ -1,0 +1,156 @@
+/*
+ * The VM: what is stored of it, the states it goes through and what each verb needs. Pure: no
+ * files, no processes, no clock. What is true of a VM only now (struct vm_runtime) is put beside it
+ * for showing.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/macros.h"
+#include "model/names.h"
+
+#define VM_PORTS_MAX 64 /* published ports of one VM; each costs the daemon a listener */
+
+enum vm_state { VM_CREATED, VM_RUNNING, VM_PAUSED, VM_STOPPED, VM_ERROR, VM_STATE_COUNT };
+
+/* What is being done to a VM, stored before its first side effect: a crash is cleaned up by it. */
+enum vm_intent {
+	VM_INTENT_NONE,
+	VM_INTENT_CREATE,
+	VM_INTENT_START,
+	VM_INTENT_STOP,
+	VM_INTENT_DELETE,
+	VM_INTENT_COUNT,
+};
+
+enum vm_verb {
+	VM_VERB_START,
+	VM_VERB_STOP,
+	VM_VERB_RESTART,
+	VM_VERB_KILL,
+	VM_VERB_PAUSE,
+	VM_VERB_RESUME,
+	VM_VERB_DELETE,
+	VM_VERB_EXEC,
+	VM_VERB_SHELL,
+	VM_VERB_HEALTH,
+	VM_VERB_COUNT,
+};
+
+/* A guest port published on the host's loopback. */
+struct vm_port {
+	uint16_t host;
+	uint16_t guest;
+};
+
+/* What the user asked for. vm_spec_init() makes it empty, vm_spec_done() releases it. */
+struct vm_spec {
+	uint32_t vcpu;
+	uint64_t memory_bytes;
+	uint64_t disk_bytes;	       /* the work disk */
+	uint64_t system_overlay_bytes; /* the root file system, image included */
+	char *image;		       /* owned */
+	char *kernel;		       /* owned */
+	bool nat;
+	struct vm_port ports[VM_PORTS_MAX];
+	size_t port_count;
+};
+
+/* The git checkout that was shipped last; all NULL when there is none. */
+struct vm_workspace {
+	char *guest_path; /* owned */
+	char *host_path;  /* owned */
+	char *head;	  /* owned: the commit that HEAD was */
+};
+
+/* One stored VM. Strings are owned and may be NULL unless said otherwise. */
+struct vm {
+	char id[VM_ID_SIZE];
+	char *name; /* never NULL in a stored VM */
+	struct vm_spec spec;
+	enum vm_state state;
+	enum vm_intent intent;
+	char *intent_step; /* the last step of the intent that was begun */
+	char *last_error;
+	char *ip;
+	char *boot_id;	/* the host's boot during which it was started last */
+	char *tap_name; /* mirrored from the handles for teardown; NULL when there is none */
+	char *dm_name;
+	char *loop_names; /* separated by blanks */
+	bool ephemeral;
+	struct vm_workspace workspace;
+	int64_t created_at; /* seconds since 1970 */
+	int64_t started_at; /* 0: never */
+};
+
+/* What a VM is now, for showing. Strings are borrowed; NULL and 0 are shown as null. */
+struct vm_runtime {
+	const char *engine;	 /* "qemu", "firecracker" */
+	const char *accelerator; /* "kvm", "tcg" */
+	int64_t pid;
+	uint64_t disk_used_bytes; /* always shown */
+	const char *directory;
+	const char *console_log;
+	const char *vmm_log;
+};
+
+void vm_spec_init(struct vm_spec *spec);
+void vm_spec_done(struct vm_spec *spec);
+void vm_spec_copy(struct vm_spec *to, const struct vm_spec *from); /* `to` is uninitialised */
+
+void vm_init(struct vm *vm);
+void vm_done(struct vm *vm);
+#define AUTO_VM CLEANUP(vm_done) struct vm
+void vm_copy(struct vm *to, const struct vm *from); /* `to` is uninitialised */
+
+/* Replaces an owned string by a copy of `text` (NULL allowed; may be the string itself). */
+void vm_set_text(char **slot, const char *text);
+
+/* A growing array of VMs, owned. */
+struct vm_list {
+	struct vm *items;
+	size_t count;
+	size_t cap;
+};
+
+void vm_list_done(struct vm_list *list);
+#define AUTO_VM_LIST CLEANUP(vm_list_done) struct vm_list
+/* Room for one more, initialised by vm_init(); valid until the next call. */
+struct vm *vm_list_add(struct vm_list *list);
+
+/* Stable words, as stored and shown. The parsers leave *ret alone and return false when unknown. */
+const char *vm_state_name(enum vm_state state);
+bool vm_state_from_name(const char *name, enum vm_state *ret) MUST_CHECK;
+const char *vm_intent_name(enum vm_intent intent); /* NULL for VM_INTENT_NONE */
+bool vm_intent_from_name(const char *name, enum vm_intent *ret) MUST_CHECK; /* NULL is none */
+
+/* The verb as the CLI and RPC call it: "start". */
+const char *vm_verb_name(enum vm_verb verb);
+
+/* Whether the state allows the verb. */
+bool vm_verb_allowed(enum vm_verb verb, enum vm_state state);
+
+/* 0, or ERR_STATE "cannot pause 'x': it is stopped" with the cure as hint. */
+int vm_check_verb(const struct vm *vm, enum vm_verb verb, struct err *err) MUST_CHECK;
+
+/* The state after the verb succeeded; `before` for verbs that leave it as it was. */
+enum vm_state vm_verb_result(enum vm_verb verb, enum vm_state before);
+
+/*
+ * "8080:80,2222:22": how published ports are stored. The parser wants exactly this form ("" is
+ * none), each port 1 to 65535 and each host port once; *ret_ports and *ret_count are untouched when
+ * it says false.
+ */
+bool vm_ports_parse(const char *text, struct vm_port ret_ports[static VM_PORTS_MAX],
+		    size_t *ret_count) MUST_CHECK;
+void vm_ports_format(struct buf *out, const struct vm_port *ports, size_t count);
+
+/* The VM object of the RPC interface; owned by the caller. `runtime` may be NULL: then all is null.
+ */
+json_t *vm_to_json(const struct vm *vm, const struct vm_runtime *runtime) MUST_CHECK;

@@ -1,0 +1,128 @@
+/*
+ * The database: state.db in the state folder. SQLite in WAL mode with synchronous=FULL, so a
+ * function that returned 0 is durable. One connection writes and one reads, each behind a lock of
+ * its own inside: any thread may call anything, nothing is called back, no transaction outlives its
+ * function.
+ *
+ * A new database is made beside its place and renamed, so an empty or cut-off state.db is always
+ * damage. Damage is refused and left as it is, never overwritten.
+ *
+ * When the disk is full, creating fails, but what stops, deletes or records is retried once after
+ * the reserve file has been freed (FAULTS DSK1). After an I/O error that leaves in doubt what is on
+ * the disk the store refuses to write until the daemon is started again (DSK4).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "model/artifact.h"
+#include "model/vm.h"
+
+#define STORE_RESERVE_BYTES (1024 * 1024) /* room for some hundred transactions */
+
+struct store;
+
+/*
+ * Opens `path`, making or migrating it as needed, and makes the reserve file `reserve_path` (NULL:
+ * none; a full disk is no error for it). ERR_UNSUPPORTED when a newer version made it, ERR_INVALID
+ * when it is damaged, foreign or read-only, ERR_BUSY when another process holds it (its pid is
+ * named where the system tells).
+ */
+int store_open(const char *path, const char *reserve_path, struct store **ret, struct err *err)
+	MUST_CHECK;
+void store_close(struct store *store); /* NULL is accepted */
+DEFINE_FREEP(store, store_close);      /* for CLEANUP(store_closep) */
+
+enum store_schema {
+	STORE_SCHEMA_CURRENT = 0, /* up to date */
+	STORE_SCHEMA_OLDER = 1,	  /* opening it will migrate; also when there is none yet */
+	STORE_SCHEMA_NEWER = 2,	  /* made by a newer version */
+};
+
+/* What opening would do, without writing anything (bangerd --check-migrations). */
+int store_check_migrations(const char *path, enum store_schema *ret, struct err *err) MUST_CHECK;
+
+/* Frees the reserve file; true when there was one. The store does it by itself where the head says.
+ */
+bool store_free_reserve(struct store *store);
+
+/* Makes the reserve file again if it is missing and there is room; also done after each deletion.
+ */
+void store_restore_reserve(struct store *store);
+
+/* 0, or the I/O error after which the store refuses to write (for doctor). */
+int store_check_health(struct store *store, struct err *err) MUST_CHECK;
+
+/* --- VMs --- */
+
+/*
+ * Stores a new VM with all its fields. ERR_EXISTS names the name (or id) that is taken; ERR_LIMIT
+ * at LIMIT_VMS; ERR_NOT_FOUND when its image or kernel has no record.
+ */
+int store_vm_insert(struct store *store, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/* Replaces every field of the VM with that id. ERR_NOT_FOUND, ERR_EXISTS as above. */
+int store_vm_update(struct store *store, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/*
+ * Records the end of a change: the state, the error that led to it (NULL clears it), and no intent
+ * any more. ERR_NOT_FOUND.
+ */
+int store_vm_set_state(struct store *store, const char *id, enum vm_state state,
+		       const char *last_error, struct err *err) MUST_CHECK;
+
+/* As store_vm_set_state() to VM_RUNNING, with the time and the host's boot. */
+int store_vm_set_started(struct store *store, const char *id, int64_t started_at,
+			 const char *boot_id, struct err *err) MUST_CHECK;
+
+/* Records what is about to be done, before it is. `step` may be NULL. */
+int store_vm_set_intent(struct store *store, const char *id, enum vm_intent intent,
+			const char *step, struct err *err) MUST_CHECK;
+
+/* Removes the row. A missing one is ERR_NOT_FOUND. */
+int store_vm_delete(struct store *store, const char *id, struct err *err) MUST_CHECK;
+
+/* Fills uninitialised `ret`; the caller ends it with vm_done(). */
+int store_vm_get(struct store *store, const char *id, struct vm *ret, struct err *err) MUST_CHECK;
+
+/* Whether a VM has that name. On a failure of the database `false` is not said: it is the error. */
+int store_vm_name_taken(struct store *store, const char *name, bool *ret, struct err *err)
+	MUST_CHECK;
+
+/* All VMs in the order of their creation; `ret` is uninitialised, ended with vm_list_done(). */
+int store_vm_list(struct store *store, struct vm_list *ret, struct err *err) MUST_CHECK;
+
+/* How many there are, and how many of them are running or paused. */
+int store_vm_count(struct store *store, uint64_t *ret_total, uint64_t *ret_running, struct err *err)
+	MUST_CHECK;
+
+/* --- images and kernels --- */
+
+/* Inserts or replaces the record with that name; VMs that refer to it are not disturbed. */
+int store_image_put(struct store *store, const struct image_record *image, struct err *err)
+	MUST_CHECK;
+/*
+ * Moves it to another state. To ARTIFACT_DELETING: ERR_BUSY naming how many VMs use it, decided in
+ * the same transaction, so that no VM can come to use it afterwards.
+ */
+int store_image_set_state(struct store *store, const char *name, enum artifact_state state,
+			  struct err *err) MUST_CHECK;
+/* ERR_NOT_FOUND; ERR_BUSY while a VM uses it. */
+int store_image_delete(struct store *store, const char *name, struct err *err) MUST_CHECK;
+int store_image_get(struct store *store, const char *name, struct image_record *ret,
+		    struct err *err) MUST_CHECK;
+int store_image_list(struct store *store, struct image_list *ret, struct err *err) MUST_CHECK;
+
+/* The same for kernels; those that are the default kernel of an image are not in use by that. */
+int store_kernel_put(struct store *store, const struct kernel_record *kernel, struct err *err)
+	MUST_CHECK;
+int store_kernel_set_state(struct store *store, const char *name, enum artifact_state state,
+			   struct err *err) MUST_CHECK;
+int store_kernel_delete(struct store *store, const char *name, struct err *err) MUST_CHECK;
+int store_kernel_get(struct store *store, const char *name, struct kernel_record *ret,
+		     struct err *err) MUST_CHECK;
+int store_kernel_list(struct store *store, struct kernel_list *ret, struct err *err) MUST_CHECK;

@@ -1,0 +1,21 @@
+/* Time: nanoseconds on CLOCK_BOOTTIME; wall-clock time only for what people read. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+#define NSEC_PER_SEC  1000000000ULL
+#define NSEC_PER_MSEC 1000000ULL
+
+uint64_t clock_now_ns(void);
+uint64_t clock_now_ms(void);
+
+/* Seconds since 1970, UTC. */
+int64_t clock_wall_seconds(void);
+
+/* Milliseconds left until `deadline_ns`, 0 when it has passed, capped for poll(). */
+int clock_poll_ms(uint64_t deadline_ns);
+
+/* RFC 3339 with seconds, in UTC: "2026-11-22T03:00:00Z". */
+void clock_format_utc(struct buf *out, int64_t wall_seconds);

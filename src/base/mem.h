@@ -1,0 +1,37 @@
+/*
+ * The only door to the heap. Small allocations abort when memory is gone: the daemon is crash-only
+ * and reconciles when it starts. An allocation whose size comes from a peer uses mem_try_alloc()
+ * after a limit check.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/macros.h"
+
+/* Returns zeroed memory for `count` elements of `size` bytes; aborts on overflow or exhaustion. */
+void *mem_alloc(size_t count, size_t size) MUST_CHECK;
+
+/* The same, but NULL when it cannot be had. */
+void *mem_try_alloc(size_t count, size_t size) MUST_CHECK;
+
+/* Grows an array; what was there is kept, the rest is not initialised. Aborts on failure. */
+void *mem_grow(void *ptr, size_t count, size_t size) MUST_CHECK;
+
+/* NULL is accepted. */
+void mem_free(void *ptr);
+
+/* NULL gives NULL. */
+char *mem_strdup(const char *text) MUST_CHECK;
+char *mem_strndup(const char *text, size_t len) MUST_CHECK;
+char *mem_printf(const char *format, ...) MUST_CHECK PRINTF_LIKE(1, 2);
+
+static inline void mem_freep(void *pointer_to_pointer)
+{
+	void **p = pointer_to_pointer;
+
+	mem_free(*p);
+	*p = NULL;
+}
+
+#define AUTO_FREE CLEANUP(mem_freep)

@@ -1,0 +1,554 @@
+/* The foundation: errors, buffers, parsers, text, files, processes, sockets, JSON tables. */
+#include "check.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/cancel.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/spawn.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "base/unix_socket.h"
+
+static void test_err(void **state)
+{
+	struct err err = ERR_INIT, other = ERR_INIT;
+
+	(void)state;
+	CHECK_INT(err_sys(&err, -ENOENT, "open '%s'", "/x\x1b[2J"), -ENOENT);
+	CHECK_STR(err.message, "open '/x\\x1b[2J': No such file or directory");
+	CHECK_INT(err.kind, ERR_SYSTEM);
+	CHECK_INT(err_context(&err, -ENOENT, "start 'web'"), -ENOENT);
+	CHECK_STR(err.message, "start 'web': open '/x\\x1b[2J': No such file or directory");
+	assert_true(err_set(&other, ERR_NOT_FOUND, "no VM '%s'", "a") < 0);
+	err_append(&err, &other);
+	CHECK_HAS(err.message, "; then: no VM 'a'");
+	for (int kind = 0; kind < ERR_KIND_COUNT; kind++)
+		CHECK_INT(err_kind_from_name(err_kind_name((enum err_kind)kind)), kind);
+	CHECK_INT(err_kind_from_name("nonsense"), ERR_SYSTEM);
+}
+
+static void test_err_cut(void **state)
+{
+	struct err err = ERR_INIT;
+	char text[2 * ERR_MESSAGE_SIZE + 1];
+
+	(void)state;
+	/* Two-byte characters that the end of the message would cut in two. */
+	for (size_t i = 0; i + 1 < sizeof(text); i += 2) {
+		text[i] = '\xc3';
+		text[i + 1] = '\xa9';
+	}
+	text[sizeof(text) - 1] = '\0';
+	assert_true(err_set(&err, ERR_INVALID, "a%s", text) < 0);
+	assert_true(text_is_utf8(span_str(err.message)));
+	assert_true(strlen(err.message) >= ERR_MESSAGE_SIZE - 3);
+}
+
+static void test_buf(void **state)
+{
+	AUTO_BUF buf = BUF_INIT;
+
+	(void)state;
+	CHECK_STR(buf.ptr, "");
+	for (int i = 0; i < 1000; i++)
+		buf_addf(&buf, "%d,", i);
+	CHECK_INT(buf.ptr[buf.len], 0);
+	CHECK_INT(buf.len, 10 * 2 + 90 * 3 + 900 * 4);
+	buf_consume(&buf, buf.len - 4);
+	CHECK_STR(buf.ptr, "999,");
+	buf_clear(&buf);
+	buf_add_be32(&buf, 0x01020304);
+	assert_memory_equal(buf.ptr, "\1\2\3\4", 5);
+}
+
+static void test_parse_u64(void **state)
+{
+	static const char *const bad[] = {
+		"", "-1", "+1", " 1", "01", "1 ", "0x1", "1e3", "18446744073709551616", "\xd9\xa3"
+	};
+	uint64_t got = 7;
+	int64_t signed_got = 7;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CHECK_ROW(i, !parse_u64_text(bad[i], UINT64_MAX, &got));
+		CHECK_ROW(i, got == 7);
+	}
+	assert_true(parse_u64_text("18446744073709551615", UINT64_MAX, &got));
+	assert_true(got == UINT64_MAX);
+	assert_true(parse_u64_text("0", 0, &got));
+	assert_false(parse_u64_text("33", 32, &got));
+	assert_true(parse_i64_text("-9223372036854775808", INT64_MIN, INT64_MAX, &signed_got));
+	assert_true(signed_got == INT64_MIN);
+	assert_false(parse_i64_text("9223372036854775808", INT64_MIN, INT64_MAX, &signed_got));
+	assert_false(parse_i64_text("-0", INT64_MIN, INT64_MAX, &signed_got));
+}
+
+static void test_parse_size(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t unit;
+		bool ok;
+		uint64_t value;
+	} rows[] = {
+		{ "512", 1024 * 1024, true, 512ULL << 20 },
+		{ "512M", 1, true, 512ULL << 20 },
+		{ "512MiB", 1, true, 512ULL << 20 },
+		{ "8GB", 1, true, 8ULL << 30 },
+		{ "8g", 1, true, 8ULL << 30 },
+		{ "1.5G", 1, true, 3ULL << 29 },
+		{ "0", 1, true, 0 },
+		{ "100B", 1024, true, 100 },
+		{ "16777215T", 1, true, 16777215ULL << 40 },
+		{ "16777216T", 1, false, 0 },
+		{ "18446744073709551616", 1, false, 0 },
+		{ "18446744073709551615", 2, false, 0 },
+		{ "1.3", 1, false, 0 },
+		{ "1.", 1, false, 0 },
+		{ ".5G", 1, false, 0 },
+		{ "8E", 1, false, 0 },
+		{ "8 G", 1, false, 0 },
+		{ "-1", 1, false, 0 },
+		{ "", 1, false, 0 },
+		{ "8GiBB", 1, false, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t got = 7;
+
+		CHECK_ROW(i, parse_size_text(rows[i].text, rows[i].unit, &got) == rows[i].ok);
+		CHECK_ROW(i, got == (rows[i].ok ? rows[i].value : 7));
+	}
+}
+
+static void test_parse_duration(void **state)
+{
+	static const struct {
+		const char *text;
+		bool ok;
+		uint64_t ms;
+	} rows[] = {
+		{ "0", true, 0 },
+		{ "10s", true, 10000 },
+		{ "1h30m", true, 5400000 },
+		{ "250ms", true, 250 },
+		{ "2d", true, 172800000 },
+		{ "10", false, 0 },
+		{ "s", false, 0 },
+		{ "-1s", false, 0 },
+		{ "", false, 0 },
+		{ "1w", false, 0 },
+		{ "99999999999999999999d", false, 0 },
+		{ "213503982335d", false, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t got = 7;
+
+		CHECK_ROW(i, parse_duration_text(rows[i].text, &got) == rows[i].ok);
+		CHECK_ROW(i, got == (rows[i].ok ? rows[i].ms : 7));
+	}
+}
+
+static void test_text_escape(void **state)
+{
+	static const struct {
+		const char *in;
+		const char *out;
+	} rows[] = {
+		{ "plain", "plain" },
+		{ "a\nb\x7f", "a\\x0ab\\x7f" },
+		{ "\x1b]52;c;x\x07", "\\x1b]52;c;x\\x07" },
+		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
+		{ "\xff\xfe", "\\xff\\xfe" },
+		{ "\xc0\xaf", "\\xc0\\xaf" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },
+		{ "\xe2\x80\xae"
+		  "abc",
+		  "\\u{202e}abc" },
+		{ "\xc2\x9b"
+		  "2J",
+		  "\\u{009b}2J" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_BUF out = BUF_INIT;
+
+		text_escape(&out, span_str(rows[i].in), 100);
+		CHECK_STR(out.ptr, rows[i].out);
+	}
+	AUTO_BUF out = BUF_INIT;
+
+	text_escape(&out, span_str("abcdef"), 3);
+	CHECK_STR(out.ptr, "abc...");
+}
+
+static void test_text_words(void **state)
+{
+	static const char *const names[] = { "start", "stop", "restart" };
+	static const struct {
+		uint64_t bytes;
+		const char *text;
+	} sizes[] = {
+		{ 0, "0 B" },
+		{ 1023, "1023 B" },
+		{ 512ULL << 20, "512 MiB" },
+		{ 3ULL << 29, "1.5 GiB" },
+		{ (2ULL << 30) - 1, "1.9 GiB" },
+		{ 8ULL << 30, "8 GiB" },
+	};
+
+	(void)state;
+	CHECK_STR(text_nearest("strat", names, ARRAY_LEN(names)), "start");
+	assert_null(text_nearest("frobnicate", names, ARRAY_LEN(names)));
+	CHECK_INT(text_distance("kitten", "sitting"), 3);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		AUTO_BUF out = BUF_INIT;
+
+		text_size(&out, sizes[i].bytes);
+		CHECK_STR(out.ptr, sizes[i].text);
+	}
+}
+
+/* A folder that is gone when the test is over. */
+struct scratch {
+	char path[64];
+	int fd;
+};
+
+static void scratch_init(struct scratch *scratch)
+{
+	(void)snprintf(scratch->path, sizeof(scratch->path), "/tmp/banger-test-XXXXXX");
+	assert_non_null(mkdtemp(scratch->path));
+	scratch->fd = dir_open(scratch->path);
+	assert_true(scratch->fd >= 0);
+}
+
+static void scratch_done(struct scratch *scratch)
+{
+	fd_close(scratch->fd);
+	assert_int_equal(dir_remove_tree(AT_FDCWD, scratch->path), 0);
+}
+
+static void test_files(void **state)
+{
+	struct scratch scratch;
+	AUTO_BUF content = BUF_INIT;
+	AUTO_FREE char *deep = NULL;
+	struct stat status;
+
+	(void)state;
+	scratch_init(&scratch);
+	assert_int_equal(file_replace(scratch.fd, "a", span_str("one"), 0600), 0);
+	assert_int_equal(file_replace(scratch.fd, "a", span_str("two"), 0640), 0);
+	assert_int_equal(file_read(scratch.fd, "a", 3, &content), 0);
+	CHECK_STR(content.ptr, "two");
+	CHECK_INT(file_read(scratch.fd, "a", 2, &content), -EFBIG);
+	assert_int_equal(fstatat(scratch.fd, "a", &status, 0), 0);
+	CHECK_INT(status.st_mode & 0777, 0640);
+
+	assert_int_equal(mkfifoat(scratch.fd, "fifo", 0600), 0);
+	CHECK_INT(file_read(scratch.fd, "fifo", 10, &content), -EINVAL);
+	CHECK_INT(file_read(scratch.fd, ".", 10, &content), -EINVAL);
+	CHECK_INT(file_read(scratch.fd, "none", 10, &content), -ENOENT);
+
+	deep = mem_printf("%s/b/c/d", scratch.path);
+	assert_int_equal(dir_make_path(deep, 0700), 0);
+	assert_int_equal(dir_make_path(deep, 0700), 0);
+	assert_int_equal(symlinkat("/", scratch.fd, "b/link"), 0);
+	assert_int_equal(dir_remove_tree(scratch.fd, "b"), 0);
+	assert_int_equal(dir_remove_tree(scratch.fd, "b"), 0);
+	assert_int_equal(access("/etc/passwd", F_OK), 0);
+	scratch_done(&scratch);
+}
+
+static void test_clone_keeps_holes(void **state)
+{
+	struct scratch scratch;
+	uint64_t allocated, size;
+	bool is_reflinked;
+	char byte;
+	int from, to;
+
+	(void)state;
+	scratch_init(&scratch);
+	from = openat(scratch.fd, "from", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	to = openat(scratch.fd, "to", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(ftruncate(from, 64 << 20), 0);
+	assert_int_equal(fd_pwrite_all(from, span_str("x"), 32 << 20), 0);
+	assert_int_equal(file_clone(from, to, NULL, &is_reflinked), 0);
+	assert_int_equal(file_usage(to, &allocated, &size), 0);
+	assert_true(size == 64 << 20);
+	assert_true(is_reflinked || allocated < 1 << 20);
+	assert_int_equal(pread(to, &byte, 1, 32 << 20), 1);
+	CHECK_INT(byte, 'x');
+	fd_close(from);
+	fd_close(to);
+	scratch_done(&scratch);
+}
+
+static void test_spawn(void **state)
+{
+	char *const echo[] = { "sh", "-c",
+			       "printf '%s' \"$GREETING\"; ls /proc/self/fd | wc -l >&2", NULL };
+	char *const env[] = { "GREETING=hello", NULL };
+	char *const fails[] = { "sh", "-c", "echo broken >&2; exit 3", NULL };
+	char *const floods[] = { "sh", "-c", "while :; do echo flood; done", NULL };
+	char *const sleeps[] = { "sleep", "60", NULL };
+	AUTO_BUF output = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	struct spawn spawn = { .path = "sh", .argv = echo, .envp = env };
+	assert_int_equal(spawn_run(&spawn, NULL, 10000, 100, &output, &err), 0);
+	CHECK_STR(output.ptr, "hello");
+
+	spawn = (struct spawn){ .path = "sh", .argv = fails };
+	assert_true(spawn_run(&spawn, NULL, 10000, 100, NULL, &err) < 0);
+	CHECK_STR(err.message, "'sh' ended with status 3: broken");
+
+	spawn = (struct spawn){ .path = "sh", .argv = floods };
+	assert_true(spawn_run(&spawn, NULL, 10000, 1000, NULL, &err) < 0);
+	CHECK_STR(err.message, "'sh' printed more than 1000 bytes");
+
+	spawn = (struct spawn){ .path = "/does/not/exist", .argv = fails };
+	CHECK_INT(spawn_run(&spawn, NULL, 10000, 1000, NULL, &err), -ENOENT);
+	CHECK_STR(err.message, "run '/does/not/exist': No such file or directory");
+
+	spawn = (struct spawn){ .path = "sleep", .argv = sleeps };
+	CHECK_INT(spawn_run(&spawn, NULL, 50, 1000, NULL, &err), -ETIMEDOUT);
+	CHECK_INT(err.kind, ERR_TIMEOUT);
+}
+
+static void test_process_identity(void **state)
+{
+	char *const sleeps[] = { "sleep", "60", NULL };
+	struct spawn spawn = { .path = "sleep", .argv = sleeps, .new_session = true };
+	struct process process = PROCESS_INIT;
+	struct err err = ERR_INIT;
+	char boot_id[BOOT_ID_SIZE];
+	uint64_t start_time = 0;
+	int fd, status;
+
+	(void)state;
+	assert_int_equal(spawn_start(&spawn, &process, &err), 0);
+	assert_int_equal(process_start_time(process.pid, &start_time), 0);
+	fd = process_open(process.pid, start_time);
+	assert_true(fd >= 0);
+	fd_close(fd);
+	CHECK_INT(process_open(process.pid, start_time + 1), -ESRCH);
+	assert_int_equal(process_signal(&process, SIGTERM), 0);
+	/* A zombie is no process any more. */
+	CHECK_INT(cancel_poll(NULL, process.pidfd, 1, UINT64_MAX) > 0, 1);
+	CHECK_INT(process_open(process.pid, start_time), -ESRCH);
+	assert_int_equal(process_wait(&process, NULL, UINT64_MAX, &status), 0);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	assert_int_equal(process_boot_id(boot_id), 0);
+	CHECK_INT(strlen(boot_id), 36);
+}
+
+static void test_cancel(void **state)
+{
+	struct cancel cancel = CANCEL_INIT;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(cancel_init(&cancel), 0);
+	assert_false(cancel_is_fired(&cancel));
+	CHECK_INT(cancel_poll(&cancel, -1, 0, clock_now_ns()), -ETIMEDOUT);
+	cancel_fire(&cancel);
+	cancel_fire(&cancel);
+	assert_true(cancel_is_fired(&cancel));
+	CHECK_INT(cancel_poll(&cancel, -1, 0, UINT64_MAX), -ECANCELED);
+	CHECK_INT(cancel_check(&cancel, &err), -ECANCELED);
+	assert_false(cancel_is_fired(NULL));
+	cancel_done(&cancel);
+}
+
+static void test_unix_socket(void **state)
+{
+	struct scratch scratch;
+	struct unix_listener listener = UNIX_LISTENER_INIT, second = UNIX_LISTENER_INIT;
+	struct err err = ERR_INIT;
+	struct stat status;
+	AUTO_FREE char *path = NULL;
+	AUTO_FREE char *file = NULL;
+	int client = -1;
+
+	(void)state;
+	scratch_init(&scratch);
+	path = mem_printf("%s/s", scratch.path);
+	file = mem_printf("%s/file", scratch.path);
+	assert_true(unix_connect(path, &client, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	assert_int_equal(unix_listen(path, 8, &listener, &err), 0);
+	assert_int_equal(stat(path, &status), 0);
+	CHECK_INT(status.st_mode & 0777, 0600);
+	CHECK_INT(unix_listen(path, 8, &second, &err), -EBUSY);
+	assert_int_equal(unix_connect(path, &client, &err), 0);
+	fd_close(client);
+	unix_listener_done(&listener);
+	CHECK_INT(access(path, F_OK), -1);
+
+	/* A socket that nobody listens on is replaced, a file in the way is not. */
+	assert_int_equal(unix_listen(path, 8, &listener, &err), 0);
+	fd_closep(&listener.fd);
+	fd_closep(&listener.lock_fd);
+	assert_int_equal(unix_listen(path, 8, &second, &err), 0);
+	unix_listener_done(&listener); /* no longer its socket */
+	assert_int_equal(access(path, F_OK), 0);
+	unix_listener_done(&second);
+	assert_int_equal(file_replace(scratch.fd, "file", span_str("mine"), 0600), 0);
+	CHECK_INT(unix_listen(file, 8, &second, &err), -EEXIST);
+	assert_int_equal(access(file, F_OK), 0);
+	scratch_done(&scratch);
+}
+
+static void test_passing_fds(void **state)
+{
+	char text[8];
+	int pair[2], pipe_ends[2], passed = -1;
+
+	(void)state;
+	assert_int_equal(fd_socketpair(pair), 0);
+	assert_int_equal(fd_pipe(pipe_ends), 0);
+	assert_int_equal(unix_send_fd(pair[0], span_str("hi"), pipe_ends[1]), 0);
+	CHECK_INT(unix_recv_fd(pair[1], text, sizeof(text), &passed), 2);
+	assert_int_equal(fd_write_all(passed, span_str("x")), 0);
+	CHECK_INT(fd_read_some(pipe_ends[0], text, 1), 1);
+	fd_close(passed);
+	for (int i = 0; i < 2; i++) {
+		fd_close(pair[i]);
+		fd_close(pipe_ends[i]);
+	}
+}
+
+struct request {
+	char *name;
+	uint64_t count;
+	bool force;
+	struct strv words;
+	json_t *rest;
+};
+
+static const struct json_field request_fields[] = {
+	{ "name", JSON_FIELD_STRING, true, offsetof(struct request, name), 8, "its name" },
+	{ "count", JSON_FIELD_U64, false, offsetof(struct request, count), 10, "how many" },
+	{ "force", JSON_FIELD_BOOL, false, offsetof(struct request, force), 0, "even so" },
+	{ "words", JSON_FIELD_STRINGS, false, offsetof(struct request, words), 2, "some" },
+	{ "rest", JSON_FIELD_JSON, false, offsetof(struct request, rest), 0, "anything" },
+};
+
+static void test_json_fields(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *message;
+	} bad[] = {
+		{ "{}", "field 'name' is missing" },
+		{ "{\"name\":null}", "field 'name' must be a string, not null" },
+		{ "{\"name\":1}", "field 'name' must be a string, not a whole number" },
+		{ "{\"name\":\"123456789\"}", "field 'name' is longer than 8 bytes" },
+		{ "{\"name\":\"a\",\"nam\":1}", "unknown field 'nam'" },
+		{ "{\"name\":\"a\",\"count\":-1}", "field 'count' must be from 0 to 10, not -1" },
+		{ "{\"name\":\"a\",\"count\":11}", "field 'count' must be from 0 to 10, not 11" },
+		{ "{\"name\":\"a\",\"count\":1.5}",
+		  "field 'count' must be a whole number, not a fraction" },
+		{ "{\"name\":\"a\",\"force\":1}",
+		  "field 'force' must be true or false, not a whole number" },
+		{ "{\"name\":\"a\",\"words\":[\"a\",1]}",
+		  "field 'words' must be an array of strings, not a whole number" },
+		{ "{\"name\":\"a\",\"words\":[\"a\",\"b\",\"c\"]}",
+		  "field 'words' has more than 2 items" },
+		{ "[]", "must be an object, not an array" },
+	};
+	struct request request = { 0 };
+	struct err err = ERR_INIT;
+	json_t *json = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		assert_int_equal(json_read(span_str(bad[i].text), &json, &err), 0);
+		CHECK_ROW(i, json_read_fields(json, request_fields, ARRAY_LEN(request_fields),
+					      &request, &err) < 0);
+		CHECK_STR(err.message, bad[i].message);
+		CHECK_ROW(i, !request.name && !request.words.items && !request.rest);
+		json_freep(&json);
+	}
+	assert_int_equal(json_read(span_str("{\"name\":\"a\",\"count\":10,\"force\":true,"
+					    "\"words\":[\"x\"],\"rest\":{\"k\":[]}}"),
+				   &json, &err),
+			 0);
+	assert_int_equal(
+		json_read_fields(json, request_fields, ARRAY_LEN(request_fields), &request, &err),
+		0);
+	CHECK_STR(request.name, "a");
+	CHECK_INT(request.count, 10);
+	assert_true(request.force && json_is_object(request.rest));
+	CHECK_STR(request.words.items[0], "x");
+	json_fields_done(request_fields, ARRAY_LEN(request_fields), &request);
+	json_freep(&json);
+}
+
+static void test_json_read(void **state)
+{
+	static const char *const bad[] = {
+		"",	"{",	       "{} x",	       "{\"a\":1,\"a\":2}",
+		"[1,]", "\"\\ud800\"", "\"a\\u0000\"", "1e9999",
+		"nul",	"\xff",	       "[\"\x01\"]",   "99999999999999999999"
+	};
+	AUTO_BUF deep = BUF_INIT;
+	struct err err = ERR_INIT;
+	json_t *json = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		CHECK_ROW(i, json_read(span_str(bad[i]), &json, &err) < 0 && !json);
+	for (int i = 0; i < JSON_DEPTH_MAX; i++)
+		buf_add_byte(&deep, '[');
+	for (int i = 0; i < JSON_DEPTH_MAX; i++)
+		buf_add_byte(&deep, ']');
+	assert_int_equal(json_read(buf_span(&deep), &json, &err), 0);
+	json_freep(&json);
+	buf_clear(&deep);
+	for (int i = 0; i < 100000; i++)
+		buf_add_byte(&deep, '[');
+	assert_true(json_read(buf_span(&deep), &json, &err) < 0);
+	CHECK_STR(err.message, "JSON nested deeper than 64");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_err),	    cmocka_unit_test(test_err_cut),
+		cmocka_unit_test(test_buf),	    cmocka_unit_test(test_parse_u64),
+		cmocka_unit_test(test_parse_size),  cmocka_unit_test(test_parse_duration),
+		cmocka_unit_test(test_text_escape), cmocka_unit_test(test_text_words),
+		cmocka_unit_test(test_files),	    cmocka_unit_test(test_clone_keeps_holes),
+		cmocka_unit_test(test_spawn),	    cmocka_unit_test(test_process_identity),
+		cmocka_unit_test(test_cancel),	    cmocka_unit_test(test_unix_socket),
+		cmocka_unit_test(test_passing_fds), cmocka_unit_test(test_json_fields),
+		cmocka_unit_test(test_json_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -58,7 +58,7 @@ int err_fill(struct err *err, enum err_kind kind, int r, const char *format, ...
 	va_start(args, format);
 	buf_vaddf(&text, format, args);
 	va_end(args);
-	if (kind == ERR_SYSTEM)
+	if (kind == ERR_SYSTEM && r < 0)
 		buf_addf(&text, ": %s", errno_text(-r));
 	if (r == -ECANCELED)
 		kind = ERR_CANCELLED;

@@ -172,7 +172,7 @@ void text_size(struct buf *out, uint64_t bytes)
 		buf_addf(out, "%llu %s", (unsigned long long)(bytes / unit), units[i]);
 	else
 		buf_addf(out, "%llu.%llu %s", (unsigned long long)(bytes / unit),
-			 (unsigned long long)(bytes % unit / (unit / 10 + 1)), units[i]);
+			 (unsigned long long)(bytes % unit * 10 / unit), units[i]);
 }
 
 void text_duration(struct buf *out, uint64_t ms)

@@ -114,7 +114,9 @@ void unix_listener_done(struct unix_listener *listener)
 {
 	struct stat status;
 
-	if (listener->path && lstat(listener->path, &status) == 0 &&
+	/* Inode numbers are used again: only while the lock is ours can an equal one be our socket.
+	 */
+	if (listener->path && listener->lock_fd >= 0 && lstat(listener->path, &status) == 0 &&
 	    status.st_dev == listener->device && status.st_ino == listener->inode)
 		(void)unlink(listener->path);
 	fd_close(listener->fd);

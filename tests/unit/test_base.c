@@ -306,43 +306,58 @@ static void test_clone_keeps_holes(void **state)
 	scratch_done(&scratch);
 }
 
+/* Words separated by blanks, then one more argument as it is. */
+static void add_all(struct strv *list, const char *words, const char *last)
+{
+	struct span rest = span_str(words), word;
+
+	while (parse_until(&rest, ' ', &word))
+		strv_addf(list, "%.*s", (int)word.len, (const char *)word.ptr);
+	if (rest.len > 0)
+		strv_addf(list, "%.*s", (int)rest.len, (const char *)rest.ptr);
+	strv_add(list, last);
+}
+
 static void test_spawn(void **state)
 {
-	char *const echo[] = { "sh", "-c",
-			       "printf '%s' \"$GREETING\"; ls /proc/self/fd | wc -l >&2", NULL };
-	char *const env[] = { "GREETING=hello", NULL };
-	char *const fails[] = { "sh", "-c", "echo broken >&2; exit 3", NULL };
-	char *const floods[] = { "sh", "-c", "while :; do echo flood; done", NULL };
-	char *const sleeps[] = { "sleep", "60", NULL };
+	AUTO_STRV echo = { 0 };
+	AUTO_STRV env = { 0 };
+	AUTO_STRV fails = { 0 };
+	AUTO_STRV floods = { 0 };
+	AUTO_STRV sleeps = { 0 };
 	AUTO_BUF output = BUF_INIT;
 	struct err err = ERR_INIT;
 
 	(void)state;
-	struct spawn spawn = { .path = "sh", .argv = echo, .envp = env };
+	add_all(&echo, "sh -c", "printf '%s' \"$GREETING\"; ls /proc/self/fd >&2");
+	add_all(&env, "", "GREETING=hello");
+	add_all(&fails, "sh -c", "echo broken >&2; exit 3");
+	add_all(&floods, "sh -c", "while :; do echo flood; done");
+	add_all(&sleeps, "sleep", "60");
+	struct spawn spawn = { .path = "sh", .argv = strv_argv(&echo), .envp = strv_argv(&env) };
 	assert_int_equal(spawn_run(&spawn, NULL, 10000, 100, &output, &err), 0);
 	CHECK_STR(output.ptr, "hello");
 
-	spawn = (struct spawn){ .path = "sh", .argv = fails };
+	spawn = (struct spawn){ .path = "sh", .argv = strv_argv(&fails) };
 	assert_true(spawn_run(&spawn, NULL, 10000, 100, NULL, &err) < 0);
 	CHECK_STR(err.message, "'sh' ended with status 3: broken");
 
-	spawn = (struct spawn){ .path = "sh", .argv = floods };
+	spawn = (struct spawn){ .path = "sh", .argv = strv_argv(&floods) };
 	assert_true(spawn_run(&spawn, NULL, 10000, 1000, NULL, &err) < 0);
 	CHECK_STR(err.message, "'sh' printed more than 1000 bytes");
 
-	spawn = (struct spawn){ .path = "/does/not/exist", .argv = fails };
+	spawn = (struct spawn){ .path = "/does/not/exist", .argv = strv_argv(&fails) };
 	CHECK_INT(spawn_run(&spawn, NULL, 10000, 1000, NULL, &err), -ENOENT);
 	CHECK_STR(err.message, "run '/does/not/exist': No such file or directory");
 
-	spawn = (struct spawn){ .path = "sleep", .argv = sleeps };
+	spawn = (struct spawn){ .path = "sleep", .argv = strv_argv(&sleeps) };
 	CHECK_INT(spawn_run(&spawn, NULL, 50, 1000, NULL, &err), -ETIMEDOUT);
 	CHECK_INT(err.kind, ERR_TIMEOUT);
 }
 
 static void test_process_identity(void **state)
 {
-	char *const sleeps[] = { "sleep", "60", NULL };
-	struct spawn spawn = { .path = "sleep", .argv = sleeps, .new_session = true };
+	AUTO_STRV sleeps = { 0 };
 	struct process process = PROCESS_INIT;
 	struct err err = ERR_INIT;
 	char boot_id[BOOT_ID_SIZE];
@@ -350,6 +365,10 @@ static void test_process_identity(void **state)
 	int fd, status;
 
 	(void)state;
+	add_all(&sleeps, "sleep", "60");
+	const struct spawn spawn = { .path = "sleep",
+				     .argv = strv_argv(&sleeps),
+				     .new_session = true };
 	assert_int_equal(spawn_start(&spawn, &process, &err), 0);
 	assert_int_equal(process_start_time(process.pid, &start_time), 0);
 	fd = process_open(process.pid, start_time);

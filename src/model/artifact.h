@@ -59,21 +59,21 @@ void kernel_record_init(struct kernel_record *kernel);
 void kernel_record_done(struct kernel_record *kernel);
 #define AUTO_KERNEL_RECORD CLEANUP(kernel_record_done) struct kernel_record
 
-struct image_list {
+struct image_record_list {
 	struct image_record *items;
 	size_t count;
 	size_t cap;
 };
 
-struct kernel_list {
+struct kernel_record_list {
 	struct kernel_record *items;
 	size_t count;
 	size_t cap;
 };
 
-void image_list_done(struct image_list *list);
-#define AUTO_IMAGE_LIST CLEANUP(image_list_done) struct image_list
-void kernel_list_done(struct kernel_list *list);
-#define AUTO_KERNEL_LIST CLEANUP(kernel_list_done) struct kernel_list
-struct image_record *image_list_add(struct image_list *list);
-struct kernel_record *kernel_list_add(struct kernel_list *list);
+void image_record_list_done(struct image_record_list *list);
+#define AUTO_IMAGE_RECORD_LIST CLEANUP(image_record_list_done) struct image_record_list
+void kernel_record_list_done(struct kernel_record_list *list);
+#define AUTO_KERNEL_RECORD_LIST CLEANUP(kernel_record_list_done) struct kernel_record_list
+struct image_record *image_record_list_add(struct image_record_list *list);
+struct kernel_record *kernel_record_list_add(struct kernel_record_list *list);

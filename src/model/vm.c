@@ -1,0 +1,222 @@
+#include "model/vm.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/text.h"
+
+static const char *const state_names[] = {
+	[VM_CREATED] = "created", [VM_RUNNING] = "running", [VM_PAUSED] = "paused",
+	[VM_STOPPED] = "stopped", [VM_ERROR] = "error",
+};
+_Static_assert(ARRAY_LEN(state_names) == VM_STATE_COUNT, "every state has a name");
+
+static const char *const intent_names[] = {
+	[VM_INTENT_NONE] = NULL,   [VM_INTENT_CREATE] = "create", [VM_INTENT_START] = "start",
+	[VM_INTENT_STOP] = "stop", [VM_INTENT_DELETE] = "delete",
+};
+_Static_assert(ARRAY_LEN(intent_names) == VM_INTENT_COUNT, "every intent has a name");
+
+void vm_set_text(char **slot, const char *text)
+{
+	char *copy = mem_strdup(text);
+
+	mem_free(*slot);
+	*slot = copy;
+}
+
+void vm_spec_init(struct vm_spec *spec)
+{
+	*spec = (struct vm_spec){ .vcpu = 0 };
+}
+
+void vm_spec_done(struct vm_spec *spec)
+{
+	if (!spec)
+		return;
+
+	mem_free(spec->image);
+	mem_free(spec->kernel);
+	vm_spec_init(spec);
+}
+
+void vm_spec_copy(struct vm_spec *to, const struct vm_spec *from)
+{
+	*to = *from;
+	to->image = mem_strdup(from->image);
+	to->kernel = mem_strdup(from->kernel);
+}
+
+void vm_init(struct vm *vm)
+{
+	*vm = (struct vm){ .state = VM_CREATED };
+}
+
+/* Every owned string of a VM outside its spec: one list for releasing and copying. */
+static const size_t vm_texts[] = {
+	offsetof(struct vm, name),
+	offsetof(struct vm, intent_step),
+	offsetof(struct vm, last_error),
+	offsetof(struct vm, ip),
+	offsetof(struct vm, boot_id),
+	offsetof(struct vm, tap_name),
+	offsetof(struct vm, dm_name),
+	offsetof(struct vm, loop_names),
+	offsetof(struct vm, workspace.guest_path),
+	offsetof(struct vm, workspace.host_path),
+	offsetof(struct vm, workspace.head),
+};
+
+static char **vm_text(struct vm *vm, size_t offset)
+{
+	return (char **)(void *)((char *)vm + offset);
+}
+
+void vm_done(struct vm *vm)
+{
+	if (!vm)
+		return;
+
+	vm_spec_done(&vm->spec);
+	for (size_t i = 0; i < ARRAY_LEN(vm_texts); i++)
+		mem_free(*vm_text(vm, vm_texts[i]));
+	vm_init(vm);
+}
+
+void vm_copy(struct vm *to, const struct vm *from)
+{
+	*to = *from;
+	vm_spec_copy(&to->spec, &from->spec);
+	for (size_t i = 0; i < ARRAY_LEN(vm_texts); i++) {
+		char **text = vm_text(to, vm_texts[i]);
+
+		*text = mem_strdup(*text);
+	}
+}
+
+void vm_list_done(struct vm_list *list)
+{
+	if (!list)
+		return;
+
+	for (size_t i = 0; i < list->count; i++)
+		vm_done(&list->items[i]);
+	mem_free(list->items);
+	*list = (struct vm_list){ .items = NULL };
+}
+
+struct vm *vm_list_add(struct vm_list *list)
+{
+	struct vm *vm;
+
+	if (list->count == list->cap) {
+		list->cap = list->cap ? list->cap * 2 : 8;
+		list->items = mem_grow(list->items, list->cap, sizeof(*list->items));
+	}
+
+	vm = &list->items[list->count++];
+	vm_init(vm);
+	return vm;
+}
+
+const char *vm_state_name(enum vm_state state)
+{
+	return state_names[state];
+}
+
+bool vm_state_from_name(const char *name, enum vm_state *ret)
+{
+	for (size_t i = 0; i < ARRAY_LEN(state_names); i++) {
+		if (!str_eq(name, state_names[i]))
+			continue;
+		*ret = (enum vm_state)i;
+		return true;
+	}
+	return false;
+}
+
+const char *vm_intent_name(enum vm_intent intent)
+{
+	return intent_names[intent];
+}
+
+bool vm_intent_from_name(const char *name, enum vm_intent *ret)
+{
+	for (size_t i = 0; i < ARRAY_LEN(intent_names); i++) {
+		if (!str_eq(name, intent_names[i]))
+			continue;
+		*ret = (enum vm_intent)i;
+		return true;
+	}
+	return false;
+}
+
+/* The time as RFC 3339, or null for 0. */
+static void put_time(json_t *object, const char *key, int64_t seconds)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	if (seconds == 0) {
+		json_put_str(object, key, NULL);
+		return;
+	}
+
+	clock_format_utc(&text, seconds);
+	json_put_str(object, key, text.ptr);
+}
+
+static json_t *workspace_to_json(const struct vm_workspace *workspace)
+{
+	json_t *object;
+
+	if (!workspace->guest_path)
+		return json_null();
+
+	object = json_new_object();
+	json_put_str(object, "guest_path", workspace->guest_path);
+	json_put_str(object, "host_path", workspace->host_path);
+	json_put_str(object, "head", workspace->head);
+	return object;
+}
+
+static void put_runtime(json_t *object, const struct vm_runtime *runtime)
+{
+	json_put_str(object, "engine", runtime->engine);
+	json_put_str(object, "accelerator", runtime->accelerator);
+	if (runtime->pid > 0)
+		json_put_i64(object, "pid", runtime->pid);
+	else
+		json_put_str(object, "pid", NULL);
+	json_put_u64(object, "disk_used_bytes", runtime->disk_used_bytes);
+	json_put_str(object, "directory", runtime->directory);
+	json_put_str(object, "console_log", runtime->console_log);
+	json_put_str(object, "vmm_log", runtime->vmm_log);
+}
+
+json_t *vm_to_json(const struct vm *vm, const struct vm_runtime *runtime)
+{
+	static const struct vm_runtime none = { .engine = NULL };
+	const struct vm_spec *spec = &vm->spec;
+	json_t *object = json_new_object();
+
+	json_put_str(object, "id", vm->id);
+	json_put_str(object, "name", vm->name);
+	json_put_str(object, "state", vm_state_name(vm->state));
+	json_put_str(object, "image", spec->image);
+	json_put_str(object, "kernel", spec->kernel);
+	json_put_u64(object, "vcpu", spec->vcpu);
+	json_put_u64(object, "memory_bytes", spec->memory_bytes);
+	json_put_u64(object, "disk_bytes", spec->disk_bytes);
+	json_put_u64(object, "system_overlay_bytes", spec->system_overlay_bytes);
+	json_put_bool(object, "nat", spec->nat);
+	json_put_str(object, "ip", vm->ip);
+	json_put_bool(object, "ephemeral", vm->ephemeral);
+	put_time(object, "created_at", vm->created_at);
+	put_time(object, "started_at", vm->started_at);
+	json_put_str(object, "last_error", vm->last_error);
+	json_put(object, "workspace", workspace_to_json(&vm->workspace));
+	put_runtime(object, runtime ? runtime : &none);
+	return object;
+}

@@ -1,0 +1,75 @@
+/*
+ * The process that turns a tar stream into file systems: `bangerd --worker image`. The tar is
+ * hostile, and libarchive and libext2fs are large, so they run where nothing can be reached:
+ *
+ *   1. the parent gives it exactly the descriptors below, an empty environment, and limits on
+ * memory, processor time and file size; it may not gain privileges, dumps no core and dies with the
+ * parent;
+ *   2. it reads its orders, one line of JSON, from the control socket; loads what libraries load
+ * late;
+ *   3. it becomes nobody, if it was root, and cannot be traced;
+ *   4. it allows itself, by seccomp, only to read, write, seek and sync descriptors it has, to map
+ * memory, and to end. Opening a path fails; anything else kills it;
+ *   5. only then it reads the first byte of the tar;
+ *   6. it answers with one line of JSON and ends.
+ *
+ * A worker that dies is one failed job. Its answer is read as untrusted input.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/spawn.h"
+#include "ext4/ext4.h"
+
+/* Its descriptors, by number. Standard input, output and error are /dev/null. */
+enum image_worker_fd {
+	IMAGE_WORKER_TAR = 3,
+	IMAGE_WORKER_IMAGE = 4,
+	IMAGE_WORKER_SEED = 5,
+	IMAGE_WORKER_CONTROL = 6,
+};
+
+#define IMAGE_WORKER_LINE_MAX 4096 /* orders and answer */
+#define IMAGE_WORKER_MEMORY_BYTES \
+	(4ULL << 30) /* address space; EXT4_ENTRIES_DEFAULT needs a fourth */
+#define IMAGE_WORKER_CPU_SECONDS 3600
+
+/* The worker's main(); called by bangerd for "--worker image". Returns the exit status. */
+int image_worker_main(int argc, char **argv);
+
+/* --- the parent's side --- */
+
+struct image_worker {
+	struct process process;
+	int tar_fd;	/* owned: a socket that takes the tar; -1 when it has been closed */
+	int control_fd; /* owned */
+};
+
+#define IMAGE_WORKER_INIT \
+	((struct image_worker){ .process = PROCESS_INIT, .tar_fd = -1, .control_fd = -1 })
+
+/*
+ * Starts `program` (NULL: the running one) for the files `image_fd` and `seed_fd` (-1: no seed),
+ * which are borrowed. Of `options`, `label` and `seed_fd` are not passed on.
+ */
+int image_worker_start(const char *program, int image_fd, int seed_fd,
+		       const struct ext4_options *options, struct image_worker *ret,
+		       struct err *err) MUST_CHECK;
+
+/*
+ * Sends a piece of the tar. When the worker has stopped listening this is -EPIPE, and
+ * image_worker_finish() tells why.
+ */
+int image_worker_send(struct image_worker *worker, const void *bytes, size_t size,
+		      const struct cancel *cancel) MUST_CHECK;
+
+/* Ends the tar, waits for the answer and reaps. A worker that was killed is ERR_PROTOCOL. */
+int image_worker_finish(struct image_worker *worker, const struct cancel *cancel,
+			struct ext4_summary *ret, struct err *err) MUST_CHECK;
+
+/* Kills and reaps if it still runs. For CLEANUP(). */
+void image_worker_done(struct image_worker *worker);

@@ -1,0 +1,86 @@
+/*
+ * The kernel catalog and what has been pulled from it: kernels/NAME/ with
+ *
+ *     vmlinux        the uncompressed ELF that the VMM boots
+ *     vmlinuz        the bzImage as packaged
+ *     modules/       kernel/.../.ko files and modules.builtin
+ *     modules.dep    made by us (modules.h)
+ *     kernel.json    the record below
+ *     initramfs.img  made on demand (initramfs.h)
+ *
+ * A kernel is made in a staging folder ".new-NAME-..." beside its place and renamed there when
+ * whole; deletion renames it to ".old-NAME-..." first. Both kinds are removed by kernel_sweep(), so
+ * a kill at any step leaves a whole kernel or none. Whether a kernel is in use is the caller's
+ * business: running VMs have their own descriptors and are not disturbed by either.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/progress.h"
+#include "model/artifact.h"
+
+#define KERNEL_SHA256_SIZE  65 /* hexadecimal, and its terminator */
+#define KERNEL_DEFAULT_NAME "debian-cloud"
+
+/* What can be pulled. */
+struct kernel_source {
+	const char *name;    /* "debian-cloud" */
+	const char *package; /* "linux-image-cloud-amd64" */
+	const char *suite;   /* "bookworm" */
+	const char *description;
+	bool is_default;
+};
+
+/* The catalog; never empty. */
+const struct kernel_source *kernel_sources(size_t *ret_count);
+const struct kernel_source *kernel_source_find(const char *name);
+
+struct kernel {
+	struct kernel_record record; /* owned strings */
+	char vmlinux_sha256[KERNEL_SHA256_SIZE];
+	char vmlinuz_sha256[KERNEL_SHA256_SIZE]; /* "" without a bzImage */
+};
+
+void kernel_init(struct kernel *kernel);
+void kernel_done(struct kernel *kernel);
+#define AUTO_KERNEL CLEANUP(kernel_done) struct kernel
+
+/*
+ * The public object, which is what kernel.json has: name, kind, package, version, release, formats,
+ * modules, size_bytes, pulled_at, vmlinux_sha256, vmlinuz_sha256.
+ */
+json_t *kernel_json(const struct kernel *kernel) MUST_CHECK;
+
+/*
+ * Pulls a kernel of the catalog into the folder `kernels_dir` (its absolute path). A kernel with
+ * that name is replaced when the new one is whole, and only then. ERR_NOT_FOUND for a name that is
+ * not in the catalog. Calls for the same name must not run at the same time. `ret` is initialised
+ * by the caller and filled.
+ */
+int kernel_pull(const char *kernels_dir, const char *name, const struct cancel *cancel,
+		const struct progress *progress, struct kernel *ret, struct err *err) MUST_CHECK;
+
+/* ERR_NOT_FOUND when there is none; ERR_INVALID when its record is damaged. */
+int kernel_load(const char *kernels_dir, const char *name, struct kernel *ret, struct err *err)
+	MUST_CHECK;
+
+/*
+ * Appends all that are there, sorted by name. A folder without a readable record is passed over:
+ * kernel_load() tells what is wrong with it.
+ */
+int kernel_list(const char *kernels_dir, struct kernel_record_list *ret, struct err *err)
+	MUST_CHECK;
+
+/* ERR_NOT_FOUND when there is none. */
+int kernel_remove(const char *kernels_dir, const char *name, struct err *err) MUST_CHECK;
+
+/* Removes what interrupted pulls and removals left, and ends their processes. For the daemon's
+ * start. */
+int kernel_sweep(const char *kernels_dir, struct err *err) MUST_CHECK;

@@ -20,22 +20,24 @@
 #define CONNECT_TIMEOUT_MS 5000
 #define CONNECT_PAUSE_NS   (5 * NSEC_PER_MSEC)
 
+/* One call in progress. */
+struct call {
+	struct rpc_client *client;
+	const char *method; /* NULL: there is none */
+	json_int_t id;
+	const struct progress *progress;
+	const struct cancel *cancel;
+	uint64_t deadline_ns;
+	int *ret_fd;
+};
+
 struct rpc_client {
 	int fd; /* owned; -1 once the connection is of no more use */
 	json_int_t last_id;
 	struct buf in;
 	size_t in_scanned; /* bytes of `in` known to hold no newline */
 	int received_fd;   /* owned: came with the frame that is being read */
-};
-
-/* One call in progress. */
-struct call {
-	struct rpc_client *client;
-	const char *method;
-	json_int_t id;
-	const struct progress *progress;
-	const struct cancel *cancel;
-	uint64_t deadline_ns;
+	struct call begun; /* by rpc_begin() */
 };
 
 /* --- connecting ------------------------------------------------------------------------------- */
@@ -105,13 +107,19 @@ int rpc_connect(const char *path, struct rpc_client **ret, struct err *err)
 	return 0;
 }
 
+void rpc_client_close(struct rpc_client *client)
+{
+	fd_closep(&client->fd);
+	fd_closep(&client->received_fd);
+	client->begun.method = NULL;
+}
+
 void rpc_client_free(struct rpc_client *client)
 {
 	if (!client)
 		return;
 
-	fd_close(client->fd);
-	fd_close(client->received_fd);
+	rpc_client_close(client);
 	buf_done(&client->in);
 	mem_free(client);
 }
@@ -160,27 +168,25 @@ static int send_line(const struct call *call, struct span line, struct err *err)
 	return 0;
 }
 
+/* Reads what has come; blocks when nothing has. */
 static int receive(const struct call *call, struct err *err)
 {
 	struct rpc_client *client = call->client;
 	AUTO_CLOSE int passed_fd = -1;
 	ssize_t n;
-	int r;
 
 	if (client->in.len > RPC_REPLY_BYTES_MAX)
 		return err_set(err, ERR_PROTOCOL, "the daemon's answer is over %d bytes",
 			       RPC_REPLY_BYTES_MAX);
-	r = cancel_poll(call->cancel, client->fd, POLLIN, call->deadline_ns);
-	if (r < 0)
-		return fail_wait(call, r, err);
 
 	buf_reserve(&client->in, READ_BYTES);
 	n = unix_recv_fd(client->fd, client->in.ptr + client->in.len, READ_BYTES, &passed_fd);
 	if (n < 0)
 		return fail_wait(call, (int)n, err);
 	if (n == 0) {
-		r = err_set(err, ERR_SYSTEM, "the daemon went away before it answered '%s'",
-			    call->method);
+		const int r = err_set(err, ERR_SYSTEM,
+				      "the daemon went away before it answered '%s'", call->method);
+
 		err->errnum = ECONNRESET;
 		err_hint(err, "its log says why: banger daemon logs");
 		return r;
@@ -191,30 +197,26 @@ static int receive(const struct call *call, struct err *err)
 	return 0;
 }
 
-/* The next line as JSON. */
+/* The next line as JSON, when it is complete: 1, or 0 when more must be received. */
 static int next_frame(const struct call *call, json_t **ret, struct err *err)
 {
 	struct rpc_client *client = call->client;
 	struct buf *in = &client->in;
-	const char *newline = NULL;
+	const char *newline;
 	size_t len;
 	int r;
 
-	for (;;) {
-		newline = memchr(in->ptr + client->in_scanned, '\n', in->len - client->in_scanned);
-		if (newline)
-			break;
+	newline = memchr(in->ptr + client->in_scanned, '\n', in->len - client->in_scanned);
+	if (!newline) {
 		client->in_scanned = in->len;
-		r = receive(call, err);
-		if (r < 0)
-			return r;
+		return 0;
 	}
 
 	len = (size_t)(newline - in->ptr);
 	r = json_read(span_of(in->ptr, len), ret, err);
 	buf_consume(in, len + 1);
 	client->in_scanned = 0;
-	return r < 0 ? err_context(err, r, "the daemon's answer to '%s'", call->method) : 0;
+	return r < 0 ? err_context(err, r, "the daemon's answer to '%s'", call->method) : 1;
 }
 
 static bool is_for(const struct call *call, const json_t *id)
@@ -233,11 +235,11 @@ static void pass_progress(const struct call *call, const json_t *frame)
 }
 
 /*
- * Reads frames until the reply. 0 with *ret_failed false: *ret_result is the result; with true:
- * `err` is the handler's error and the connection is as good as before. Negative: the connection is
- * lost.
+ * Takes frames up to the reply: 0 when more must be received, 1 when the reply is there. With
+ * *ret_failure 0, *ret_result is the result; else `err` is the handler's error, and the connection
+ * is as good as before. Negative: the connection is lost.
  */
-static int wait_reply(const struct call *call, json_t **ret_result, int *ret_failure,
+static int take_reply(const struct call *call, json_t **ret_result, int *ret_failure,
 		      struct err *err)
 {
 	for (;;) {
@@ -247,7 +249,7 @@ static int wait_reply(const struct call *call, json_t **ret_result, int *ret_fai
 		int r;
 
 		r = next_frame(call, &frame, err);
-		if (r < 0)
+		if (r <= 0)
 			return r;
 		if (str_eq(json_get_str(frame, "method"), "progress")) {
 			pass_progress(call, frame);
@@ -267,7 +269,7 @@ static int wait_reply(const struct call *call, json_t **ret_result, int *ret_fai
 			*ret_failure = rpc_error_read(error, err);
 		else
 			*ret_result = json_incref(result);
-		return 0;
+		return 1;
 	}
 }
 
@@ -286,54 +288,113 @@ static int take_descriptor(const struct call *call, json_t *result, int *ret_fd,
 	return 0;
 }
 
-static int make_call(const struct call *call, json_t *params, int *ret_fd, json_t **ret,
-		     struct err *err)
+/* The outcome of a call whose reply may have come: 1 with *ret, 0 when it has not, or negative. */
+static int finish(struct call *call, json_t **ret, struct err *err)
 {
-	AUTO_JSON *id = json_integer(call->id);
 	AUTO_JSON *result = NULL;
-	AUTO_BUF line = BUF_INIT;
 	int failure = 0;
 	int r;
 
-	rpc_request_write(id, call->method, params, &line);
-	if (line.len - 1 > LIMIT_RPC_FRAME_BYTES)
-		return err_set(err, ERR_LIMIT, "the request '%s' is over %d bytes", call->method,
-			       LIMIT_RPC_FRAME_BYTES);
-
-	r = send_line(call, buf_span(&line), err);
+	r = take_reply(call, &result, &failure, err);
 	if (r == 0)
-		r = wait_reply(call, &result, &failure, err);
-	if (r == 0 && failure < 0)
+		return 0;
+	if (r > 0 && failure < 0) {
+		call->method = NULL;
 		return failure;
-	if (r == 0)
-		r = take_descriptor(call, result, ret_fd, err);
+	}
+	if (r > 0)
+		r = take_descriptor(call, result, call->ret_fd, err);
+	call->method = NULL;
 	if (r < 0) {
-		fd_closep(&call->client->fd);
+		rpc_client_close(call->client);
 		return r;
 	}
 	*ret = TAKE_PTR(result);
+	return 1;
+}
+
+int rpc_begin(struct rpc_client *client, const char *method, json_t *params,
+	      const struct rpc_options *options, struct err *err)
+{
+	static const struct rpc_options no_options = { .timeout_ms = 0 };
+	AUTO_JSON *given = params;
+	AUTO_JSON *id = NULL;
+	AUTO_BUF line = BUF_INIT;
+	struct call *call = &client->begun;
+	int r;
+
+	if (!options)
+		options = &no_options;
+	if (client->fd < 0)
+		return err_set(err, ERR_STATE, "the connection to the daemon is closed");
+	if (call->method)
+		return err_set(err, ERR_BUSY, "the connection waits for the answer to '%s'",
+			       call->method);
+
+	*call = (struct call){
+		.client = client,
+		.method = method,
+		.id = ++client->last_id,
+		.progress = options->progress,
+		.cancel = options->cancel,
+		.deadline_ns = options->timeout_ms > 0
+				       ? clock_now_ns() + options->timeout_ms * NSEC_PER_MSEC
+				       : UINT64_MAX,
+		.ret_fd = options->ret_fd,
+	};
+	id = json_integer(call->id);
+	rpc_request_write(id, method, given, &line);
+	if (line.len - 1 > LIMIT_RPC_FRAME_BYTES) {
+		call->method = NULL;
+		return err_set(err, ERR_LIMIT, "the request '%s' is over %d bytes", method,
+			       LIMIT_RPC_FRAME_BYTES);
+	}
+	r = send_line(call, buf_span(&line), err);
+	if (r < 0)
+		rpc_client_close(client);
+	return r;
+}
+
+int rpc_step(struct rpc_client *client, json_t **ret, struct err *err)
+{
+	struct call *call = &client->begun;
+	struct pollfd ready = { .fd = client->fd, .events = POLLIN };
+	int r;
+
+	if (!call->method)
+		return err_set(err, ERR_STATE, "no call was begun");
+	while (poll(&ready, 1, 0) == 1) {
+		r = receive(call, err);
+		if (r < 0) {
+			rpc_client_close(client);
+			return r;
+		}
+		r = finish(call, ret, err);
+		if (r != 0)
+			return r;
+	}
 	return 0;
 }
 
 int rpc_call(struct rpc_client *client, const char *method, json_t *params,
 	     const struct rpc_options *options, json_t **ret, struct err *err)
 {
-	static const struct rpc_options no_options = { .timeout_ms = 0 };
-	AUTO_JSON *given = params;
-	struct call call = { .client = client, .method = method };
+	struct call *call = &client->begun;
+	int r;
 
-	if (!options)
-		options = &no_options;
-	if (client->fd < 0)
-		return err_set(err, ERR_STATE, "the connection to the daemon is closed");
-
-	call.id = ++client->last_id;
-	call.progress = options->progress;
-	call.cancel = options->cancel;
-	call.deadline_ns = options->timeout_ms > 0
-				   ? clock_now_ns() + options->timeout_ms * NSEC_PER_MSEC
-				   : UINT64_MAX;
-	return make_call(&call, given, options->ret_fd, ret, err);
+	r = rpc_begin(client, method, params, options, err);
+	if (r < 0)
+		return r;
+	do {
+		r = cancel_poll(call->cancel, client->fd, POLLIN, call->deadline_ns);
+		if (r < 0) {
+			r = fail_wait(call, r, err);
+			rpc_client_close(client);
+			return r;
+		}
+		r = rpc_step(client, ret, err);
+	} while (r == 0);
+	return r < 0 ? r : 0;
 }
 
 /* --- probing ---------------------------------------------------------------------------------- */

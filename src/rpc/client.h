@@ -1,5 +1,6 @@
 /*
- * The client's side of JSON-RPC: one connection, one call at a time, from one thread.
+ * The client's side of JSON-RPC: one connection, one call at a time, from one thread. Several
+ * connections may be served side by side in one poll loop with rpc_begin() and rpc_step().
  *
  * A call has no deadline of its own (building an image takes minutes); a daemon that dies closes
  * the socket, which ends the call at once. Cancelling a call closes the connection: by contract the
@@ -54,6 +55,19 @@ struct rpc_options {
  */
 int rpc_call(struct rpc_client *client, const char *method, json_t *params,
 	     const struct rpc_options *options, json_t **ret, struct err *err) MUST_CHECK;
+
+/*
+ * The halves of rpc_call(). rpc_begin() sends the request; what `options` points to must live until
+ * the outcome, but cancel and timeout only count for the sending: waiting is the caller's, who
+ * polls rpc_client_fd() for POLLIN and calls rpc_step(). That takes what has arrived and never
+ * waits: 1 and *ret when the reply is complete, 0 when it is not, negative as rpc_call().
+ */
+int rpc_begin(struct rpc_client *client, const char *method, json_t *params,
+	      const struct rpc_options *options, struct err *err) MUST_CHECK;
+int rpc_step(struct rpc_client *client, json_t **ret, struct err *err) MUST_CHECK;
+
+/* Closes the connection and keeps the object: an unfinished call is cancelled in the daemon. */
+void rpc_client_close(struct rpc_client *client);
 
 enum rpc_presence {
 	RPC_ABSENT, /* nothing at the path */

@@ -6,9 +6,10 @@
  *	poll(fds, count + the caller's own, ...);
  *	r = mux_pump_step(pump, fds, count, &err);
  *
- * Half-close travels both ways: shutdown(SHUT_WR) of one end is the end of input at the other. When
- *a local socket was closed for good, or a stream was reset, the other end is closed. What a local
- *peer wrote before it closed is still delivered, even when that takes long.
+ * Half-close travels both ways: shutdown(SHUT_WR) of one end is the end of input at the other. A
+ *local peer that closes its socket for good is at first only the end of its input, after all that
+ *it wrote; the stream is reset when there is something for it that nobody takes. A reset closes the
+ * socket at the other end.
  */
 #pragma once
 

@@ -37,7 +37,7 @@ enum wire_type {
 
 	/* both */
 	WIRE_DATA = 32,	 /* a piece of the tar stream, 1 byte or more */
-	WIRE_END = 33,	 /* the tar stream is complete; from the guest, a JSON summary */
+	WIRE_END = 33,	 /* the tar stream is complete; from the guest, a short JSON summary */
 	WIRE_ERROR = 34, /* guest to host: UTF-8 text; the operation failed; the last frame */
 };
 
@@ -68,10 +68,10 @@ struct wire_exit {
 /* The stable word for a type ("STDOUT"), for messages. */
 const char *wire_type_name(enum wire_type type);
 
-/* Writes the header of a frame; `len` is at most WIRE_PAYLOAD_MAX. */
+/* Writes the header of a frame; `len` must be possible for the type: see the table in frame.c. */
 void wire_put_header(uint8_t header[static WIRE_HEADER_SIZE], enum wire_type type, size_t len);
 
-/* Appends one frame; payload.len is at most WIRE_PAYLOAD_MAX. */
+/* Appends one frame; END and ERROR take at most WIRE_MESSAGE_MAX bytes, others WIRE_PAYLOAD_MAX. */
 void wire_add_frame(struct buf *out, enum wire_type type, struct span payload);
 
 /* Appends a string as PART... and one final `type` frame (WIRE_ARG or WIRE_ENV). */

@@ -2,7 +2,7 @@
  * The initramfs of a kernel: a compressed newc archive with
  *
  *     /init                  the static agent
- *     /banger/modules/*.ko   only what a VM needs to find its devices, uncompressed
+ *     /banger/modules/...    only what a VM needs to find its devices, uncompressed
  *     /banger/modules.list   their file names, one a line, in the order to load them
  *
  * and, appended per VM, a second small archive with /banger/identity.json. The kernel unpacks

@@ -24,9 +24,9 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/progress.h"
+#include "kernel/digest.h"
 #include "model/artifact.h"
 
-#define KERNEL_SHA256_SIZE  65 /* hexadecimal, and its terminator */
 #define KERNEL_DEFAULT_NAME "debian-cloud"
 
 /* What can be pulled. */
@@ -44,8 +44,8 @@ const struct kernel_source *kernel_source_find(const char *name);
 
 struct kernel {
 	struct kernel_record record; /* owned strings */
-	char vmlinux_sha256[KERNEL_SHA256_SIZE];
-	char vmlinuz_sha256[KERNEL_SHA256_SIZE]; /* "" without a bzImage */
+	char vmlinux_sha256[SHA256_TEXT_SIZE];
+	char vmlinuz_sha256[SHA256_TEXT_SIZE]; /* "" without a bzImage */
 };
 
 void kernel_init(struct kernel *kernel);

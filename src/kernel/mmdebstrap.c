@@ -278,16 +278,20 @@ int mmdebstrap_start(const struct mmdebstrap_request *request, struct mmdebstrap
 
 /* --- Its messages --- */
 
-/* "I: running apt-get update..." is a step that it has begun; warnings stay in the tail. */
+/* "I: running apt-get update..." is a step that it has begun; all else, warnings too, stays in the
+ * tail. */
 static void report_line(const struct mmdebstrap *run, struct span line,
 			const struct progress *progress)
 {
 	AUTO_BUF detail = BUF_INIT;
+	const size_t dots = 3;
 
-	if (!parse_literal(&line, "I: "))
+	if (!parse_literal(&line, "I: ") || line.len <= dots ||
+	    memcmp(line.ptr + line.len - dots, "...", dots) != 0)
 		return;
-	while (line.len > 0 && line.ptr[line.len - 1] == '.')
-		line.len--;
+	line.len -= dots;
+	if (parse_literal(&line, "removing tempdir"))
+		return;
 	text_escape(&detail, line, DETAIL_MAX);
 	progress_report(progress, run->stage, detail.ptr, 0, 0);
 }

@@ -44,10 +44,14 @@ bool module_name_of_path(const char *path, char ret[static MODULE_NAME_MAX + 1])
 
 struct module_set;
 
-struct module_set *module_set_new(void) MUST_CHECK OWNED_BY(module_set_free);
 void module_set_free(struct module_set *set);
+struct module_set *module_set_new(void) MUST_CHECK OWNED_BY(module_set_free);
 DEFINE_FREEP(module_set, module_set_free);
+/* How many there are to load, without the built-in ones. */
 size_t module_set_count(const struct module_set *set);
+
+/* Whether it is there, built in or not. */
+bool module_set_has(const struct module_set *set, const char *name);
 
 /* Adds a module. ERR_EXISTS when its name is there already, ERR_LIMIT beyond MODULES_MAX. */
 int module_set_add(struct module_set *set, const char *path, const struct strv *depends,
@@ -74,3 +78,7 @@ int module_set_write_dep(const struct module_set *set, struct buf *out, struct e
  */
 int module_set_order(const struct module_set *set, const char *const *names, size_t count,
 		     struct strv *paths, struct err *err) MUST_CHECK;
+
+/* Appends the bytes of a module's file, uncompressed when it is .xz, .zst or .gz; at most
+ * MODULE_SIZE_MAX. */
+int module_uncompress(struct span file, struct buf *into, struct err *err) MUST_CHECK;

@@ -24,7 +24,7 @@
  * comes back as the reader consumes. Data that the peer has no credit for is never taken over from
  * the owner, so a slow reader holds up its own stream only. Streams take turns, a frame each.
  *
- * Limits: MUX_STREAMS_MAX streams; buffers as named below, so a mux never takes more than about 48
+ * Limits: MUX_STREAMS_MAX streams; buffers as named below, so a mux never takes more than about 52
  * MiB whatever its peer does. The first MUX_LARGE_STREAMS_MAX streams get a large window, more a
  * small one.
  *

@@ -75,11 +75,18 @@ struct config_registry {
 	bool insecure;
 };
 
+/* Where a key stands in the file, from 1; line 0 when it does not. */
+struct config_position {
+	uint32_t line;
+	uint32_t column;
+};
+
 /* Strings are owned; NULL only where said. */
 struct config {
 	char *file;		       /* the path that was asked for */
 	bool is_present;	       /* false: no such file, all defaults */
 	bool is_set[CONFIG_KEY_COUNT]; /* the file has the key */
+	struct config_position position[CONFIG_KEY_COUNT];
 
 	enum log_level log_level;
 	enum config_vmm vmm;

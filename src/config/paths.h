@@ -27,6 +27,7 @@ struct path_environment {
 
 /* Absolute, without a trailing slash; owned. */
 struct paths {
+	char *home; /* NULL when nothing depends on it and it is unset or unfit */
 	char *config_dir;
 	char *config_file; /* config_dir/config.toml */
 	char *state_dir;
@@ -56,6 +57,12 @@ int paths_resolve(const struct path_environment *environment, struct paths *ret,
  * is no folder, is not ours or may be written by others. The configuration folder is never made.
  */
 int paths_make(const struct paths *paths, struct err *err) MUST_CHECK;
+
+/*
+ * "~/x" as a path below HOME, everything else as it is; the caller owns the result. NULL with
+ * ERR_INVALID when there is no HOME to put it in.
+ */
+char *paths_expand(const struct paths *paths, const char *path, struct err *err) MUST_CHECK;
 
 void paths_done(struct paths *paths);
 #define AUTO_PATHS CLEANUP(paths_done) struct paths

@@ -1,0 +1,130 @@
+/*
+ * How deep a TOML text nests, found without recursion. toml++ limits nested values but neither
+ * dotted keys (a.a.a.…) nor what its destructors do with them, so a megabyte of dots would overflow
+ * the stack.
+ *
+ * This follows brackets, keys and strings exactly as long as the text is TOML; past the first
+ * mistake it may see things wrongly, but there the parser stops as well.
+ */
+#include <stdio.h>
+
+#include "config/toml.h"
+
+struct scanner {
+	struct span text;
+	size_t at;
+	uint32_t line;
+	uint32_t column;
+};
+
+static bool at_end(const struct scanner *s)
+{
+	return s->at >= s->text.len;
+}
+
+static uint8_t peek(const struct scanner *s, size_t ahead)
+{
+	return s->text.len - s->at > ahead ? s->text.ptr[s->at + ahead] : 0;
+}
+
+/* Steps over one byte; a character's further bytes do not count as columns. */
+static void step(struct scanner *s)
+{
+	const uint8_t byte = s->text.ptr[s->at++];
+
+	if (byte == '\n') {
+		s->line++;
+		s->column = 1;
+	} else if ((byte & 0xc0U) != 0x80U) {
+		s->column++;
+	}
+}
+
+static bool looking_at_three(const struct scanner *s, uint8_t quote)
+{
+	return peek(s, 0) == quote && peek(s, 1) == quote && peek(s, 2) == quote;
+}
+
+static void skip_comment(struct scanner *s)
+{
+	while (!at_end(s) && peek(s, 0) != '\n')
+		step(s);
+}
+
+static void skip_long_string(struct scanner *s, uint8_t quote)
+{
+	for (int i = 0; i < 3; i++)
+		step(s);
+	while (!at_end(s) && !looking_at_three(s, quote)) {
+		if (quote == '"' && peek(s, 0) == '\\')
+			step(s);
+		if (!at_end(s))
+			step(s);
+	}
+	/* Up to two quotes may stand directly before the closing three. */
+	for (int i = 0; i < 5 && peek(s, 0) == quote; i++)
+		step(s);
+}
+
+static void skip_string(struct scanner *s, uint8_t quote)
+{
+	if (looking_at_three(s, quote)) {
+		skip_long_string(s, quote);
+		return;
+	}
+
+	step(s);
+	while (!at_end(s) && peek(s, 0) != quote && peek(s, 0) != '\n') {
+		if (quote == '"' && peek(s, 0) == '\\')
+			step(s);
+		if (!at_end(s))
+			step(s);
+	}
+	if (peek(s, 0) == quote)
+		step(s);
+}
+
+static bool too_deep(const struct scanner *s, const char *what, size_t depth_max,
+		     struct toml_problem *ret_problem)
+{
+	ret_problem->line = s->line;
+	ret_problem->column = s->column;
+	(void)snprintf(ret_problem->message, sizeof(ret_problem->message),
+		       "%s deeper than %zu levels", what, depth_max);
+	return false;
+}
+
+bool toml_check_depth(struct span text, size_t depth_max, struct toml_problem *ret_problem)
+{
+	struct scanner s = { .text = text, .line = 1, .column = 1 };
+	size_t brackets = 0, dots = 0;
+
+	while (!at_end(&s)) {
+		const uint8_t byte = peek(&s, 0);
+
+		if (byte == '"' || byte == '\'') {
+			skip_string(&s, byte);
+			continue;
+		}
+		if (byte == '#') {
+			skip_comment(&s);
+			continue;
+		}
+
+		if (byte == '[' || byte == '{') {
+			dots = 0;
+			if (++brackets > depth_max)
+				return too_deep(&s, "brackets nest", depth_max, ret_problem);
+		} else if (byte == ']' || byte == '}') {
+			dots = 0;
+			brackets -= brackets > 0 ? 1 : 0;
+		} else if (byte == '.') {
+			if (++dots >= depth_max)
+				return too_deep(&s, "a dotted key goes", depth_max, ret_problem);
+		} else if (byte == '=' || byte == ',' || byte == '\n') {
+			dots = 0;
+		}
+		step(&s);
+	}
+	return true;
+}

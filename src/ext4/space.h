@@ -39,6 +39,9 @@ void space_init(struct space *space, uint64_t size_bytes);
 /* At most `want` blocks in a row; *ret_count says how many, at least 1. */
 uint64_t space_take(struct space *space, uint64_t want, uint64_t *ret_count);
 
+/* Exactly `count` blocks in one piece; fewer than a group less its superblock's place. */
+uint64_t space_take_whole(struct space *space, uint64_t count);
+
 /* A whole file system. */
 struct layout {
 	uint64_t blocks;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "base/err.h"
 #include "base/macros.h"
@@ -56,6 +57,7 @@ struct tree_inode {
 			uint32_t subfolders;
 			uint32_t parent; /* folder's index */
 			bool is_indexed;
+			bool is_implied; /* nobody described it */
 		} folder;
 		struct {
 			uint32_t text; /* in tree.text; its length is `size` */
@@ -100,7 +102,7 @@ void tree_done(struct tree *tree);
 
 static inline bool tree_is_folder(const struct tree *tree, uint32_t inode)
 {
-	return (tree->inodes[inode].attributes.mode & 0170000U) == 0040000U;
+	return (tree->inodes[inode].attributes.mode & S_IFMT) == S_IFDIR;
 }
 
 static inline struct span tree_entry_name(const struct tree *tree, uint32_t entry)
@@ -125,6 +127,9 @@ struct tree_place {
  */
 int tree_place(struct tree *tree, struct span path, bool make_parents, struct tree_place *ret,
 	       struct err *err) MUST_CHECK;
+
+/* The entry of that name in a folder, or TREE_NONE. */
+uint32_t tree_lookup(const struct tree *tree, uint32_t folder, struct span name);
 
 /* The inode at an absolute path, with all symlinks followed; TREE_NONE when there is none. */
 uint32_t tree_find(struct tree *tree, const char *path);

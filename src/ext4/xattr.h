@@ -18,10 +18,12 @@
 #define XATTR_SHARED_MAX 1024U	      /* files that refer to one block: the kernel's limit */
 
 struct xattr_set {
-	uint8_t *body;	   /* owned: XATTR_BODY_SIZE bytes, or NULL */
-	uint8_t *block;	   /* owned: a block without its checksum, or NULL */
-	uint64_t physical; /* where the block was written last; 0: nowhere yet */
-	uint32_t users;	   /* of that block so far */
+	uint8_t *body;	/* owned: XATTR_BODY_SIZE bytes, or NULL */
+	uint8_t *block; /* owned: a block without its checksum, or NULL */
+	uint32_t users; /* inodes that have it; counted while sealing */
+	uint32_t first; /* its first block in the list of blocks; one for each XATTR_SHARED_MAX
+			   users */
+	uint32_t given; /* users that have been told their block */
 	uint64_t hash;
 };
 

@@ -1,0 +1,27 @@
+#include "cli/ask.h"
+
+#include "base/json.h"
+#include "cli/cli.h"
+#include "cli/link.h"
+#include "cli/request.h"
+
+int ask(struct cli *cli, const char *method, json_t *params, json_t **ret, struct err *err)
+{
+	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
+	AUTO_JSON *given = params;
+	int r;
+
+	r = link_open(cli, &client, err);
+	if (r < 0)
+		return r;
+	return request_call(cli, client, method, TAKE_PTR(given), NULL, ret, err);
+}
+
+int ask_about(struct cli *cli, const char *method, const char *key, const char *value, json_t **ret,
+	      struct err *err)
+{
+	json_t *params = json_new_object();
+
+	json_put_str(params, key, value);
+	return ask(cli, method, params, ret, err);
+}

@@ -1,0 +1,17 @@
+/* What most commands are: connect, ask one thing, hand the answer on. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+
+struct cli;
+
+/* Connects (starting the daemon) and calls `method`; `params` is given and may be NULL. */
+int ask(struct cli *cli, const char *method, json_t *params, json_t **ret, struct err *err)
+	MUST_CHECK;
+
+/* The same with one parameter. */
+int ask_about(struct cli *cli, const char *method, const char *key, const char *value, json_t **ret,
+	      struct err *err) MUST_CHECK;

@@ -1,0 +1,197 @@
+#include "cli/command.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/commands.h"
+
+#define CANDIDATES_MAX 64
+
+const struct command *const commands[] = {
+	&vm_run_command,	&vm_create_command,	&vm_list_command,     &vm_show_command,
+	&vm_start_command,	&vm_stop_command,	&vm_restart_command,  &vm_kill_command,
+	&vm_delete_command,	&vm_pause_command,	&vm_resume_command,   &vm_shell_command,
+	&vm_exec_command,	&vm_logs_command,	&vm_health_command,   &vm_prune_command,
+	&image_list_command,	&image_show_command,	&image_pull_command,  &image_delete_command,
+	&image_catalog_command, &kernel_list_command,	&kernel_show_command, &kernel_pull_command,
+	&kernel_rm_command,	&daemon_status_command, &daemon_stop_command, &daemon_logs_command,
+	&doctor_command,	&completion_command,	&version_command,     &help_command_row,
+};
+const size_t command_count = ARRAY_LEN(commands);
+
+const struct command_alias command_aliases[] = {
+	{ "ps", NULL, &vm_list_command },
+	{ "vm", "ps", &vm_list_command },
+	{ "vm", "ping", &vm_health_command },
+};
+const size_t command_alias_count = ARRAY_LEN(command_aliases);
+
+const struct opt global_opts[] = {
+	{ .type = OPT_FLAG,
+	  .name = "json",
+	  .offset = offsetof(struct global_args, json),
+	  .help = "results and errors as JSON" },
+	{ .type = OPT_FLAG,
+	  .name = "quiet",
+	  .offset = offsetof(struct global_args, quiet),
+	  .help = "no progress and no notes" },
+	{ .type = OPT_FLAG,
+	  .letter = 'h',
+	  .name = "help",
+	  .offset = offsetof(struct global_args, help),
+	  .help = "explain the command" },
+	{ .type = OPT_FLAG,
+	  .name = "version",
+	  .offset = offsetof(struct global_args, version),
+	  .help = "print the version" },
+};
+const size_t global_opt_count = ARRAY_LEN(global_opts);
+
+bool command_has_noun(const char *noun)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		if (str_eq(commands[i]->noun, noun))
+			return true;
+	}
+	for (size_t i = 0; i < command_alias_count; i++) {
+		if (str_eq(command_aliases[i].noun, noun))
+			return true;
+	}
+	return false;
+}
+
+bool command_has_verbs(const char *noun)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		if (commands[i]->verb && str_eq(commands[i]->noun, noun))
+			return true;
+	}
+	return false;
+}
+
+const struct command *command_find(const char *noun, const char *verb)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		if (str_eq(commands[i]->noun, noun) && str_eq(commands[i]->verb, verb))
+			return commands[i];
+	}
+	for (size_t i = 0; i < command_alias_count; i++) {
+		const struct command_alias *alias = &command_aliases[i];
+
+		if (str_eq(alias->noun, noun) && str_eq(alias->verb, verb))
+			return alias->command;
+	}
+	return NULL;
+}
+
+static size_t add_candidate(const char *names[static CANDIDATES_MAX], size_t count,
+			    const char *name)
+{
+	if (count < CANDIDATES_MAX && name)
+		names[count++] = name;
+	return count;
+}
+
+static const char *nearest_noun(const char *noun)
+{
+	const char *names[CANDIDATES_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < command_count; i++)
+		count = add_candidate(names, count, commands[i]->noun);
+	for (size_t i = 0; i < command_alias_count; i++)
+		count = add_candidate(names, count, command_aliases[i].noun);
+	return text_nearest(noun, names, count);
+}
+
+static const char *nearest_verb(const char *noun, const char *verb)
+{
+	const char *names[CANDIDATES_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < command_count; i++) {
+		if (str_eq(commands[i]->noun, noun))
+			count = add_candidate(names, count, commands[i]->verb);
+	}
+	for (size_t i = 0; i < command_alias_count; i++) {
+		if (str_eq(command_aliases[i].noun, noun))
+			count = add_candidate(names, count, command_aliases[i].verb);
+	}
+	return text_nearest(verb, names, count);
+}
+
+/* "vm start" is what somebody means who types "banger start". */
+static const struct command *find_by_verb(const char *verb)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		if (commands[i]->verb && str_eq(commands[i]->verb, verb))
+			return commands[i];
+	}
+	return NULL;
+}
+
+/* A verb without its noun, then a misspelt noun, then a misspelt verb without its noun. */
+static int fail_unknown_noun(const char *noun, struct err *err)
+{
+	const struct command *command = find_by_verb(noun);
+	const char *nearest = command ? NULL : nearest_noun(noun);
+
+	if (nearest)
+		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean '%s'?", noun,
+			       nearest);
+	nearest = command ? NULL : nearest_verb("vm", noun);
+	if (nearest)
+		command = command_find("vm", nearest);
+	if (command)
+		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean '%s %s'?",
+			       noun, command->noun, command->verb);
+	return err_set(err, ERR_INVALID, "unknown command '%s'", noun);
+}
+
+int command_unknown(const char *noun, const char *verb, struct err *err)
+{
+	const char *nearest;
+
+	if (!command_has_noun(noun))
+		return fail_unknown_noun(noun, err);
+	if (!verb)
+		return err_set(err, ERR_INVALID, "'%s' needs a verb", noun);
+	nearest = nearest_verb(noun, verb);
+	if (nearest)
+		return err_set(err, ERR_INVALID, "unknown command '%s %s'; did you mean '%s %s'?",
+			       noun, verb, noun, nearest);
+	return err_set(err, ERR_INVALID, "unknown command '%s %s'", noun, verb);
+}
+
+void command_name(const struct command *command, struct buf *out)
+{
+	buf_add_str(out, command->noun);
+	if (command->verb)
+		buf_addf(out, " %s", command->verb);
+}
+
+int command_check_operands(const struct command *command, const struct opt_parsed *parsed,
+			   struct err *err)
+{
+	AUTO_BUF name = BUF_INIT;
+
+	command_name(command, &name);
+	if (parsed->command && !command->takes_command)
+		return err_set(err, ERR_INVALID, "'%s' takes no command after '--'", name.ptr);
+	if (parsed->command && parsed->command_count == 0)
+		return err_set(err, ERR_INVALID, "there is no command after '--'");
+	if (parsed->operand_count < command->operands_min)
+		return err_set(err, ERR_INVALID, "'%s' needs %s", name.ptr, command->operands);
+	if (parsed->operand_count > command->operands_max) {
+		const char *surplus = parsed->operands[command->operands_max];
+
+		if (command->takes_command)
+			return err_set(err, ERR_INVALID,
+				       "unexpected '%s'; a command for the guest goes after '--'",
+				       surplus);
+		return err_set(err, ERR_INVALID, "unexpected '%s'", surplus);
+	}
+	if (command->needs_command && !parsed->command)
+		return err_set(err, ERR_INVALID, "'%s' needs a command after '--'", name.ptr);
+	return 0;
+}

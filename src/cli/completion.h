@@ -1,0 +1,21 @@
+/*
+ * What a shell may offer for a half-typed command line, from the same tables as parsing. The
+ * scripts for bash, zsh and fish are thin: they ask `banger completion words -- WORDS...`.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "base/strv.h"
+#include "cli/opt.h"
+
+/* Adds the names of VMs, images or kernels that exist; adds none when they cannot be had. */
+typedef void completion_source(void *context, enum opt_completes kind, struct strv *names);
+
+/*
+ * Adds the candidates for the last of `words` (without the program's name; at least one, "" for a
+ * word that is just begun). `source` may be NULL.
+ */
+void completion_candidates(const char *const *words, size_t count, completion_source *source,
+			   void *context, struct strv *ret);

@@ -1,0 +1,202 @@
+#include "cli/help.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/table.h"
+
+#define HELP_WIDTH    80
+#define OPTION_COLUMN 34 /* where the texts of options begin */
+#define VERB_COLUMN   18
+
+static void add_padding(struct buf *out, size_t used, size_t column)
+{
+	while (used++ < column)
+		buf_add_byte(out, ' ');
+}
+
+/* Adds words from `column` on, breaking at HELP_WIDTH; '\n' in the text breaks too. */
+static void add_wrapped(struct buf *out, const char *text, size_t column)
+{
+	size_t at = column;
+	bool is_first = true;
+
+	while (*text) {
+		const size_t len = strcspn(text, " \n");
+		const size_t width = table_text_width(text) - table_text_width(text + len);
+
+		if (!is_first && at + 1 + width > HELP_WIDTH) {
+			buf_add_byte(out, '\n');
+			add_padding(out, 0, column);
+			at = column;
+			is_first = true;
+		}
+		if (!is_first) {
+			buf_add_byte(out, ' ');
+			at++;
+		}
+		buf_add(out, span_of(text, len));
+		at += width;
+		is_first = false;
+		text += len;
+		if (*text == '\n') {
+			buf_add_byte(out, '\n');
+			at = column;
+			is_first = true;
+		}
+		if (*text)
+			text++;
+	}
+	buf_add_byte(out, '\n');
+}
+
+/* "  left   right", the right one on the next line when the left is too wide. */
+static void add_entry(struct buf *out, const char *left, const char *right, size_t column)
+{
+	const size_t used = 2 + table_text_width(left);
+
+	buf_addf(out, "  %s", left);
+	if (used + 2 > column) {
+		buf_add_byte(out, '\n');
+		add_padding(out, 0, column);
+	} else {
+		add_padding(out, used, column);
+	}
+	add_wrapped(out, right, column);
+}
+
+void help_option(const struct opt *opt, struct buf *out)
+{
+	if (opt->letter)
+		buf_addf(out, "-%c, ", opt->letter);
+	buf_addf(out, "--%s%s", opt->type == OPT_FLAG_ON ? "no-" : "", opt->name);
+	if (opt->metavar)
+		buf_addf(out, " %s", opt->metavar);
+}
+
+static void add_options(const char *title, const struct opt *opts, size_t count, struct buf *out)
+{
+	buf_addf(out, "\n%s\n", title);
+	for (size_t i = 0; i < count; i++) {
+		AUTO_BUF left = BUF_INIT;
+
+		if (!opts[i].letter)
+			buf_add_str(&left, "    ");
+		help_option(&opts[i], &left);
+		add_entry(out, left.ptr, opts[i].help, OPTION_COLUMN);
+	}
+}
+
+void help_synopsis(const struct command *command, struct buf *out)
+{
+	buf_add_str(out, "banger ");
+	command_name(command, out);
+	if (command->opt_count)
+		buf_add_str(out, " [flags]");
+	if (command->operands)
+		buf_addf(out, command->operands_min ? " %s" : " [%s]", command->operands);
+	if (command->takes_command)
+		buf_add_str(out, command->needs_command ? " -- CMD..." : " [-- CMD...]");
+}
+
+static void add_aliases(const struct command *command, struct buf *out)
+{
+	for (size_t i = 0; i < command_alias_count; i++) {
+		const struct command_alias *alias = &command_aliases[i];
+
+		if (alias->command == command)
+			buf_addf(out, "       banger %s%s%s (the same)\n", alias->noun,
+				 alias->verb ? " " : "", alias->verb ? alias->verb : "");
+	}
+}
+
+void help_command(struct cli *cli, const struct command *command, struct buf *out)
+{
+	buf_add_str(out, "usage: ");
+	help_synopsis(command, out);
+	buf_add_byte(out, '\n');
+	add_aliases(command, out);
+	buf_add_byte(out, '\n');
+	add_wrapped(out, command->summary, 0);
+	if (command->description) {
+		buf_add_byte(out, '\n');
+		add_wrapped(out, command->description, 0);
+	}
+	if (command->opt_count)
+		add_options("flags:", command->opts, command->opt_count, out);
+	add_options("flags of every command:", global_opts, global_opt_count, out);
+	if (cli && command->help_tail)
+		command->help_tail(cli, out);
+}
+
+void help_noun(const char *noun, struct buf *out)
+{
+	buf_addf(out, "usage: banger %s VERB\n\n", noun);
+	for (size_t i = 0; i < command_count; i++) {
+		if (str_eq(commands[i]->noun, noun))
+			add_entry(out, commands[i]->verb, commands[i]->summary, VERB_COLUMN);
+	}
+	buf_addf(out, "\n'banger %s VERB --help' explains each.\n", noun);
+}
+
+void help_overview(struct buf *out)
+{
+	buf_add_str(out,
+		    "usage: banger [--json] [--quiet] NOUN VERB [flags] [operands]\n\n"
+		    "Disposable Linux machines: microVMs with their own kernel, root file system\n"
+		    "and home disk.\n\n"
+		    "  banger vm run                   a fresh VM and a shell in it\n"
+		    "  banger vm run --rm -- CMD...    run one command, then delete the VM\n"
+		    "  banger ps                       the VMs there are\n\n");
+	for (size_t i = 0; i < command_count; i++) {
+		AUTO_BUF name = BUF_INIT;
+
+		command_name(commands[i], &name);
+		add_entry(out, name.ptr, commands[i]->summary, VERB_COLUMN);
+	}
+	buf_add_str(out, "\n'banger NOUN VERB --help' explains each.\n");
+}
+
+/* The help that words stand for: none, a noun, or a command. False when there is no such thing. */
+static bool add_help(struct cli *cli, const char *const *words, size_t count, struct buf *out)
+{
+	const char *verb = count > 1 ? words[1] : NULL;
+	const struct command *command;
+
+	if (count == 0) {
+		help_overview(out);
+		return true;
+	}
+	command = command_find(words[0], verb);
+	if (command) {
+		help_command(cli, command, out);
+		return true;
+	}
+	if (verb || !command_has_verbs(words[0]))
+		return false;
+	help_noun(words[0], out);
+	return true;
+}
+
+static int run_help(struct cli *cli, const struct invocation *invocation)
+{
+	const struct opt_parsed *parsed = invocation->parsed;
+	struct err err = ERR_INIT;
+
+	if (add_help(cli, parsed->operands, parsed->operand_count, &cli->out.pending))
+		return 0;
+	(void)command_unknown(parsed->operands[0],
+			      parsed->operand_count > 1 ? parsed->operands[1] : NULL, &err);
+	return cli_usage(cli, NULL, &err);
+}
+
+const struct command help_command_row = {
+	.noun = "help",
+	.operands = "NOUN [VERB]",
+	.operands_max = 2,
+	.completes = COMPLETES_COMMAND,
+	.summary = "explain a command",
+	.run = run_help,
+};

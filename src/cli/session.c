@@ -1,0 +1,167 @@
+#include "cli/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/request.h"
+#include "cli/signals.h"
+#include "guest/exec.h"
+
+#define START_TIMEOUT_MS \
+	30000 /* from the request to the running command; a busy guest takes seconds */
+#define STATUS_NOT_FOUND 127 /* as shells say it */
+#define ROWS_DEFAULT	 24
+#define COLUMNS_DEFAULT	 80
+
+/* bash where the image has it: /bin/sh as a login shell has no line editing in many images. */
+static const char *const shell_argv[] = {
+	"/bin/sh",
+	"-c",
+	"if [ -x /bin/bash ]; then exec /bin/bash -l; else exec /bin/sh -l; fi",
+};
+
+bool session_is_interactive(const struct cli *cli)
+{
+	return isatty(cli->in_fd);
+}
+
+int session_check_env(const char *text, struct err *err)
+{
+	const char *equals = strchr(text, '=');
+
+	if (!equals || equals == text)
+		return err_set(err, ERR_INVALID, "'%s' is no NAME=VALUE", text);
+	return 0;
+}
+
+int session_check_path(const char *text, struct err *err)
+{
+	if (text[0] != '/')
+		return err_set(err, ERR_INVALID, "'%s' is no absolute path in the guest", text);
+	return 0;
+}
+
+static void read_window(int fd, uint16_t *ret_rows, uint16_t *ret_columns)
+{
+	struct winsize size = { 0 };
+
+	if (ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
+		size = (struct winsize){ .ws_row = ROWS_DEFAULT, .ws_col = COLUMNS_DEFAULT };
+	*ret_rows = size.ws_row;
+	*ret_columns = size.ws_col;
+}
+
+static int open_stream(struct cli *cli, struct rpc_client *client, const struct session *session,
+		       int *ret_fd, struct err *err)
+{
+	const char *method = session->argv ? "vm.exec" : "vm.shell";
+	json_t *params = json_new_object();
+	AUTO_JSON *result = NULL;
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	json_put_str(params, "vm", session->vm);
+	r = request_call(cli, client, method, params, &fd, &result, err);
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set(err, ERR_PROTOCOL, "bangerd gave no stream to '%s'", session->vm);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* The terminal's kind goes along, so that editors and pagers draw for the terminal that is there.
+ */
+static void collect_env(const struct session *session, struct strv *ret)
+{
+	const char *term = getenv("TERM");
+
+	if (session->has_tty && !str_empty(term))
+		strv_addf(ret, "TERM=%s", term);
+	for (size_t i = 0; session->env && i < session->env->count; i++)
+		strv_add(ret, session->env->items[i]);
+}
+
+static int start(struct cli *cli, int fd, const struct session *session, struct err *err)
+{
+	AUTO_STRV shell = { .items = NULL };
+	AUTO_STRV env = { .items = NULL };
+	struct guest_exec exec = {
+		.argv = session->argv,
+		.cwd = session->cwd,
+		.tty = session->has_tty,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(shell_argv); i++)
+		strv_add(&shell, shell_argv[i]);
+	if (!exec.argv)
+		exec.argv = strv_argv(&shell);
+	collect_env(session, &env);
+	exec.env = strv_argv(&env);
+	if (exec.tty)
+		read_window(cli->in_fd, &exec.rows, &exec.cols);
+	return guest_exec_start(fd, &exec, &cli->cancel,
+				clock_now_ns() + START_TIMEOUT_MS * NSEC_PER_MSEC, NULL, err);
+}
+
+/* The terminal and the signals belong to the session from here to the end of this function. */
+static int pump(struct cli *cli, int fd, const struct session *session,
+		struct guest_exec_status *ret, struct err *err)
+{
+	const bool is_raw = session->has_tty && isatty(cli->in_fd);
+	const struct guest_exec_io io = {
+		.stdin_fd = cli->in_fd,
+		.stdout_fd = cli->out.out_fd,
+		.stderr_fd = cli->out.err_fd,
+		.signal_fd = signals_fd(),
+		.window_fd = is_raw ? cli->in_fd : -1,
+		.cancel = &cli->cancel,
+	};
+	int r;
+
+	if (is_raw) {
+		r = signals_raw_terminal(cli->in_fd);
+		if (r < 0)
+			return err_sys(err, r, "put the terminal into raw mode");
+	}
+	signals_set_mode(is_raw ? SIGNALS_TERMINAL : SIGNALS_COMMAND);
+	r = guest_exec_run(fd, &io, ret, err);
+	signals_set_mode(SIGNALS_CANCEL);
+	signals_restore_terminal();
+	return r;
+}
+
+int session_run(struct cli *cli, struct rpc_client *client, const struct session *session,
+		int *ret_status, struct err *err)
+{
+	struct guest_exec_status status = { .status = 0 };
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	r = open_stream(cli, client, session, &fd, err);
+	if (r < 0)
+		return err_context(err, r, "cannot reach '%s'", session->vm);
+
+	r = start(cli, fd, session, err);
+	if (r < 0 && err->kind == ERR_NOT_FOUND && session->argv) {
+		out_error(&cli->out, err);
+		*ret_status = STATUS_NOT_FOUND;
+		return 0;
+	}
+	if (r < 0)
+		return err_context(err, r, "cannot run '%s' in '%s'",
+				   session->argv ? session->argv[0] : "a shell", session->vm);
+
+	r = pump(cli, fd, session, &status, err);
+	if (r < 0)
+		return err_context(err, r, "lost the session in '%s'", session->vm);
+	*ret_status = status.status;
+	return 0;
+}

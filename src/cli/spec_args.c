@@ -1,0 +1,198 @@
+#include "cli/spec_args.h"
+
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "cli/link.h"
+#include "cli/request.h"
+#include "cli/vm_view.h"
+#include "model/names.h"
+#include "model/spec.h"
+
+/* What this host has; 0 for what it will not say. */
+static void read_host(struct spec_host *ret)
+{
+	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	const long pages = sysconf(_SC_PHYS_PAGES);
+	const long page_size = sysconf(_SC_PAGESIZE);
+
+	*ret = (struct spec_host){ .cpus = cpus > 0 ? (uint32_t)cpus : 0 };
+	if (pages > 0 && page_size > 0)
+		ret->memory_bytes = (uint64_t)pages * (uint64_t)page_size;
+}
+
+int spec_args_check_name(const char *text, struct err *err)
+{
+	return name_check_vm(text, err);
+}
+
+int spec_args_check_image(const char *text, struct err *err)
+{
+	return name_check_image(text, err);
+}
+
+int spec_args_check_kernel(const char *text, struct err *err)
+{
+	return name_check_kernel(text, err);
+}
+
+int spec_args_check_vcpu(uint64_t value, struct err *err)
+{
+	struct spec_host host;
+
+	read_host(&host);
+	return spec_check_vcpu(value, &host, err);
+}
+
+int spec_args_check_memory(uint64_t value, struct err *err)
+{
+	struct spec_host host;
+
+	read_host(&host);
+	return spec_check_memory(value, &host, err);
+}
+
+int spec_args_check_disk(uint64_t value, struct err *err)
+{
+	return spec_check_disk(value, err);
+}
+
+int spec_args_check_overlay(uint64_t value, struct err *err)
+{
+	return spec_check_system_overlay(value, err);
+}
+
+void spec_args_note_cpus(struct buf *out)
+{
+	struct spec_host host;
+
+	read_host(&host);
+	if (host.cpus > 0)
+		buf_addf(out, "this host has %u", (unsigned)host.cpus);
+}
+
+void spec_args_note_memory(struct buf *out)
+{
+	struct spec_host host;
+
+	read_host(&host);
+	if (host.memory_bytes == 0)
+		return;
+	buf_add_str(out, "this host has ");
+	text_size(out, host.memory_bytes);
+}
+
+static void put_number(json_t *params, const char *key, const struct opt_number *number)
+{
+	if (number->is_set)
+		json_put_u64(params, key, number->value);
+}
+
+json_t *spec_args_params(const struct spec_args *args)
+{
+	json_t *params = json_new_object();
+
+	if (args->name)
+		json_put_str(params, "name", args->name);
+	if (args->image)
+		json_put_str(params, "image", args->image);
+	if (args->kernel)
+		json_put_str(params, "kernel", args->kernel);
+	put_number(params, "vcpu", &args->vcpu);
+	put_number(params, "memory_bytes", &args->memory);
+	put_number(params, "disk_bytes", &args->disk);
+	put_number(params, "system_overlay_bytes", &args->system_overlay);
+	return params;
+}
+
+static uint64_t number_or(const struct opt_number *number, const json_t *defaults, const char *key)
+{
+	return number->is_set ? number->value : json_get_u64(defaults, key);
+}
+
+static void announce_emulation(struct cli *cli, const json_t *status)
+{
+	if (str_eq(json_get_str(status, "accelerator"), "tcg"))
+		out_note(&cli->out,
+			 "warning: no usable KVM: QEMU's emulation (TCG) is slower and no "
+			 "security boundary");
+}
+
+int spec_args_announce(struct cli *cli, struct rpc_client *client, const struct spec_args *args,
+		       struct err *err)
+{
+	AUTO_JSON *status = NULL;
+	AUTO_BUF spec = BUF_INIT;
+	const json_t *defaults;
+	const char *image;
+	int r;
+
+	r = request_call(cli, client, "daemon.status", NULL, NULL, &status, err);
+	if (r < 0)
+		return r;
+	defaults = json_object_get(status, "defaults");
+	image = args->image ? args->image : json_get_str(status, "default_image");
+	vm_view_spec(number_or(&args->vcpu, defaults, "vcpu"),
+		     number_or(&args->memory, defaults, "memory_bytes"),
+		     number_or(&args->disk, defaults, "disk_bytes"), image, &spec);
+	out_note(&cli->out, "spec: %s", spec.ptr);
+	announce_emulation(cli, status);
+	return 0;
+}
+
+static void add_default(struct buf *out, const json_t *defaults, const char *what, const char *key,
+			const char *source_key)
+{
+	const char *source = json_get_str(defaults, source_key);
+	const uint64_t value = json_get_u64(defaults, key);
+	AUTO_BUF text = BUF_INIT;
+
+	if (str_ends(key, "_bytes"))
+		text_size(&text, value);
+	else
+		buf_addf(&text, "%llu", (unsigned long long)value);
+	buf_addf(out, "  %-30s  %s", what, text.ptr);
+	if (source)
+		buf_addf(out, " (%s)", source);
+	buf_add_byte(out, '\n');
+}
+
+/*
+ * The running daemon's answer, else what a daemon would say that was started now: asking for help
+ * starts none.
+ */
+static int read_defaults(struct cli *cli, json_t **ret, struct err *err)
+{
+	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
+	struct err ignored = ERR_INIT;
+
+	if (link_open_running(&client, NULL, &ignored) == 0 &&
+	    request_call(cli, client, "daemon.status", NULL, NULL, ret, &ignored) == 0)
+		return 0;
+	return link_read_defaults(cli, ret, err);
+}
+
+void spec_args_help_tail(struct cli *cli, struct buf *out)
+{
+	AUTO_JSON *status = NULL;
+	struct err ignored = ERR_INIT;
+	const json_t *defaults;
+	const char *image;
+
+	if (read_defaults(cli, &status, &ignored) < 0) {
+		buf_addf(out, "\nWhat holds here where nothing is given: unknown (%s).\n",
+			 ignored.message);
+		return;
+	}
+	defaults = json_object_get(status, "defaults");
+	image = json_get_str(status, "default_image");
+	buf_add_str(out, "\nwhat holds here where nothing is given:\n");
+	buf_addf(out, "  %-30s  %s\n", "--image", image ? image : "-");
+	add_default(out, defaults, "--vcpu", "vcpu", "vcpu_source");
+	add_default(out, defaults, "--memory", "memory_bytes", "memory_source");
+	add_default(out, defaults, "--disk-size", "disk_bytes", "disk_source");
+	add_default(out, defaults, "--system-overlay-size", "system_overlay_bytes",
+		    "system_overlay_source");
+}

@@ -1,0 +1,118 @@
+/* vm list, show and health: questions about VMs. */
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "cli/ask.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/vm_view.h"
+
+struct list_args {
+	bool ids_only;
+};
+
+static const struct opt list_opts[] = {
+	{ .type = OPT_FLAG,
+	  .letter = 'q',
+	  .name = "ids",
+	  .offset = offsetof(struct list_args, ids_only),
+	  .help = "only the ids, in full" },
+};
+
+static int run_list(struct cli *cli, const struct invocation *invocation)
+{
+	const struct list_args *args = invocation->args;
+	struct out *out = &cli->out;
+	AUTO_JSON *result = NULL;
+	struct err err = ERR_INIT;
+	const json_t *vms;
+
+	if (ask(cli, "vm.list", NULL, &result, &err) < 0)
+		return cli_fail(cli, &err);
+	vms = json_object_get(result, "vms");
+	if (args->ids_only)
+		vm_view_ids(vms, &out->pending);
+	else if (out->is_json)
+		out_json(out, result);
+	else
+		vm_view_table(vms, clock_wall_seconds(), out->out_width, out->out_has_colour,
+			      &out->pending);
+	return 0;
+}
+
+const struct command vm_list_command = {
+	.noun = "vm",
+	.verb = "list",
+	.summary = "list the VMs",
+	.opts = list_opts,
+	.opt_count = ARRAY_LEN(list_opts),
+	.args_size = sizeof(struct list_args),
+	.run = run_list,
+};
+
+static int run_show(struct cli *cli, const struct invocation *invocation)
+{
+	const char *vm = invocation->parsed->operands[0];
+	struct out *out = &cli->out;
+	AUTO_JSON *result = NULL;
+	struct err err = ERR_INIT;
+
+	if (ask_about(cli, "vm.show", "vm", vm, &result, &err) < 0)
+		return cli_fail(cli, &err);
+	if (out->is_json)
+		out_json(out, result);
+	else
+		vm_view_details(json_object_get(result, "vm"), clock_wall_seconds(),
+				out->out_has_colour, &out->pending);
+	return 0;
+}
+
+const struct command vm_show_command = {
+	.noun = "vm",
+	.verb = "show",
+	.operands = "VM",
+	.operands_min = 1,
+	.operands_max = 1,
+	.completes = COMPLETES_VM,
+	.summary = "show everything known about a VM",
+	.run = run_show,
+};
+
+static int run_health(struct cli *cli, const struct invocation *invocation)
+{
+	const char *vm = invocation->parsed->operands[0];
+	struct out *out = &cli->out;
+	AUTO_JSON *result = NULL;
+	AUTO_BUF uptime = BUF_INIT;
+	struct err err = ERR_INIT;
+	bool is_healthy;
+
+	if (ask_about(cli, "vm.health", "vm", vm, &result, &err) < 0)
+		return cli_fail(cli, &err);
+	is_healthy = json_get_bool(result, "healthy");
+	if (out->is_json) {
+		out_json(out, result);
+		return is_healthy ? 0 : EXIT_FAILED;
+	}
+	text_duration(&uptime, json_get_u64(result, "uptime_ms"));
+	view_pair(&out->pending, "healthy", is_healthy ? "yes" : "no");
+	view_pair(&out->pending, "hostname", json_get_str(result, "hostname"));
+	view_pair(&out->pending, "agent", json_get_str(result, "agent_version"));
+	view_pair(&out->pending, "guest uptime", uptime.ptr);
+	out_addf(out, "%-20s%llu.%03llu ms\n", "round trip",
+		 (unsigned long long)(json_get_u64(result, "round_trip_us") / 1000),
+		 (unsigned long long)(json_get_u64(result, "round_trip_us") % 1000));
+	return is_healthy ? 0 : EXIT_FAILED;
+}
+
+const struct command vm_health_command = {
+	.noun = "vm",
+	.verb = "health",
+	.operands = "VM",
+	.operands_min = 1,
+	.operands_max = 1,
+	.completes = COMPLETES_VM,
+	.summary = "ask the guest's agent, and time its answer",
+	.description = "Exits with 1 when the agent does not answer.",
+	.run = run_health,
+};

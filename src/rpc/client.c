@@ -326,7 +326,7 @@ int rpc_begin(struct rpc_client *client, const char *method, json_t *params,
 	if (!options)
 		options = &no_options;
 	if (client->fd < 0)
-		return err_set(err, ERR_STATE, "the connection to the daemon is closed");
+		return err_set(err, ERR_BAD_STATE, "the connection to the daemon is closed");
 	if (call->method)
 		return err_set(err, ERR_BUSY, "the connection waits for the answer to '%s'",
 			       call->method);
@@ -362,7 +362,7 @@ int rpc_step(struct rpc_client *client, json_t **ret, struct err *err)
 	int r;
 
 	if (!call->method)
-		return err_set(err, ERR_STATE, "no call was begun");
+		return err_set(err, ERR_BAD_STATE, "no call was begun");
 	while (poll(&ready, 1, 0) == 1) {
 		r = receive(call, err);
 		if (r < 0) {

@@ -252,14 +252,12 @@ int rpc_code_of(const struct err *err)
 /* For peers that send no "data.kind". */
 static enum err_kind kind_of_code(int64_t code)
 {
-	const int64_t kind = RPC_CODE_KIND_BASE - code;
-
 	if (code == RPC_CODE_UNKNOWN_METHOD)
 		return ERR_UNSUPPORTED;
 	if (code == RPC_CODE_BAD_PARAMS)
 		return ERR_INVALID;
-	if (kind > ERR_NONE && kind < ERR_KIND_COUNT)
-		return (enum err_kind)kind;
+	if (code < RPC_CODE_KIND_BASE && code > RPC_CODE_KIND_BASE - ERR_KIND_COUNT)
+		return (enum err_kind)(RPC_CODE_KIND_BASE - code);
 	return ERR_PROTOCOL;
 }
 

@@ -5,7 +5,7 @@
  * Every request has a deadline and may be cancelled; every answer is bounded (VMM_ANSWER_BYTES_MAX)
  * and believed only if it has the status and the shape that the API definition gives. A refusal's
  * fault_message goes into the error, escaped. Errors:
- *   ERR_STATE      the VMM refused (400): its words are in the message
+ *   ERR_BAD_STATE      the VMM refused (400): its words are in the message
  *   ERR_TIMEOUT    no answer in time       ERR_CANCELLED  cancelled
  *   ERR_NOT_FOUND  nobody listens on the socket
  *   ERR_PROTOCOL   an answer that is none: another status, too long, no JSON

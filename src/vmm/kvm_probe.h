@@ -63,6 +63,9 @@ void kvm_probe_measure(const char *node, uint64_t timeout_ms, struct kvm_verdict
  */
 void kvm_probe(int state_dir_fd, const char *node, struct kvm_verdict *ret);
 
+/* The same without looking at what is cached; what is found is cached for the next. */
+void kvm_probe_anew(int state_dir_fd, const char *node, struct kvm_verdict *ret);
+
 /* The sentence and the finding for a rate that was measured. Pure. */
 void kvm_verdict_of_rate(uint64_t turns_per_second, struct kvm_verdict *ret);
 

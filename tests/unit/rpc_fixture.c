@@ -122,7 +122,7 @@ static void close_hook(void *context, bool is_stopping)
 {
 	const int digit = *(const int *)context;
 
-	atomic_store(&fixture.hook_order, atomic_load(&fixture.hook_order) * 10 + digit);
+	atomic_store(&fixture.hook_order, atomic_load(&fixture.hook_order) % 1000 * 10 + digit);
 	if (is_stopping)
 		atomic_fetch_add(&fixture.hooks_stopping, 1);
 	atomic_fetch_add(&fixture.hooks_run, 1);

@@ -247,7 +247,7 @@ static void test_client_cancels(void **state)
 	CHECK_INT(err.kind, ERR_CANCELLED);
 	CHECK_INT(rpc_client_fd(client), -1);
 	assert_true(rpc_call(client, "add", NULL, NULL, &result, &err) < 0);
-	CHECK_INT(err.kind, ERR_STATE);
+	CHECK_INT(err.kind, ERR_BAD_STATE);
 	cancel_done(&cancel);
 	/* It began or it did not: nothing runs on. */
 	rpc_server_stop(fixture.server);

@@ -1,0 +1,174 @@
+#include "vmm/fc_client.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "vmm/fc_http.h"
+
+/* What Firecracker answers for a path that it does not have. */
+#define UNKNOWN_REQUEST "Invalid request method and/or path"
+
+/* Sends an object (given) and wants no more than agreement. */
+static int send_object(const struct vmm_api *api, const char *verb, const char *path,
+		       json_t *object, struct err *err)
+{
+	AUTO_JSON *given = object;
+	AUTO_BUF body = BUF_INIT;
+	AUTO_BUF answer = BUF_INIT;
+	struct fc_request request = { .verb = verb, .path = path };
+	long status = 0;
+	int r;
+
+	json_write(given, &body);
+	request.body = body.ptr;
+	r = fc_http_send(api, &request, &status, &answer, err);
+	if (r < 0)
+		return r;
+	return fc_answer_check(&request, status, buf_span(&answer), err);
+}
+
+int vmm_put_machine_config(const struct vmm_api *api, const struct vmm_machine_config *config,
+			   struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_u64(object, "vcpu_count", config->vcpu_count);
+	json_put_u64(object, "mem_size_mib", config->memory_mib);
+	return send_object(api, "PUT", "/machine-config", object, err);
+}
+
+int vmm_put_boot_source(const struct vmm_api *api, const struct vmm_boot_source *source,
+			struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_str(object, "kernel_image_path", source->kernel_path);
+	if (source->initrd_path)
+		json_put_str(object, "initrd_path", source->initrd_path);
+	if (source->boot_args)
+		json_put_str(object, "boot_args", source->boot_args);
+	return send_object(api, "PUT", "/boot-source", object, err);
+}
+
+static bool is_resource_id(const char *id)
+{
+	static const char *const allowed = "abcdefghijklmnopqrstuvwxyz"
+					   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+	const size_t len = strlen(id);
+
+	return len > 0 && len <= 64 && strspn(id, allowed) == len;
+}
+
+int vmm_put_drive(const struct vmm_api *api, const struct vmm_drive *drive, struct err *err)
+{
+	AUTO_FREE char *path = NULL;
+	json_t *object;
+
+	assert(is_resource_id(drive->id)); /* ids of drives are our own */
+	path = mem_printf("/drives/%s", drive->id);
+	object = json_new_object();
+	json_put_str(object, "drive_id", drive->id);
+	json_put_str(object, "path_on_host", drive->path);
+	json_put_bool(object, "is_root_device", drive->is_root);
+	json_put_bool(object, "is_read_only", drive->is_read_only);
+	json_put_str(object, "cache_type", drive->is_writeback ? "Writeback" : "Unsafe");
+	return send_object(api, "PUT", path, object, err);
+}
+
+int vmm_put_vsock(const struct vmm_api *api, uint64_t guest_cid, const char *socket_path,
+		  struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_u64(object, "guest_cid", guest_cid);
+	json_put_str(object, "uds_path", socket_path);
+	return send_object(api, "PUT", "/vsock", object, err);
+}
+
+int vmm_put_entropy(const struct vmm_api *api, struct err *err)
+{
+	return send_object(api, "PUT", "/entropy", json_new_object(), err);
+}
+
+int vmm_put_serial(const struct vmm_api *api, const char *output_path, bool *ret_supported,
+		   struct err *err)
+{
+	json_t *object = json_new_object();
+	int r;
+
+	json_put_str(object, "serial_out_path", output_path);
+	r = send_object(api, "PUT", "/serial", object, err);
+	if (r < 0 && err->kind == ERR_BAD_STATE && strstr(err->message, UNKNOWN_REQUEST)) {
+		*err = ERR_INIT;
+		*ret_supported = false;
+		return 0;
+	}
+	if (r == 0)
+		*ret_supported = true;
+	return r;
+}
+
+int vmm_put_logger(const struct vmm_api *api, const char *log_path, const char *level,
+		   struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_str(object, "log_path", log_path);
+	json_put_str(object, "level", level);
+	json_put_bool(object, "show_level", true);
+	return send_object(api, "PUT", "/logger", object, err);
+}
+
+static int act(const struct vmm_api *api, const char *action, struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_str(object, "action_type", action);
+	return send_object(api, "PUT", "/actions", object, err);
+}
+
+int vmm_start_instance(const struct vmm_api *api, struct err *err)
+{
+	return act(api, "InstanceStart", err);
+}
+
+int vmm_send_ctrl_alt_del(const struct vmm_api *api, struct err *err)
+{
+	return act(api, "SendCtrlAltDel", err);
+}
+
+static int patch_state(const struct vmm_api *api, const char *state, struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_str(object, "state", state);
+	return send_object(api, "PATCH", "/vm", object, err);
+}
+
+int vmm_pause(const struct vmm_api *api, struct err *err)
+{
+	return patch_state(api, "Paused", err);
+}
+
+int vmm_resume(const struct vmm_api *api, struct err *err)
+{
+	return patch_state(api, "Resumed", err);
+}
+
+int vmm_describe(const struct vmm_api *api, struct vmm_description *ret, struct err *err)
+{
+	static const struct fc_request request = { .verb = "GET", .path = "/" };
+	AUTO_BUF answer = BUF_INIT;
+	long status = 0;
+	int r;
+
+	r = fc_http_send(api, &request, &status, &answer, err);
+	if (r == 0)
+		r = fc_answer_check(&request, status, buf_span(&answer), err);
+	if (r == 0)
+		r = fc_description_read(buf_span(&answer), ret, err);
+	return r;
+}

@@ -17,7 +17,7 @@ static const struct {
 	[ERR_INVALID] = { "invalid", EINVAL },
 	[ERR_NOT_FOUND] = { "not_found", ENOENT },
 	[ERR_EXISTS] = { "exists", EEXIST },
-	[ERR_STATE] = { "state", ENOTSUP },
+	[ERR_BAD_STATE] = { "state", ENOTSUP },
 	[ERR_BUSY] = { "busy", EBUSY },
 	[ERR_LIMIT] = { "limit", EOVERFLOW },
 	[ERR_PROTOCOL] = { "protocol", EPROTO },

@@ -21,7 +21,7 @@ enum err_kind {
 	ERR_INVALID,	 /* the request itself is wrong */
 	ERR_NOT_FOUND,	 /* the thing named does not exist */
 	ERR_EXISTS,	 /* the thing named exists already */
-	ERR_STATE,	 /* the thing exists, but not in a state that allows this */
+	ERR_BAD_STATE,	 /* the thing exists, but not in a state that allows this */
 	ERR_BUSY,	 /* somebody else is at it; trying again later helps */
 	ERR_LIMIT,	 /* a documented limit was reached */
 	ERR_PROTOCOL,	 /* a peer broke its protocol */

@@ -35,6 +35,11 @@ void log_init(const char *program, int fd, enum log_level level)
 	atomic_store(&sink.level, (int)level);
 }
 
+void log_set_level(enum log_level level)
+{
+	atomic_store(&sink.level, (int)level);
+}
+
 int log_level_parse(const char *name, enum log_level *ret)
 {
 	for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {

@@ -29,6 +29,7 @@ struct log_fields {
 
 /* `fd` is borrowed and must outlive the program's logging. */
 void log_init(const char *program, int fd, enum log_level level);
+void log_set_level(enum log_level level);
 int log_level_parse(const char *name, enum log_level *ret) MUST_CHECK;
 const char *log_level_name(enum log_level level);
 

@@ -8,8 +8,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
+
+#define CONNECT_PAUSE_NS (10 * NSEC_PER_MSEC)
 
 static int fill_address(const char *path, struct sockaddr_un *ret, struct err *err)
 {
@@ -125,7 +128,28 @@ void unix_listener_done(struct unix_listener *listener)
 	*listener = UNIX_LISTENER_INIT;
 }
 
-int unix_connect(const char *path, int *ret_fd, struct err *err)
+/* A Unix socket whose queue is full refuses with EAGAIN, and cannot be polled for room. */
+static int connect_until(int fd, const struct sockaddr_un *address, const struct cancel *cancel,
+			 uint64_t deadline_ns)
+{
+	int r;
+
+	while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -errno;
+		if (clock_now_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		r = cancel_poll(cancel, -1, 0, clock_now_ns() + CONNECT_PAUSE_NS);
+		if (r != -ETIMEDOUT)
+			return r;
+	}
+	return 0;
+}
+
+int unix_connect_until(const char *path, const struct cancel *cancel, uint64_t deadline_ns,
+		       int *ret_fd, struct err *err)
 {
 	AUTO_CLOSE int fd = -1;
 	struct sockaddr_un address;
@@ -135,12 +159,12 @@ int unix_connect(const char *path, int *ret_fd, struct err *err)
 	if (r < 0)
 		return r;
 	fd = new_socket();
-	if (fd < 0)
-		return err_sys(err, fd, "make a socket");
-	do {
-		r = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? -errno
-											: 0;
-	} while (r == -EINTR);
+	r = fd < 0 ? fd : fd_set_nonblocking(fd, true);
+	if (r < 0)
+		return err_sys(err, r, "make a socket");
+	r = connect_until(fd, &address, cancel, deadline_ns);
+	if (r == 0)
+		r = fd_set_nonblocking(fd, false);
 	if (r == -ENOENT || r == -ECONNREFUSED) {
 		(void)err_set(err, ERR_NOT_FOUND, "nobody listens on '%s'", path);
 		return r;
@@ -149,6 +173,11 @@ int unix_connect(const char *path, int *ret_fd, struct err *err)
 		return err_sys(err, r, "connect to '%s'", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int unix_connect(const char *path, int *ret_fd, struct err *err)
+{
+	return unix_connect_until(path, NULL, UINT64_MAX, ret_fd, err);
 }
 
 int unix_peer_of(int fd, struct unix_peer *ret)

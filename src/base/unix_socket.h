@@ -39,6 +39,13 @@ void unix_listener_done(struct unix_listener *listener);
  * there. */
 int unix_connect(const char *path, int *ret_fd, struct err *err) MUST_CHECK;
 
+/*
+ * The same, but gives up at `deadline_ns` (CLOCK_BOOTTIME, UINT64_MAX for none) or when `cancel`
+ * (may be NULL) fires: a listener that hangs lets its queue fill up.
+ */
+int unix_connect_until(const char *path, const struct cancel *cancel, uint64_t deadline_ns,
+		       int *ret_fd, struct err *err) MUST_CHECK;
+
 struct unix_peer {
 	pid_t pid;
 	uid_t uid;

@@ -1,0 +1,59 @@
+/*
+ * Who this VM is: name, address, keys, time, randomness. One JSON object, from
+ * /banger/identity.json of the initramfs or from the `identity` request; the same functions apply
+ * both.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/span.h"
+#include "base/strv.h"
+
+#define IDENTITY_BYTES_MAX   (256 * 1024) /* the file */
+#define IDENTITY_KEYS_MAX    256
+#define IDENTITY_ENTROPY_MIN 32 /* bytes, decoded */
+#define IDENTITY_ENTROPY_MAX 512
+#define IDENTITY_DNS_MAX     3 /* what resolvers look at */
+
+struct identity_network {
+	uint8_t mac[6];
+	uint8_t address[4]; /* IPv4, network order */
+	uint8_t gateway[4];
+	uint8_t prefix;
+	bool has_mac;
+	bool has_gateway;
+	struct strv dns; /* owned; each is an IPv4 or IPv6 address */
+};
+
+struct identity {
+	char *hostname;		     /* owned */
+	struct strv authorized_keys; /* owned */
+	char *ssh_host_key;	     /* owned; NULL leaves the image's */
+	char *ssh_host_key_pub;	     /* owned; NULL leaves the image's */
+	char *entropy_base64;	     /* owned; NULL when none came */
+	char *boot_token;	     /* owned; NULL when none came */
+	int64_t wall_seconds;	     /* 0 when none came */
+	json_t *network_json;	     /* owned: as it came */
+	bool has_network;
+	bool is_without_network; /* "network": null, which is not the same as no word about it */
+	struct identity_network network;
+};
+
+/* Checks everything and fills `ret` (release with identity_done()); untouched on failure. */
+int identity_parse(const json_t *object, struct identity *ret, struct err *err) MUST_CHECK;
+int identity_parse_text(struct span text, struct identity *ret, struct err *err) MUST_CHECK;
+void identity_done(struct identity *identity);
+
+/*
+ * Writes /etc/hostname, /etc/hosts, resolv.conf, network files, keys and machine-id below
+ * `root_fd`. All of them are tried; the first failure is what `err` says.
+ */
+int identity_write_files(const struct identity *identity, int root_fd, struct err *err) MUST_CHECK;
+
+/* Sets the running kernel's hostname, clock, randomness and interface. All are tried, as above. */
+int identity_set_kernel(const struct identity *identity, struct err *err) MUST_CHECK;

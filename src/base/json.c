@@ -183,7 +183,7 @@ static int check_unknown(const json_t *object, const struct json_field *fields, 
 			 struct err *err)
 {
 	/* jansson's iterator takes a mutable object but does not change it. */
-	json_t *mutable = (json_t *)(uintptr_t)object;
+	json_t *mutable = (json_t *)(uintptr_t)object; // NOLINT(performance-no-int-to-ptr)
 	const char *key;
 	json_t *value;
 

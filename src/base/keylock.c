@@ -110,10 +110,14 @@ static bool leave(struct keylock *locks, const char *key, struct waiter *waiter)
 	(void)pthread_mutex_lock(&locks->mutex);
 	was_waiting = !waiter->has_key;
 	if (was_waiting) {
-		struct waiter **at = &(*find(locks, key))->waiters;
+		struct entry *entry = *find(locks, key);
+		struct waiter **at;
 
-		while (*at != waiter)
+		assert(entry);
+		at = &entry->waiters;
+		while (*at && *at != waiter)
 			at = &(*at)->next;
+		assert(*at);
 		*at = waiter->next;
 	}
 	(void)pthread_mutex_unlock(&locks->mutex);

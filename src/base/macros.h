@@ -42,11 +42,12 @@
 		take_;            \
 	})
 
-/* Defines `TYPE_freep` for CLEANUP() from a `x_free(struct TYPE *)`. */
+/* Defines `x_freep` for CLEANUP() from an `x_free(struct TYPE *)`. Ends in what wants a semicolon.
+ */
 #define DEFINE_FREEP(type, release)                          \
 	static inline void release##p(struct type **pointer) \
 	{                                                    \
 		release(*pointer);                           \
 		*pointer = NULL;                             \
 	}                                                    \
-	_Static_assert(sizeof(struct type *) > 0, "wants a semicolon")
+	struct type

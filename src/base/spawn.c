@@ -122,7 +122,8 @@ static void child_signals(void)
 	for (int number = 1; number < NSIG; number++)
 		(void)sigaction(number, &standard, NULL); /* KILL, STOP and libc's own refuse */
 	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)sigprocmask(SIG_SETMASK, &none,
+			  NULL); // NOLINT(concurrency-mt-unsafe): one thread here
 }
 
 static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_t parent,
@@ -159,6 +160,15 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 }
 
 /* --- The parent's side. --- */
+
+/* Gives an owned process away. */
+static struct process process_take(struct process *process)
+{
+	const struct process taken = *process;
+
+	*process = PROCESS_INIT;
+	return taken;
+}
 
 /* A name without a slash is looked up in PATH; what is not found stays as it is, for exec to
  * refuse. */
@@ -236,8 +246,7 @@ int spawn_start(const struct spawn *spawn, struct process *ret, struct err *err)
 	r = read_report(spawn, read_end, err);
 	if (r < 0)
 		return r;
-	*ret = process;
-	process = PROCESS_INIT;
+	*ret = process_take(&process);
 	return 0;
 }
 

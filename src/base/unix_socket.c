@@ -199,7 +199,11 @@ int unix_send_fd(int fd, struct span data, int passed_fd)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = { 0 };
-	struct iovec part = { .iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len };
+	/* sendmsg() does not write to it, but the type is shared with recvmsg(). */
+	struct iovec part = {
+		.iov_base = (void *)(uintptr_t)data.ptr, // NOLINT(performance-no-int-to-ptr)
+		.iov_len = data.len,
+	};
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 	ssize_t n;
 

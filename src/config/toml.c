@@ -91,7 +91,7 @@ bool toml_parse(struct span text, size_t depth_max, struct toml_node *ret,
 	};
 	bool good;
 
-	if (!toml_check_depth(text, depth_max, ret_problem))
+	if (!toml_check_text(text, depth_max, ret_problem))
 		return false;
 
 	good = toml_bridge_parse((const char *)text.ptr, text.len, &sink, ret_problem);
@@ -111,7 +111,7 @@ bool toml_parse(struct span text, size_t depth_max, struct toml_node *ret,
 	return true;
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): toml_check_depth() has limited it */
+/* NOLINTNEXTLINE(misc-no-recursion): toml_check_text() has limited it */
 void toml_done(struct toml_node *root)
 {
 	if (!root)

@@ -1,6 +1,6 @@
 /*
  * TOML text as a tree of nodes. toml++ (C++) does the parsing behind toml_bridge.h; what it does
- * not guard against, depth that overflows the stack, is checked before it sees the text.
+ * not guard against is checked before it sees the text.
  */
 #pragma once
 
@@ -41,6 +41,9 @@ void toml_done(struct toml_node *root);
 /* "a string", "an array": what the user wrote, for messages. */
 const char *toml_type_phrase(enum toml_type type);
 
-/* The check of depth alone: no bracket or dotted key goes deeper than `depth_max`. */
-bool toml_check_depth(struct span text, size_t depth_max, struct toml_problem *ret_problem)
+/*
+ * What toml_parse() looks for before the parser proper: brackets and dotted keys deeper than
+ * `depth_max`, and what would end in one of its assertions.
+ */
+bool toml_check_text(struct span text, size_t depth_max, struct toml_problem *ret_problem)
 	MUST_CHECK;

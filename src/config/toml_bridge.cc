@@ -4,7 +4,19 @@
 #include <cstdio>
 #include <string_view>
 
-#define TOML_EXCEPTIONS        0
+namespace
+{
+/* A broken invariant of the parser: text that it should have refused. */
+struct broken {
+};
+} // namespace
+
+#define TOML_EXCEPTIONS 0
+#define TOML_ASSERT(condition)            \
+	do {                              \
+		if (!(condition))         \
+			throw ::broken{}; \
+	} while (0)
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_HEADER_ONLY       1
 #include <toml++/toml.h>
@@ -36,7 +48,7 @@ enum toml_type type_of(const toml::node &node)
 	return TOML_DATE;
 }
 
-/* Recursion is as deep as the text nests, which toml_check_depth() has limited. */
+/* Recursion is as deep as the text nests, which toml_check_text() has limited. */
 void report(const toml::node &node, const toml::key *key, const struct toml_sink &sink)
 {
 	struct toml_item item = {};
@@ -83,7 +95,7 @@ void report(const toml::node &node, const toml::key *key, const struct toml_sink
 
 bool toml_bridge_parse(const char *text, size_t len, const struct toml_sink *sink,
 		       struct toml_problem *ret_problem)
-{
+try {
 	const toml::parse_result result = toml::parse(std::string_view{ text, len });
 
 	if (!result) {
@@ -99,4 +111,10 @@ bool toml_bridge_parse(const char *text, size_t len, const struct toml_sink *sin
 
 	report(result.table(), nullptr, *sink);
 	return true;
+} catch (const broken &) {
+	ret_problem->line = 1;
+	ret_problem->column = 1;
+	(void)std::snprintf(ret_problem->message, sizeof(ret_problem->message),
+			    "somewhere in the file is something that is no TOML");
+	return false;
 }

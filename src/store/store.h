@@ -89,7 +89,7 @@ int store_vm_delete(struct store *store, const char *id, struct err *err) MUST_C
 /* Fills uninitialised `ret`; the caller ends it with vm_done(). */
 int store_vm_get(struct store *store, const char *id, struct vm *ret, struct err *err) MUST_CHECK;
 
-/* Whether a VM has that name. On a failure of the database `false` is not said: it is the error. */
+/* Whether a VM has that name. */
 int store_vm_name_taken(struct store *store, const char *name, bool *ret, struct err *err)
 	MUST_CHECK;
 
@@ -115,7 +115,8 @@ int store_image_set_state(struct store *store, const char *name, enum artifact_s
 int store_image_delete(struct store *store, const char *name, struct err *err) MUST_CHECK;
 int store_image_get(struct store *store, const char *name, struct image_record *ret,
 		    struct err *err) MUST_CHECK;
-int store_image_list(struct store *store, struct image_record_list *ret, struct err *err) MUST_CHECK;
+int store_image_list(struct store *store, struct image_record_list *ret, struct err *err)
+	MUST_CHECK;
 
 /* The same for kernels; those that are the default kernel of an image are not in use by that. */
 int store_kernel_put(struct store *store, const struct kernel_record *kernel, struct err *err)
@@ -125,4 +126,5 @@ int store_kernel_set_state(struct store *store, const char *name, enum artifact_
 int store_kernel_delete(struct store *store, const char *name, struct err *err) MUST_CHECK;
 int store_kernel_get(struct store *store, const char *name, struct kernel_record *ret,
 		     struct err *err) MUST_CHECK;
-int store_kernel_list(struct store *store, struct kernel_record_list *ret, struct err *err) MUST_CHECK;
+int store_kernel_list(struct store *store, struct kernel_record_list *ret, struct err *err)
+	MUST_CHECK;

@@ -1,7 +1,8 @@
 /*
- * How deep a TOML text nests, found without recursion. toml++ limits nested values but neither
- * dotted keys (a.a.a.…) nor what its destructors do with them, so a megabyte of dots would overflow
- * the stack.
+ * What toml++ 3.3 does not guard against, found beforehand and without recursion. It limits nested
+ * values but neither dotted keys (a.a.a.…) nor what its destructors do with them, so a megabyte of
+ * dots would overflow the stack; and "[[" followed by what is no key ends in an assertion instead
+ * of an error.
  *
  * This follows brackets, keys and strings exactly as long as the text is TOML; past the first
  * mistake it may see things wrongly, but there the parser stops as well.
@@ -15,6 +16,7 @@ struct scanner {
 	size_t at;
 	uint32_t line;
 	uint32_t column;
+	bool is_line_start; /* only blanks since the last newline */
 };
 
 static bool at_end(const struct scanner *s)
@@ -35,9 +37,12 @@ static void step(struct scanner *s)
 	if (byte == '\n') {
 		s->line++;
 		s->column = 1;
-	} else if ((byte & 0xc0U) != 0x80U) {
-		s->column++;
+		s->is_line_start = true;
+		return;
 	}
+	if ((byte & 0xc0U) != 0x80U)
+		s->column++;
+	s->is_line_start = s->is_line_start && (byte == ' ' || byte == '\t');
 }
 
 static bool looking_at_three(const struct scanner *s, uint8_t quote)
@@ -84,19 +89,36 @@ static void skip_string(struct scanner *s, uint8_t quote)
 		step(s);
 }
 
-static bool too_deep(const struct scanner *s, const char *what, size_t depth_max,
-		     struct toml_problem *ret_problem)
+static bool refuse(const struct scanner *s, const char *message, struct toml_problem *ret_problem)
 {
 	ret_problem->line = s->line;
 	ret_problem->column = s->column;
-	(void)snprintf(ret_problem->message, sizeof(ret_problem->message),
-		       "%s deeper than %zu levels", what, depth_max);
+	(void)snprintf(ret_problem->message, sizeof(ret_problem->message), "%s", message);
 	return false;
 }
 
-bool toml_check_depth(struct span text, size_t depth_max, struct toml_problem *ret_problem)
+static bool is_key_start(uint8_t byte)
 {
-	struct scanner s = { .text = text, .line = 1, .column = 1 };
+	return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+	       (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '"' ||
+	       byte == '\'';
+}
+
+/* At "[[" that begins a line outside of values: whether a key follows, or an end that the parser
+ * reports. */
+static bool names_table_array(const struct scanner *s)
+{
+	size_t ahead = 2;
+
+	while (peek(s, ahead) == ' ' || peek(s, ahead) == '\t')
+		ahead++;
+	return s->text.len - s->at <= ahead || is_key_start(peek(s, ahead)) ||
+	       peek(s, ahead) == ']';
+}
+
+bool toml_check_text(struct span text, size_t depth_max, struct toml_problem *ret_problem)
+{
+	struct scanner s = { .text = text, .line = 1, .column = 1, .is_line_start = true };
 	size_t brackets = 0, dots = 0;
 
 	while (!at_end(&s)) {
@@ -111,16 +133,19 @@ bool toml_check_depth(struct span text, size_t depth_max, struct toml_problem *r
 			continue;
 		}
 
+		if (byte == '[' && peek(&s, 1) == '[' && brackets == 0 && s.is_line_start &&
+		    !names_table_array(&s))
+			return refuse(&s, "'[[' must be followed by a key", ret_problem);
 		if (byte == '[' || byte == '{') {
 			dots = 0;
 			if (++brackets > depth_max)
-				return too_deep(&s, "brackets nest", depth_max, ret_problem);
+				return refuse(&s, "brackets are nested too deeply", ret_problem);
 		} else if (byte == ']' || byte == '}') {
 			dots = 0;
 			brackets -= brackets > 0 ? 1 : 0;
 		} else if (byte == '.') {
 			if (++dots >= depth_max)
-				return too_deep(&s, "a dotted key goes", depth_max, ret_problem);
+				return refuse(&s, "a dotted key has too many parts", ret_problem);
 		} else if (byte == '=' || byte == ',' || byte == '\n') {
 			dots = 0;
 		}

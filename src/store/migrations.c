@@ -1,0 +1,174 @@
+#include "store/migrations.h"
+
+#include <inttypes.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "store/private.h"
+
+/*
+ * Never change an entry that was released: add one. Times are seconds since 1970, 0 when there is
+ * none. A VM cannot lose its image or kernel: the references say so.
+ */
+const struct migration store_migrations[] = {
+	{ "VMs, images and kernels",
+	  "CREATE TABLE images ("
+	  "  name       TEXT PRIMARY KEY,"
+	  "  state      TEXT NOT NULL CHECK (state IN ('pulling', 'ready', 'deleting')),"
+	  "  kind       TEXT,"
+	  "  recipe     TEXT,"
+	  "  kernel     TEXT,"
+	  "  sha256     TEXT,"
+	  "  size_bytes INTEGER NOT NULL CHECK (size_bytes >= 0),"
+	  "  used_bytes INTEGER NOT NULL CHECK (used_bytes >= 0),"
+	  "  has_init   INTEGER NOT NULL CHECK (has_init IN (0, 1)),"
+	  "  built_at   INTEGER NOT NULL"
+	  ") STRICT, WITHOUT ROWID;"
+	  "CREATE TABLE kernels ("
+	  "  name         TEXT PRIMARY KEY,"
+	  "  state        TEXT NOT NULL CHECK (state IN ('pulling', 'ready', 'deleting')),"
+	  "  kind         TEXT,"
+	  "  package      TEXT,"
+	  "  version      TEXT,"
+	  "  release      TEXT,"
+	  "  has_elf      INTEGER NOT NULL CHECK (has_elf IN (0, 1)),"
+	  "  has_bzimage  INTEGER NOT NULL CHECK (has_bzimage IN (0, 1)),"
+	  "  module_count INTEGER NOT NULL CHECK (module_count >= 0),"
+	  "  size_bytes   INTEGER NOT NULL CHECK (size_bytes >= 0),"
+	  "  pulled_at    INTEGER NOT NULL"
+	  ") STRICT, WITHOUT ROWID;"
+	  "CREATE TABLE vms ("
+	  "  seq                  INTEGER PRIMARY KEY,"
+	  "  id                   TEXT NOT NULL UNIQUE CHECK (length(id) = 32),"
+	  "  name                 TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),"
+	  "  state                TEXT NOT NULL"
+	  "    CHECK (state IN ('created', 'running', 'paused', 'stopped', 'error')),"
+	  "  intent               TEXT CHECK (intent IN ('create', 'start', 'stop', 'delete')),"
+	  "  intent_step          TEXT,"
+	  "  image                TEXT NOT NULL REFERENCES images (name),"
+	  "  kernel               TEXT NOT NULL REFERENCES kernels (name),"
+	  "  vcpu                 INTEGER NOT NULL CHECK (vcpu > 0),"
+	  "  memory_bytes         INTEGER NOT NULL CHECK (memory_bytes > 0),"
+	  "  disk_bytes           INTEGER NOT NULL CHECK (disk_bytes > 0),"
+	  "  system_overlay_bytes INTEGER NOT NULL CHECK (system_overlay_bytes > 0),"
+	  "  nat                  INTEGER NOT NULL CHECK (nat IN (0, 1)),"
+	  "  ports                TEXT NOT NULL,"
+	  "  ephemeral            INTEGER NOT NULL CHECK (ephemeral IN (0, 1)),"
+	  "  ip                   TEXT,"
+	  "  boot_id              TEXT,"
+	  "  tap_name             TEXT,"
+	  "  dm_name              TEXT,"
+	  "  loop_names           TEXT,"
+	  "  last_error           TEXT,"
+	  "  guest_path           TEXT,"
+	  "  host_path            TEXT,"
+	  "  head                 TEXT,"
+	  "  created_at           INTEGER NOT NULL,"
+	  "  started_at           INTEGER NOT NULL"
+	  ") STRICT;"
+	  "CREATE INDEX vms_by_image ON vms (image);"
+	  "CREATE INDEX vms_by_kernel ON vms (kernel);" },
+};
+const size_t store_migration_count = ARRAY_LEN(store_migrations);
+
+int migrations_version(struct connection *connection, int64_t *ret, struct err *err)
+{
+	static const char doing[] = "read the schema's version";
+	int64_t has_table = 0;
+	int r;
+
+	r = connection_number(connection,
+			      "SELECT count(*) FROM sqlite_schema"
+			      " WHERE type = 'table' AND name = 'schema_migrations'",
+			      &has_table, err, doing);
+	if (r < 0)
+		return r;
+	if (!has_table) {
+		*ret = 0;
+		return 0;
+	}
+	return connection_number(connection,
+				 "SELECT coalesce(max(version), 0) FROM schema_migrations", ret,
+				 err, doing);
+}
+
+/* The row that says it was done; prepared here because it is needed once in a database's life. */
+static int record(struct connection *connection, int64_t version, const char *name, struct err *err)
+{
+	static const char doing[] = "record a migration";
+	sqlite3_stmt *statement = NULL;
+	AUTO_BUF now = BUF_INIT;
+	int code, r = 0;
+
+	code = sqlite3_prepare_v2(connection->db,
+				  "INSERT INTO schema_migrations (version, name, applied_at)"
+				  " VALUES (?1, ?2, ?3)",
+				  -1, &statement, NULL);
+	if (code == SQLITE_OK) {
+		clock_format_utc(&now, clock_wall_seconds());
+		statement_bind_number(statement, 1, version);
+		statement_bind_text(statement, 2, name);
+		statement_bind_text(statement, 3, now.ptr);
+		code = sqlite3_step(statement);
+	}
+	if (code != SQLITE_DONE)
+		r = connection_fail(connection, code, err, doing);
+	(void)sqlite3_finalize(statement);
+	return r;
+}
+
+/* The next migration, if one is still missing now that the database is locked: 1 applied, 0 none
+ * left. */
+static int apply_next(struct connection *connection, const struct migration *table, size_t count,
+		      struct err *err)
+{
+	int64_t version = 0;
+	int r;
+
+	r = connection_exec(connection,
+			    "CREATE TABLE IF NOT EXISTS schema_migrations ("
+			    "  version    INTEGER PRIMARY KEY,"
+			    "  name       TEXT NOT NULL,"
+			    "  applied_at TEXT NOT NULL"
+			    ") STRICT",
+			    err, "prepare for migrations");
+	if (r == 0)
+		r = migrations_version(connection, &version, err);
+	if (r < 0)
+		return r;
+
+	if (version < 0 || (uint64_t)version > count)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "the state database '%s' was made by a newer version of banger "
+			       "(schema %" PRId64 ", this one knows %zu)",
+			       connection->path, version, count);
+	if ((uint64_t)version == count)
+		return 0;
+
+	r = connection_exec(connection, table[version].sql, err, table[version].name);
+	if (r == 0)
+		r = record(connection, version + 1, table[version].name, err);
+	return r < 0 ? r : 1;
+}
+
+int migrations_apply(struct connection *connection, const struct migration *table, size_t count,
+		     struct err *err)
+{
+	static const char doing[] = "migrate";
+	struct err ignored = ERR_INIT;
+	int r, applied;
+
+	do {
+		r = connection_exec(connection, "BEGIN IMMEDIATE", err, doing);
+		if (r < 0)
+			return r;
+
+		applied = apply_next(connection, table, count, err);
+		r = applied < 0 ? applied : connection_exec(connection, "COMMIT", err, doing);
+		if (r < 0) {
+			(void)!connection_exec(connection, "ROLLBACK", &ignored, doing);
+			return r;
+		}
+	} while (applied > 0);
+	return 0;
+}

@@ -1,0 +1,279 @@
+/* Finding out what is at the database's place, making a new one beside it, opening it. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/failpoint.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "store/migrations.h"
+#include "store/private.h"
+
+#define MAGIC "SQLite format 3" /* with its NUL: the first 16 bytes */
+
+static int damaged(const char *path, const char *what, struct err *err)
+{
+	int r;
+
+	r = err_set(err, ERR_INVALID, "the state database '%s' %s", path, what);
+	err_hint(err, "move it and its -wal file away to start anew, or put a backup in its place");
+	return r;
+}
+
+/* A log without its database would be taken for the new one's, and spoil it. */
+static int check_no_log(const char *path, struct err *err)
+{
+	AUTO_FREE char *wal = mem_printf("%s-wal", path);
+	struct stat status;
+
+	if (lstat(wal, &status) == 0 && status.st_size > 0)
+		return damaged(path, "is missing, but its log (-wal) is there", err);
+	return 0;
+}
+
+/*
+ * Looks at the file without SQLite, which would write to what it does not know: 1 when it may be
+ * opened, 0 when there is none.
+ */
+static int look_at(const char *path, struct err *err)
+{
+	AUTO_CLOSE int fd = -1;
+	char head[sizeof(MAGIC)];
+	struct stat status;
+	int r;
+
+	/* Closed again before SQLite opens it: closing later would drop its locks. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 && errno == ENOENT) {
+		r = check_no_log(path, err);
+		return r < 0 ? r : 0;
+	}
+	if (fd < 0)
+		return err_sys(err, -errno, "open the state database '%s'", path);
+	if (fstat(fd, &status) < 0)
+		return err_sys(err, -errno, "look at the state database '%s'", path);
+
+	if (!S_ISREG(status.st_mode))
+		return damaged(path, "is no regular file", err);
+	if (status.st_size == 0)
+		return damaged(path, "is empty", err);
+	if ((status.st_mode & S_IWUSR) == 0)
+		return err_set(err, ERR_INVALID, "the state database '%s' is read-only (mode %04o)",
+			       path, status.st_mode & 07777U);
+	r = fd_read_exact(fd, head, sizeof(head));
+	if (r < 0 && r != -ENODATA)
+		return err_sys(err, r, "read the state database '%s'", path);
+	if (r < 0 || memcmp(head, MAGIC, sizeof(MAGIC)) != 0)
+		return damaged(path, "is no SQLite database", err);
+	return 1;
+}
+
+static int sync_folder_of(const char *path)
+{
+	AUTO_FREE char *folder = mem_strdup(path);
+	char *slash = strrchr(folder, '/');
+	AUTO_CLOSE int fd = -1;
+
+	if (slash)
+		*slash = '\0';
+	fd = open(slash ? (slash == folder ? "/" : folder) : ".",
+		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+static void remove_new(const char *path)
+{
+	static const char *const endings[] = { "", "-journal", "-wal", "-shm" };
+
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		AUTO_FREE char *file = mem_printf("%s%s", path, endings[i]);
+
+		(void)unlink(file); /* what is not there need not go */
+	}
+}
+
+/* A complete, empty database at `path`, which is no database's final place. */
+static int make_at(const char *path, struct err *err)
+{
+	struct connection connection;
+	int fd, r;
+
+	/* SQLite takes the mode for its other files from here. */
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(err, -errno, "make the state database '%s'", path);
+	fd_close(fd);
+
+	r = connection_open(&connection, path, SQLITE_OPEN_READWRITE, err);
+	if (r < 0)
+		return r;
+
+	r = connection_exec(&connection,
+			    "PRAGMA application_id = 0x62616e67;"
+			    "PRAGMA journal_mode = WAL;",
+			    err, "make it");
+	if (r == 0)
+		r = migrations_apply(&connection, store_migrations, store_migration_count, err);
+	/* The last one to close folds the log back, so that the file alone is the database. */
+	connection_close(&connection);
+	return r;
+}
+
+static int make_new(const char *path, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	const size_t folder_len = slash ? (size_t)(slash - path) + 1 : 0;
+	AUTO_FREE char *new_path =
+		mem_printf("%.*s.new-%s", (int)folder_len, path, path + folder_len);
+	int r;
+
+	remove_new(new_path);
+	r = make_at(new_path, err);
+	failpoint("store.open.made");
+	if (r == 0 && renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
+		r = err_sys(err, -errno, "put the state database '%s' in place", path);
+	failpoint("store.open.renamed");
+	if (r == 0 && sync_folder_of(path) < 0)
+		r = err_sys(err, -errno, "store the folder of '%s'", path);
+	if (r < 0)
+		remove_new(new_path);
+	return r;
+}
+
+/* Whether the file is ours and whole. */
+static int check_content(struct connection *connection, struct err *err)
+{
+	static const char doing[] = "check it";
+	int64_t id = 0, is_whole = 0;
+	int r;
+
+	r = connection_number(connection, "PRAGMA application_id", &id, err, doing);
+	if (r < 0)
+		return r;
+	if (id != STORE_APPLICATION_ID)
+		return damaged(connection->path, "is a database, but not banger's", err);
+
+	r = connection_number(connection, "SELECT quick_check = 'ok' FROM pragma_quick_check(1)",
+			      &is_whole, err, doing);
+	if (r < 0)
+		return r;
+	return is_whole ? 0 : damaged(connection->path, "is damaged", err);
+}
+
+static int open_existing(const char *path, struct connection *ret, struct err *err)
+{
+	int r;
+
+	r = connection_open(ret, path, SQLITE_OPEN_READWRITE, err);
+	if (r < 0)
+		return r;
+
+	if (sqlite3_db_readonly(ret->db, "main") == 1)
+		r = err_set(err, ERR_INVALID, "the state database '%s' is read-only", path);
+	else
+		r = check_content(ret, err);
+	if (r < 0)
+		connection_close(ret);
+	return r;
+}
+
+/* The settings that only the first connection makes, and the schema. */
+static int prepare_writer(struct connection *writer, struct err *err)
+{
+	int64_t version = 0, is_wal = 0;
+	int r;
+
+	/* Before anything is written, so that a newer version's file stays as it is. */
+	r = migrations_version(writer, &version, err);
+	if (r < 0)
+		return r;
+	if (version <= (int64_t)store_migration_count) {
+		r = connection_exec(writer, "PRAGMA journal_mode = WAL", err, "set it up");
+		if (r == 0)
+			r = connection_number(
+				writer, "SELECT journal_mode = 'wal' FROM pragma_journal_mode",
+				&is_wal, err, "set it up");
+		if (r < 0)
+			return r;
+		if (!is_wal)
+			return err_set(err, ERR_UNSUPPORTED,
+				       "the file system of the state database '%s' cannot do "
+				       "shared memory",
+				       writer->path);
+	}
+	return migrations_apply(writer, store_migrations, store_migration_count, err);
+}
+
+int store_open(const char *path, const char *reserve_path, struct store **ret, struct err *err)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	int r;
+
+	r = look_at(path, err);
+	if (r == 0)
+		r = make_new(path, err);
+	if (r < 0)
+		return r;
+
+	store = mem_alloc(1, sizeof(*store));
+	r = open_existing(path, &store->writer, err);
+	if (r == 0)
+		r = prepare_writer(&store->writer, err);
+	if (r == 0)
+		r = connection_open(&store->reader, path, SQLITE_OPEN_READWRITE, err);
+	if (r == 0)
+		r = connection_exec(&store->reader, "PRAGMA query_only = ON", err, "set it up");
+	if (r < 0)
+		return r;
+
+	store->reserve_path = mem_strdup(reserve_path);
+	reserve_make(store);
+	*ret = TAKE_PTR(store);
+	return 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+
+	connection_close(&store->reader);
+	connection_close(&store->writer);
+	mem_free(store->reserve_path);
+	mem_free(store);
+}
+
+int store_check_migrations(const char *path, enum store_schema *ret, struct err *err)
+{
+	struct connection connection;
+	int64_t version = 0;
+	int r;
+
+	r = look_at(path, err);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		*ret = STORE_SCHEMA_OLDER;
+		return 0;
+	}
+
+	r = open_existing(path, &connection, err);
+	if (r < 0)
+		return r;
+	r = connection_exec(&connection, "PRAGMA query_only = ON", err, "set it up");
+	if (r == 0)
+		r = migrations_version(&connection, &version, err);
+	connection_close(&connection);
+	if (r < 0)
+		return r;
+
+	if (version == (int64_t)store_migration_count)
+		*ret = STORE_SCHEMA_CURRENT;
+	else
+		*ret = version < (int64_t)store_migration_count ? STORE_SCHEMA_OLDER
+								: STORE_SCHEMA_NEWER;
+	return 0;
+}

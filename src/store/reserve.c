@@ -1,0 +1,76 @@
+/*
+ * The reserve: a file of real blocks that is given back when the disk is full, so that stopping and
+ * deleting can still be recorded, which in turn makes room.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "store/private.h"
+
+bool reserve_free(struct store *store)
+{
+	if (!store->reserve_path || !store->has_reserve)
+		return false;
+
+	store->has_reserve = false;
+	return unlink(store->reserve_path) == 0;
+}
+
+/* Real blocks: where the file system cannot promise them, zeros are written. */
+static int fill(int fd)
+{
+	AUTO_FREE char *zeros = NULL;
+	int r;
+
+	if (fallocate(fd, 0, 0, STORE_RESERVE_BYTES) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP)
+		return -errno;
+
+	zeros = mem_alloc(1, STORE_RESERVE_BYTES);
+	r = fd_write_all(fd, span_of(zeros, STORE_RESERVE_BYTES));
+	if (r < 0)
+		return r;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+void reserve_make(struct store *store)
+{
+	AUTO_CLOSE int fd = -1;
+	struct stat status;
+
+	if (!store->reserve_path || store->has_reserve)
+		return;
+
+	fd = open(store->reserve_path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+		  0600);
+	if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode))
+		return;
+	if (status.st_blocks * 512 >= STORE_RESERVE_BYTES || fill(fd) == 0) {
+		store->has_reserve = true;
+		return;
+	}
+
+	/* Half a reserve would only stand in the way of what needs the room. */
+	(void)unlink(store->reserve_path);
+}
+
+bool store_free_reserve(struct store *store)
+{
+	bool freed;
+
+	(void)pthread_mutex_lock(&store->writer.lock);
+	freed = reserve_free(store);
+	(void)pthread_mutex_unlock(&store->writer.lock);
+	return freed;
+}
+
+void store_restore_reserve(struct store *store)
+{
+	(void)pthread_mutex_lock(&store->writer.lock);
+	reserve_make(store);
+	(void)pthread_mutex_unlock(&store->writer.lock);
+}

@@ -1,0 +1,72 @@
+/* Every statement. The columns of a list are in the order of its table of columns (rows.c). */
+#include "store/private.h"
+
+#define VM_COLUMNS                                                                             \
+	"id, name, state, intent, intent_step, image, kernel, vcpu, memory_bytes, disk_bytes," \
+	" system_overlay_bytes, nat, ports, ephemeral, ip, boot_id, tap_name, dm_name,"        \
+	" loop_names, last_error, guest_path, host_path, head, created_at, started_at"
+
+#define VM_VALUES                                                                               \
+	"?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19," \
+	" ?20, ?21, ?22, ?23, ?24, ?25"
+
+#define IMAGE_COLUMNS \
+	"name, state, kind, recipe, kernel, sha256, size_bytes, used_bytes, has_init, built_at"
+
+#define IMAGE_IN_USE "(SELECT count(*) FROM vms WHERE vms.image = images.name)"
+
+#define KERNEL_COLUMNS                                                                      \
+	"name, state, kind, package, version, release, has_elf, has_bzimage, module_count," \
+	" size_bytes, pulled_at"
+
+#define KERNEL_IN_USE "(SELECT count(*) FROM vms WHERE vms.kernel = kernels.name)"
+
+const char *const store_sql[QUERY_COUNT] = {
+	[QUERY_BEGIN] = "BEGIN IMMEDIATE",
+	[QUERY_COMMIT] = "COMMIT",
+	[QUERY_ROLLBACK] = "ROLLBACK",
+
+	[QUERY_VM_INSERT] = "INSERT INTO vms (" VM_COLUMNS ") VALUES (" VM_VALUES ")",
+	[QUERY_VM_UPDATE] = "UPDATE vms SET (" VM_COLUMNS ") = (" VM_VALUES ") WHERE id = ?1",
+	[QUERY_VM_SET_STATE] = "UPDATE vms SET state = ?2, last_error = ?3,"
+			       " intent = NULL, intent_step = NULL WHERE id = ?1",
+	[QUERY_VM_SET_STARTED] = "UPDATE vms SET state = 'running', last_error = NULL,"
+				 " intent = NULL, intent_step = NULL, started_at = ?2, boot_id = ?3"
+				 " WHERE id = ?1",
+	[QUERY_VM_SET_INTENT] = "UPDATE vms SET intent = ?2, intent_step = ?3 WHERE id = ?1",
+	[QUERY_VM_DELETE] = "DELETE FROM vms WHERE id = ?1",
+	[QUERY_VM_GET] = "SELECT " VM_COLUMNS " FROM vms WHERE id = ?1",
+	[QUERY_VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY seq",
+	[QUERY_VM_COUNT] = "SELECT count(*),"
+			   " count(*) FILTER (WHERE state IN ('running', 'paused')) FROM vms",
+	[QUERY_VM_ID_OF_NAME] = "SELECT id FROM vms WHERE name = ?1",
+	[QUERY_VM_EXISTS] = "SELECT 1 FROM vms WHERE id = ?1",
+	[QUERY_VM_COUNT_OF_IMAGE] = "SELECT count(*) FROM vms WHERE image = ?1",
+	[QUERY_VM_COUNT_OF_KERNEL] = "SELECT count(*) FROM vms WHERE kernel = ?1",
+
+	[QUERY_IMAGE_PUT] = "INSERT INTO images (" IMAGE_COLUMNS ")"
+			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+			    " ON CONFLICT (name) DO UPDATE SET state = ?2, kind = ?3, recipe = ?4,"
+			    " kernel = ?5, sha256 = ?6, size_bytes = ?7, used_bytes = ?8,"
+			    " has_init = ?9, built_at = ?10",
+	[QUERY_IMAGE_SET_STATE] = "UPDATE images SET state = ?2 WHERE name = ?1",
+	[QUERY_IMAGE_DELETE] = "DELETE FROM images WHERE name = ?1",
+	[QUERY_IMAGE_GET] =
+		"SELECT " IMAGE_COLUMNS ", " IMAGE_IN_USE " FROM images WHERE name = ?1",
+	[QUERY_IMAGE_LIST] = "SELECT " IMAGE_COLUMNS ", " IMAGE_IN_USE " FROM images ORDER BY name",
+	[QUERY_IMAGE_STATE] = "SELECT state FROM images WHERE name = ?1",
+
+	[QUERY_KERNEL_PUT] =
+		"INSERT INTO kernels (" KERNEL_COLUMNS ")"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+		" ON CONFLICT (name) DO UPDATE SET state = ?2, kind = ?3, package = ?4,"
+		" version = ?5, release = ?6, has_elf = ?7, has_bzimage = ?8,"
+		" module_count = ?9, size_bytes = ?10, pulled_at = ?11",
+	[QUERY_KERNEL_SET_STATE] = "UPDATE kernels SET state = ?2 WHERE name = ?1",
+	[QUERY_KERNEL_DELETE] = "DELETE FROM kernels WHERE name = ?1",
+	[QUERY_KERNEL_GET] =
+		"SELECT " KERNEL_COLUMNS ", " KERNEL_IN_USE " FROM kernels WHERE name = ?1",
+	[QUERY_KERNEL_LIST] =
+		"SELECT " KERNEL_COLUMNS ", " KERNEL_IN_USE " FROM kernels ORDER BY name",
+	[QUERY_KERNEL_STATE] = "SELECT state FROM kernels WHERE name = ?1",
+};

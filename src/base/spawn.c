@@ -122,8 +122,7 @@ static void child_signals(void)
 	for (int number = 1; number < NSIG; number++)
 		(void)sigaction(number, &standard, NULL); /* KILL, STOP and libc's own refuse */
 	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none,
-			  NULL); // NOLINT(concurrency-mt-unsafe): one thread here
+	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_t parent,

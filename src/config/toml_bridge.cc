@@ -6,16 +6,24 @@
 
 namespace
 {
-/* A broken invariant of the parser: text that it should have refused. */
+/*
+ * A broken invariant of the parser: text that it should have refused. A function throws, because
+ * some of those who assert are noexcept: there it ends the program, as assert() would.
+ */
 struct broken {
 };
+
+[[noreturn]] void invariant_is_broken()
+{
+	throw broken{};
+}
 } // namespace
 
 #define TOML_EXCEPTIONS 0
-#define TOML_ASSERT(condition)            \
-	do {                              \
-		if (!(condition))         \
-			throw ::broken{}; \
+#define TOML_ASSERT(condition)                 \
+	do {                                   \
+		if (!(condition))              \
+			invariant_is_broken(); \
 	} while (0)
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_HEADER_ONLY       1

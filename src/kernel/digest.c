@@ -3,10 +3,7 @@
 #include <assert.h>
 #include <unistd.h>
 
-/* OpenSSL has a type called ERR_STATE, base/err.h a constant. */
-#define ERR_STATE OPENSSL_ERR_STATE
 #include <openssl/evp.h>
-#undef ERR_STATE
 
 #include "base/buf.h"
 #include "base/mem.h"

@@ -6,7 +6,7 @@
  *     image.json      the record below, as JSON
  *
  * An image is made in a staging folder ".new-NAME-..." beside its place, synced, and renamed there
- * when whole; one that is there already is renamed to ".old-..." first. Deletion renames in the
+ * when whole; one that is there already changes places with it. Deletion renames to ".old-..." in the
  * same way. Both kinds are removed by image_sweep(), so a kill at any step leaves a whole image or
  * none.
  *

@@ -1,8 +1,8 @@
 /*
  * The ext4 writer as a command, for tests and the benchmark:
  *
- *     ext4_tool IMAGE [size=BYTES] [seed=FILE] [seed-size=BYTES] [epoch=SECONDS] [entries=N] [bytes=N] < TAR
- *     ext4_tool IMAGE empty [size=BYTES] [epoch=SECONDS]
+ *     ext4_tool IMAGE [size=BYTES] [seed=FILE] [seed-size=BYTES] [epoch=SECONDS] [entries=N]
+ * [bytes=N] < TAR ext4_tool IMAGE empty [size=BYTES] [epoch=SECONDS]
  *
  * Prints the summary, or the error's kind and message, and exits with 0, 1, or 2 for wrong usage.
  */
@@ -94,8 +94,8 @@ int main(int argc, char **argv)
 			return 2;
 		arguments.options.seed_fd = seed;
 	}
-	r = arguments.is_empty ? ext4_seed(image, &arguments.options, &summary, &err) :
-				 ext4_from_tar(STDIN_FILENO, image, &arguments.options, NULL, NULL,
+	r = arguments.is_empty ? ext4_seed(image, &arguments.options, &summary, &err)
+			       : ext4_from_tar(STDIN_FILENO, image, &arguments.options, NULL, NULL,
 					       &summary, &err);
 	if (r < 0) {
 		(void)fprintf(stderr, "%s: %s\n", err_kind_name(err.kind), err.message);

@@ -61,7 +61,7 @@ static int find_daemon(char **ret, struct err *err)
 static int spawn_daemon(const struct paths *paths, int ready_fd, struct process *ret,
 			struct err *err)
 {
-	static const char *const words[] = { "bangerd", "--background", "--ready-fd", "3" };
+	static const char *const words[] = { "bangerd", "--ready-fd", "3" };
 	AUTO_STRV argv = { .items = NULL };
 	AUTO_FREE char *program = NULL;
 	AUTO_CLOSE int log_fd = -1;

@@ -25,9 +25,22 @@ static void add_amount(struct buf *out, uint64_t amount, uint64_t total)
 		buf_addf(out, "%llu", (unsigned long long)amount);
 }
 
+/* Whole seconds: tenths that change ten times a second only draw the eye. */
+static void add_seconds(struct buf *out, uint64_t seconds)
+{
+	if (seconds < 60)
+		buf_addf(out, "%llu s", (unsigned long long)seconds);
+	else
+		text_duration(out, seconds * 1000);
+}
+
 static void add_bar(struct buf *out, uint64_t done, uint64_t total)
 {
-	const uint64_t full = done >= total ? BAR_CELLS : done / (total / BAR_CELLS + 1);
+	/* Divided before it is multiplied: both may be near the largest number. */
+	uint64_t full = total < BAR_CELLS ? done * BAR_CELLS / total : done / (total / BAR_CELLS);
+
+	if (done >= total || full > BAR_CELLS)
+		full = BAR_CELLS;
 
 	buf_add_str(out, " [");
 	for (uint64_t i = 0; i < BAR_CELLS; i++)
@@ -54,7 +67,7 @@ static void add_amounts(struct buf *out, const struct progress_line *line, bool 
 		const uint64_t left_s = (line->total - line->done) / line->rate;
 
 		buf_add_str(out, ", ");
-		text_duration(out, left_s * 1000);
+		add_seconds(out, left_s);
 		buf_add_str(out, " left");
 	}
 }
@@ -91,8 +104,7 @@ void progress_line_render(const struct progress_line *line, size_t width, struct
 	if (line->total > 0)
 		add_amounts(&text, line, width == 0 || width >= BAR_WIDTH_MIN);
 
-	/* Whole seconds: tenths that change ten times a second only draw the eye. */
-	text_duration(&elapsed, line->elapsed_ms / 1000 * 1000);
+	add_seconds(&elapsed, line->elapsed_ms / 1000);
 	if (width > elapsed.len + 2)
 		cut_to_width(&text, width - elapsed.len - 2);
 	buf_addf(&text, "  %s", elapsed.ptr);

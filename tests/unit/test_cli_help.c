@@ -1,0 +1,194 @@
+/*
+ * Help against golden files (golden/help/NOUN-VERB.txt; BANGER_UPDATE_GOLDEN=1 writes them anew, to
+ * be reviewed as a diff), and the man page against the tables, both ways.
+ */
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/table.h"
+
+#define FILE_BYTES_MAX (1024 * 1024)
+
+static void compare(const char *name, const struct buf *got)
+{
+	AUTO_FREE char *file = mem_printf("%s.txt", name);
+	AUTO_CLOSE int dir_fd = dir_open(SOURCE_ROOT "/tests/unit/golden/help");
+	AUTO_BUF wanted = BUF_INIT;
+
+	assert_true(dir_fd >= 0);
+	for (char *p = file; *p; p++) {
+		if (*p == ' ')
+			*p = '-';
+	}
+	if (getenv("BANGER_UPDATE_GOLDEN"))
+		assert_int_equal(file_replace(dir_fd, file, buf_span(got), 0644), 0);
+	if (file_read(dir_fd, file, FILE_BYTES_MAX, &wanted) < 0)
+		fail_msg("there is no golden/help/%s; BANGER_UPDATE_GOLDEN=1 writes it", file);
+	CHECK_STR(got->ptr, wanted.ptr);
+}
+
+/* No line over 80 columns, no blank at a line's end. */
+static void check_shape(const struct buf *text)
+{
+	struct span rest = buf_span(text);
+
+	while (rest.len > 0) {
+		const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+		AUTO_FREE char *line = NULL;
+
+		assert_non_null(end);
+		line = mem_strndup((const char *)rest.ptr, (size_t)(end - rest.ptr));
+		if (table_text_width(line) > 80 || str_ends(line, " "))
+			fail_msg("bad line of help: \"%s\"", line);
+		rest = span_skip(rest, (size_t)(end - rest.ptr) + 1);
+	}
+}
+
+static void test_commands(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < command_count; i++) {
+		AUTO_BUF name = BUF_INIT;
+		AUTO_BUF text = BUF_INIT;
+
+		command_name(commands[i], &name);
+		help_command(NULL, commands[i], &text);
+		check_shape(&text);
+		compare(name.ptr, &text);
+	}
+}
+
+static void test_overview(void **state)
+{
+	AUTO_BUF overview = BUF_INIT;
+	AUTO_BUF noun = BUF_INIT;
+
+	(void)state;
+	help_overview(&overview);
+	check_shape(&overview);
+	compare("overview", &overview);
+	help_noun("vm", &noun);
+	check_shape(&noun);
+	compare("vm", &noun);
+}
+
+/* Each golden file belongs to a command that exists. */
+static int check_golden_name(void *context, const char *name)
+{
+	(void)context;
+	if (str_eq(name, "overview.txt") || str_eq(name, "vm.txt"))
+		return 0;
+	for (size_t i = 0; i < command_count; i++) {
+		AUTO_FREE char *file =
+			mem_printf("%s%s%s.txt", commands[i]->noun, commands[i]->verb ? "-" : "",
+				   commands[i]->verb ? commands[i]->verb : "");
+
+		if (str_eq(file, name))
+			return 0;
+	}
+	fail_msg("golden/help/%s belongs to no command", name);
+	return -1;
+}
+
+static void test_no_stale_golden(void **state)
+{
+	AUTO_CLOSE int dir_fd = dir_open(SOURCE_ROOT "/tests/unit/golden/help");
+
+	(void)state;
+	assert_int_equal(dir_each(dir_fd, check_golden_name, NULL), 0);
+}
+
+/* ".It Fl n , Fl -name Ar NAME": the option as the man page has to have it. */
+static void add_man_option(const struct opt *opt, struct strv *lines)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	buf_add_str(&line, ".It ");
+	if (opt->letter)
+		buf_addf(&line, "Fl %c , ", opt->letter);
+	buf_addf(&line, "Fl -%s%s", opt->type == OPT_FLAG_ON ? "no-" : "", opt->name);
+	if (opt->metavar)
+		buf_addf(&line, " Ar %s", opt->metavar);
+	strv_add(lines, line.ptr);
+}
+
+static void add_man_command(const struct command *command, struct strv *lines)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	buf_add_str(&line, ".It Cm ");
+	command_name(command, &line);
+	if (command->opt_count)
+		buf_add_str(&line, " Oo Ar flags Oc");
+	if (command->operands && command->operands_min)
+		buf_addf(&line, " Ar %s", command->operands);
+	else if (command->operands)
+		buf_addf(&line, " Op Ar %s", command->operands);
+	if (command->takes_command)
+		buf_add_str(&line,
+			    command->needs_command ? " Fl - Ar CMD..." : " Op Fl - Ar CMD...");
+	strv_add(lines, line.ptr);
+	for (size_t i = 0; i < command->opt_count; i++)
+		add_man_option(&command->opts[i], lines);
+}
+
+/* The ".It Cm" and ".It Fl" lines of the page, in order. */
+static void read_man_items(struct strv *lines)
+{
+	AUTO_BUF text = BUF_INIT;
+	struct span rest;
+
+	assert_int_equal(file_read(AT_FDCWD, SOURCE_ROOT "/man/banger.1", FILE_BYTES_MAX, &text),
+			 0);
+	rest = buf_span(&text);
+	while (rest.len > 0) {
+		const uint8_t *end = memchr(rest.ptr, '\n', rest.len);
+		const size_t len = end ? (size_t)(end - rest.ptr) : rest.len;
+		char *line = mem_strndup((const char *)rest.ptr, len);
+
+		rest = span_skip(rest, len + 1);
+		if (str_starts(line, ".It Cm ") || str_starts(line, ".It Fl "))
+			strv_take(lines, line);
+		else
+			mem_free(line);
+	}
+}
+
+/* The same items in the same order: none is missing, none is left over. */
+static void test_man_page(void **state)
+{
+	AUTO_STRV wanted = { .items = NULL };
+	AUTO_STRV got = { .items = NULL };
+
+	(void)state;
+	for (size_t i = 0; i < global_opt_count; i++)
+		add_man_option(&global_opts[i], &wanted);
+	for (size_t i = 0; i < command_count; i++)
+		add_man_command(commands[i], &wanted);
+	read_man_items(&got);
+	for (size_t i = 0; i < got.count && i < wanted.count; i++)
+		CHECK_STR(got.items[i], wanted.items[i]);
+	CHECK_INT(got.count, wanted.count);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_overview),
+		cmocka_unit_test(test_no_stale_golden),
+		cmocka_unit_test(test_man_page),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

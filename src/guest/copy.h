@@ -20,8 +20,9 @@
 #define GUEST_GET_ENTRIES_MAX (4 * 1000 * 1000)
 #define GUEST_GET_DEPTH_MAX   128  /* folders inside one another */
 #define GUEST_PATH_MAX	      4095 /* bytes of a path in the stream */
-#define GUEST_IDLE_MS	      60000 /* a guest that neither takes nor sends a byte that long is given up \
-				     */
+#define GUEST_IDLE_MS                                                              \
+	60000 /* a guest that neither takes nor sends a byte that long is given up \
+	       */
 
 struct guest_copy {
 	int fd;			     /* borrowed stream socket past CONNECT */
@@ -36,8 +37,8 @@ struct guest_copied {
 
 /*
  * Sends the tar that `tar_fd` yields until its end, to be extracted in the guest's folder `path`
- * (absolute, UTF-8; made when it does not exist). ERR_STATE with the agent's escaped reason when it
- * gives up.
+ * (absolute, UTF-8; made when it does not exist). ERR_BAD_STATE with the agent's escaped reason
+ * when it gives up.
  */
 int guest_put(const struct guest_copy *copy, const char *path, int tar_fd, struct guest_copied *ret,
 	      struct err *err) MUST_CHECK;

@@ -63,8 +63,8 @@ struct guest_exec_status {
  * that `banger vm exec box -- yes | head` ends as it does locally; a lost stderr is only dropped.
  * Another failure to write is an error. SIGPIPE must be ignored or blocked by the caller.
  *
- * ERR_PROTOCOL: the stream ended without EXIT, or a frame that may not come; ERR_STATE: the agent
- * gave up, with its escaped reason; ERR_CANCELLED. Frames after EXIT are not read.
+ * ERR_PROTOCOL: the stream ended without EXIT, or a frame that may not come; ERR_BAD_STATE: the
+ * agent gave up, with its escaped reason; ERR_CANCELLED. Frames after EXIT are not read.
  */
 int guest_exec_run(int fd, const struct guest_exec_io *io, struct guest_exec_status *ret,
 		   struct err *err) MUST_CHECK;

@@ -27,6 +27,7 @@ static const struct {
 	[WIRE_STDOUT] = { "STDOUT", BY_GUEST, 1, WIRE_PAYLOAD_MAX },
 	[WIRE_STDERR] = { "STDERR", BY_GUEST, 1, WIRE_PAYLOAD_MAX },
 	[WIRE_EXIT] = { "EXIT", BY_GUEST, 8, 8 },
+	[WIRE_STDIN_TAKEN] = { "STDIN_TAKEN", BY_GUEST, 4, 4 },
 	[WIRE_DATA] = { "DATA", BY_HOST | BY_GUEST, 1, WIRE_PAYLOAD_MAX },
 	[WIRE_END] = { "END", BY_HOST | BY_GUEST, 0, WIRE_MESSAGE_MAX },
 	[WIRE_ERROR] = { "ERROR", BY_GUEST, 0, WIRE_MESSAGE_MAX },
@@ -109,6 +110,15 @@ void wire_add_exit(struct buf *out, struct wire_exit status)
 	buf_add_be32(out, status.code);
 }
 
+void wire_add_taken(struct buf *out, uint32_t bytes)
+{
+	uint8_t header[WIRE_HEADER_SIZE];
+
+	wire_put_header(header, WIRE_STDIN_TAKEN, 4);
+	buf_add(out, span_of(header, sizeof(header)));
+	buf_add_be32(out, bytes);
+}
+
 int wire_decode(struct span *cursor, enum wire_sender sender, struct wire_frame *ret,
 		struct err *err)
 {
@@ -173,6 +183,17 @@ bool wire_read_exit(const struct wire_frame *frame, struct wire_exit *ret)
 		return false;
 	*ret = (struct wire_exit){ .kind = (enum wire_exit_kind)bytes[0],
 				   .code = get_be32(bytes + 4) };
+	return true;
+}
+
+bool wire_read_taken(const struct wire_frame *frame, uint32_t *ret)
+{
+	const uint32_t bytes = get_be32(frame->payload.ptr);
+
+	assert(frame->type == WIRE_STDIN_TAKEN);
+	if (bytes == 0 || bytes > WIRE_STDIN_WINDOW)
+		return false;
+	*ret = bytes;
 	return true;
 }
 

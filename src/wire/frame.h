@@ -34,6 +34,7 @@ enum wire_type {
 	WIRE_STDOUT = 16, /* 1 byte or more */
 	WIRE_STDERR = 17, /* 1 byte or more; never with a tty */
 	WIRE_EXIT = 18,	  /* u8 enum wire_exit_kind, three zero bytes, u32 code; the last frame */
+	WIRE_STDIN_TAKEN = 19, /* u32 bytes of STDIN that the command took, or will never take */
 
 	/* both */
 	WIRE_DATA = 32,	 /* a piece of the tar stream, 1 byte or more */
@@ -80,6 +81,7 @@ void wire_add_string(struct buf *out, enum wire_type type, struct span text);
 void wire_add_signal(struct buf *out, uint8_t number);
 void wire_add_winsize(struct buf *out, struct wire_winsize size);
 void wire_add_exit(struct buf *out, struct wire_exit status);
+void wire_add_taken(struct buf *out, uint32_t bytes);
 
 /*
  * Takes one frame from `cursor`: 1 and *ret, or 0 when more bytes are needed (cursor untouched), or
@@ -95,6 +97,9 @@ bool wire_read_winsize(const struct wire_frame *frame, struct wire_winsize *ret)
 
 /* `code` is returned as it came: judging it is the reader's business. false: unknown kind. */
 bool wire_read_exit(const struct wire_frame *frame, struct wire_exit *ret) MUST_CHECK;
+
+/* 1 to WIRE_STDIN_WINDOW. */
+bool wire_read_taken(const struct wire_frame *frame, uint32_t *ret) MUST_CHECK;
 
 /*
  * Bytes between a descriptor and wire_decode(): read() into the room, say how many came, take

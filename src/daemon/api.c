@@ -1,0 +1,89 @@
+#include "daemon/api.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "daemon/operations.h"
+
+struct rpc_method *api_methods(size_t *ret_count)
+{
+	const struct {
+		const struct rpc_method *rows;
+		size_t count;
+	} tables[] = {
+		{ api_daemon_methods, api_daemon_method_count },
+		{ api_vm_methods, api_vm_method_count },
+		{ api_artifact_methods, api_artifact_method_count },
+	};
+	struct rpc_method *all;
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+		count += tables[i].count;
+	all = mem_alloc(count, sizeof(*all));
+	count = 0;
+	for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+		memcpy(all + count, tables[i].rows, tables[i].count * sizeof(*all));
+		count += tables[i].count;
+	}
+	*ret_count = count;
+	return all;
+}
+
+struct job api_job(struct rpc_call *call)
+{
+	return (struct job){ .cancel = rpc_call_cancel(call), .progress = rpc_call_progress(call) };
+}
+
+struct watched {
+	struct daemon *daemon;
+	uint64_t operation;
+};
+
+static void note_stage(void *context, const struct progress_event *event)
+{
+	const struct watched *watched = context;
+
+	operations_stage(watched->daemon->operations, watched->operation, event->stage);
+}
+
+/* The VM or artifact that the parameters name first; every such method has it as its first field.
+ */
+static const char *subject_of(const struct rpc_method *method, const void *params)
+{
+	const struct json_field *field = method->field_count > 0 ? &method->fields[0] : NULL;
+
+	if (!field || field->type != JSON_FIELD_STRING)
+		return NULL;
+	return *(char *const *)(const void *)((const char *)params + field->offset);
+}
+
+int api_around(void *context, struct rpc_call *call, const struct rpc_method *method,
+	       const void *params, json_t *result, struct err *err)
+{
+	struct daemon *daemon = context;
+	const char *subject = subject_of(method, params);
+	const uint64_t began_ns = clock_now_ns();
+	struct watched watched = { .daemon = daemon };
+	const struct progress observer = { .report = note_stage, .context = &watched };
+	struct log_fields fields = { .vm = subject, .operation = method->name };
+	int r;
+
+	/* Reading is over before anybody could ask for it or wait for it. */
+	if (!(method->flags & RPC_MUTATES))
+		return method->handler(call, params, result, err);
+	watched.operation =
+		operations_begin(daemon->operations, method->name, subject, rpc_call_cancel(call));
+	rpc_call_observe(call, &observer);
+	r = method->handler(call, params, result, err);
+	operations_end(daemon->operations, watched.operation);
+
+	fields.elapsed_ms = (clock_now_ns() - began_ns) / NSEC_PER_MSEC;
+	fields.err = r < 0 ? err : NULL;
+	log_write(r < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, &fields, r < 0 ? "failed" : "done");
+	return r;
+}

@@ -1,0 +1,25 @@
+/* The RPC methods: their tables, one file a noun. A test holds them, docs/rpc.md and the dispatch
+ * together. */
+#pragma once
+
+#include <stddef.h>
+
+#include "daemon/private.h"
+#include "rpc/server.h"
+
+extern const struct rpc_method api_daemon_methods[];
+extern const size_t api_daemon_method_count;
+extern const struct rpc_method api_vm_methods[];
+extern const size_t api_vm_method_count;
+extern const struct rpc_method api_artifact_methods[];
+extern const size_t api_artifact_method_count;
+
+/* All of them in one array, owned by the caller. */
+struct rpc_method *api_methods(size_t *ret_count) MUST_CHECK;
+
+/* Runs around every request: operation table, log. `context` is the daemon. */
+int api_around(void *context, struct rpc_call *call, const struct rpc_method *method,
+	       const void *params, json_t *result, struct err *err) MUST_CHECK;
+
+/* The call's cancel and progress as a job. */
+struct job api_job(struct rpc_call *call);

@@ -1,0 +1,437 @@
+#include "daemon/artifacts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/failpoint.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "image/image.h"
+#include "kernel/kernel.h"
+#include "model/names.h"
+
+static int lock(struct daemon *daemon, const char *kind, const char *name, const struct job *job,
+		struct keyhold *ret, struct err *err)
+{
+	AUTO_FREE char *key = mem_printf("%s:%s", kind, name);
+
+	if (!keylock_try(daemon->locks, key, ret)) {
+		progress_report(job->progress, kind, "waiting for another request", 0, 0);
+		return keylock_acquire(daemon->locks, key, job->cancel, ret, err);
+	}
+	return 0;
+}
+
+const char *artifact_default_kernel(const char *image_name)
+{
+	const struct image_recipe *recipe = image_recipe_find(image_name);
+
+	return recipe ? recipe->kernel : KERNEL_DEFAULT_NAME;
+}
+
+/* --- images --- */
+
+static int unknown_image(const char *name, struct err *err)
+{
+	const char *names[64];
+	const char *nearest;
+	size_t count;
+	const struct image_recipe *recipes = image_recipes(&count);
+	int r;
+
+	count = count < ARRAY_LEN(names) ? count : ARRAY_LEN(names);
+	for (size_t i = 0; i < count; i++)
+		names[i] = recipes[i].name;
+	nearest = text_nearest(name, names, count);
+	r = err_set(err, ERR_NOT_FOUND, "no image '%s'", name);
+	if (nearest)
+		err_hint(err, "did you mean '%s'? 'banger image catalog' lists what can be pulled",
+			 nearest);
+	else
+		err_hint(err, "'banger image list' shows what is here, 'banger image catalog' what "
+			      "can be pulled");
+	return r;
+}
+
+/* Builds under the image's lock. The record says PULLING before the first file is made. */
+static int build_image(struct daemon *daemon, const char *name, const struct job *job,
+		       struct image_record *ret, struct err *err)
+{
+	const struct image_recipe *recipe = image_recipe_find(name);
+	const struct image_build_request request = {
+		.images_dir = daemon->images_dir,
+		.recipe = name,
+		.entries_max = daemon->config.limit_entries,
+		.bytes_max = daemon->config.limit_image_bytes,
+	};
+	AUTO_IMAGE_RECORD intent = { 0 };
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	if (!recipe)
+		return unknown_image(name, err);
+	image_record_init(&intent);
+	intent.name = mem_strdup(name);
+	intent.state = ARTIFACT_PULLING;
+	r = store_image_put(daemon->store, &intent, err);
+	if (r < 0)
+		return r;
+	failpoint("image.pull.intent");
+	r = image_build(&request, job->cancel, job->progress, ret, err);
+	if (r < 0) {
+		/* Nothing of it is left, so neither is the record. */
+		if (store_image_delete(daemon->store, name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		return r;
+	}
+	failpoint("image.pull.built");
+	ret->state = ARTIFACT_READY;
+	r = store_image_put(daemon->store, ret, err);
+	if (r < 0) {
+		if (image_remove(daemon->images_dir, name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		image_record_done(ret);
+		return r;
+	}
+	failpoint("image.pull.stored");
+	return 0;
+}
+
+/* 1 when there is a record that is ready, 0 when there is none (worth the name). */
+static int load_ready_image(struct daemon *daemon, const char *name, struct image_record *ret,
+			    struct err *err)
+{
+	struct err lookup_err = ERR_INIT;
+	const int r = store_image_get(daemon->store, name, ret, &lookup_err);
+
+	if (r < 0 && lookup_err.kind == ERR_NOT_FOUND)
+		return 0;
+	if (r < 0) {
+		*err = lookup_err;
+		return r;
+	}
+	if (ret->state == ARTIFACT_READY)
+		return 1;
+	image_record_done(ret);
+	return 0;
+}
+
+int artifact_ensure_image(struct daemon *daemon, const char *name, const struct job *job,
+			  struct image_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	int r;
+
+	r = load_ready_image(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (!image_recipe_find(name))
+		return unknown_image(name, err);
+	r = lock(daemon, "image", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_image(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return build_image(daemon, name, job, ret, err);
+}
+
+int artifact_pull_image(struct daemon *daemon, const char *name, const struct job *job,
+			struct image_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	uint64_t in_use = 0;
+	int r;
+
+	if (!image_recipe_find(name))
+		return unknown_image(name, err);
+	r = lock(daemon, "image", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_image(daemon, name, ret, err);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		in_use = ret->in_use;
+		image_record_done(ret);
+	}
+	/* Overlays lie over the old file: it may not change under them. */
+	if (in_use > 0) {
+		r = err_set(err, ERR_BUSY, "cannot replace image '%s': %llu VMs use it", name,
+			    (unsigned long long)in_use);
+		err_hint(err, "delete them first ('banger vm list' shows them)");
+		return r;
+	}
+	return build_image(daemon, name, job, ret, err);
+}
+
+int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
+			  struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_RECORD record = { 0 };
+	int r;
+
+	r = lock(daemon, "image", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_image(daemon, name, &record, err);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return unknown_image(name, err);
+	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
+	if (r < 0)
+		return r;
+	failpoint("image.delete.intent");
+	r = image_remove(daemon->images_dir, name, err);
+	if (r < 0 && err->kind != ERR_NOT_FOUND)
+		return r;
+	failpoint("image.delete.removed");
+	return store_image_delete(daemon->store, name, err);
+}
+
+/* --- kernels --- */
+
+static int unknown_kernel(const char *name, struct err *err)
+{
+	const int r = err_set(err, ERR_NOT_FOUND, "no kernel '%s'", name);
+
+	err_hint(err, "'banger kernel list --available' shows what can be pulled");
+	return r;
+}
+
+static int build_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			struct kernel_record *ret, struct err *err)
+{
+	AUTO_KERNEL kernel;
+	AUTO_KERNEL_RECORD intent = { 0 };
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	kernel_record_init(&intent);
+	kernel_init(&kernel);
+	if (!kernel_source_find(name))
+		return unknown_kernel(name, err);
+	intent.name = mem_strdup(name);
+	intent.state = ARTIFACT_PULLING;
+	r = store_kernel_put(daemon->store, &intent, err);
+	if (r < 0)
+		return r;
+	failpoint("kernel.pull.intent");
+	r = kernel_pull(daemon->kernels_dir, name, job->cancel, job->progress, &kernel, err);
+	if (r < 0) {
+		if (store_kernel_delete(daemon->store, name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		return r;
+	}
+	failpoint("kernel.pull.built");
+	kernel.record.state = ARTIFACT_READY;
+	r = store_kernel_put(daemon->store, &kernel.record, err);
+	if (r < 0) {
+		if (kernel_remove(daemon->kernels_dir, name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		return r;
+	}
+	failpoint("kernel.pull.stored");
+	/* The record is given away; what is left of the kernel can still be released. */
+	*ret = kernel.record;
+	kernel_record_init(&kernel.record);
+	return 0;
+}
+
+static int load_ready_kernel(struct daemon *daemon, const char *name, struct kernel_record *ret,
+			     struct err *err)
+{
+	struct err lookup_err = ERR_INIT;
+	const int r = store_kernel_get(daemon->store, name, ret, &lookup_err);
+
+	if (r < 0 && lookup_err.kind == ERR_NOT_FOUND)
+		return 0;
+	if (r < 0) {
+		*err = lookup_err;
+		return r;
+	}
+	if (ret->state == ARTIFACT_READY)
+		return 1;
+	kernel_record_done(ret);
+	return 0;
+}
+
+int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			   struct kernel_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	int r;
+
+	r = load_ready_kernel(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (!kernel_source_find(name))
+		return unknown_kernel(name, err);
+	r = lock(daemon, "kernel", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_kernel(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return build_kernel(daemon, name, job, ret, err);
+}
+
+int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			 struct kernel_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	uint64_t in_use = 0;
+	int r;
+
+	if (!kernel_source_find(name))
+		return unknown_kernel(name, err);
+	r = lock(daemon, "kernel", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_kernel(daemon, name, ret, err);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		in_use = ret->in_use;
+		kernel_record_done(ret);
+	}
+	if (in_use > 0) {
+		r = err_set(err, ERR_BUSY, "cannot replace kernel '%s': %llu VMs use it", name,
+			    (unsigned long long)in_use);
+		err_hint(err, "delete them first ('banger vm list' shows them)");
+		return r;
+	}
+	return build_kernel(daemon, name, job, ret, err);
+}
+
+int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			   struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_KERNEL_RECORD record = { 0 };
+	int r;
+
+	r = lock(daemon, "kernel", name, job, &hold, err);
+	if (r < 0)
+		return r;
+	r = load_ready_kernel(daemon, name, &record, err);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return unknown_kernel(name, err);
+	r = store_kernel_set_state(daemon->store, name, ARTIFACT_DELETING, err);
+	if (r < 0)
+		return r;
+	failpoint("kernel.delete.intent");
+	r = kernel_remove(daemon->kernels_dir, name, err);
+	if (r < 0 && err->kind != ERR_NOT_FOUND)
+		return r;
+	failpoint("kernel.delete.removed");
+	return store_kernel_delete(daemon->store, name, err);
+}
+
+/* --- after a crash --- */
+
+static int reconcile_image_record(struct daemon *daemon, const struct image_record *record,
+				  struct err *err)
+{
+	AUTO_IMAGE_RECORD found = { 0 };
+	struct err load_err = ERR_INIT;
+
+	if (record->state == ARTIFACT_DELETING) {
+		if (image_remove(daemon->images_dir, record->name, &load_err) < 0 &&
+		    load_err.kind != ERR_NOT_FOUND) {
+			*err = load_err;
+			return -EIO;
+		}
+		return store_image_delete(daemon->store, record->name, err);
+	}
+	if (record->state == ARTIFACT_READY)
+		return 0;
+	/* PULLING: it was renamed into its place, or it is not there. */
+	if (image_load(daemon->images_dir, record->name, &found, &load_err) < 0)
+		return store_image_delete(daemon->store, record->name, err);
+	found.state = ARTIFACT_READY;
+	return store_image_put(daemon->store, &found, err);
+}
+
+static int reconcile_kernel_record(struct daemon *daemon, const struct kernel_record *record,
+				   struct err *err)
+{
+	AUTO_KERNEL kernel;
+	struct err load_err = ERR_INIT;
+
+	kernel_init(&kernel);
+	if (record->state == ARTIFACT_DELETING) {
+		if (kernel_remove(daemon->kernels_dir, record->name, &load_err) < 0 &&
+		    load_err.kind != ERR_NOT_FOUND) {
+			*err = load_err;
+			return -EIO;
+		}
+		return store_kernel_delete(daemon->store, record->name, err);
+	}
+	if (record->state == ARTIFACT_READY)
+		return 0;
+	if (kernel_load(daemon->kernels_dir, record->name, &kernel, &load_err) < 0)
+		return store_kernel_delete(daemon->store, record->name, err);
+	kernel.record.state = ARTIFACT_READY;
+	return store_kernel_put(daemon->store, &kernel.record, err);
+}
+
+/* Folders that have no record: a database that was lost, or copied from elsewhere. */
+static int adopt_folders(struct daemon *daemon, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST images = { 0 };
+	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
+	int r;
+
+	r = image_load_all(daemon->images_dir, &images, err);
+	for (size_t i = 0; i < images.count && r == 0; i++) {
+		AUTO_IMAGE_RECORD known = { 0 };
+
+		r = load_ready_image(daemon, images.items[i].name, &known, err);
+		if (r == 0) {
+			images.items[i].state = ARTIFACT_READY;
+			r = store_image_put(daemon->store, &images.items[i], err);
+		}
+		if (r > 0)
+			r = 0;
+	}
+	if (r == 0)
+		r = kernel_list(daemon->kernels_dir, &kernels, err);
+	for (size_t i = 0; i < kernels.count && r == 0; i++) {
+		AUTO_KERNEL_RECORD known = { 0 };
+
+		r = load_ready_kernel(daemon, kernels.items[i].name, &known, err);
+		if (r == 0) {
+			kernels.items[i].state = ARTIFACT_READY;
+			r = store_kernel_put(daemon->store, &kernels.items[i], err);
+		}
+		if (r > 0)
+			r = 0;
+	}
+	return r;
+}
+
+int artifact_reconcile(struct daemon *daemon, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST images = { 0 };
+	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
+	int r;
+
+	r = image_sweep(daemon->images_dir, err);
+	if (r == 0)
+		r = kernel_sweep(daemon->kernels_dir, err);
+	if (r == 0)
+		r = store_image_list(daemon->store, &images, err);
+	for (size_t i = 0; i < images.count && r == 0; i++)
+		r = reconcile_image_record(daemon, &images.items[i], err);
+	if (r == 0)
+		r = store_kernel_list(daemon->store, &kernels, err);
+	for (size_t i = 0; i < kernels.count && r == 0; i++)
+		r = reconcile_kernel_record(daemon, &kernels.items[i], err);
+	return r == 0 ? adopt_folders(daemon, err) : r;
+}

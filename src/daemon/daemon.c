@@ -1,0 +1,315 @@
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/unix_socket.h"
+#include "base/version.h"
+#include "daemon/api.h"
+#include "daemon/engine.h"
+#include "daemon/operations.h"
+#include "daemon/private.h"
+#include "daemon/reconcile.h"
+#include "daemon/ssh_key.h"
+#include "daemon/vm_table.h"
+#include "daemon/watch.h"
+#include "rpc/server.h"
+
+#define BACKLOG 64
+
+static void daemon_done(struct daemon *daemon)
+{
+	vm_table_free(daemon->table);
+	operations_free(daemon->operations);
+	keylock_free(daemon->locks);
+	engine_free(daemon->engine);
+	store_close(daemon->store);
+	cancel_done(&daemon->stop);
+	cancel_done(&daemon->released);
+	mem_free(daemon->images_dir);
+	mem_free(daemon->kernels_dir);
+	mem_free(daemon->vms_dir);
+	mem_free(daemon->agent_path);
+	config_done(&daemon->config);
+	paths_done(&daemon->paths);
+}
+
+static int make_folder(const char *parent, const char *name, char **ret, struct err *err)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s", parent, name);
+	const int r = dir_make_path(path, 0700);
+
+	if (r < 0)
+		return err_sys(err, r, "make '%s'", path);
+	*ret = TAKE_PTR(path);
+	return 0;
+}
+
+/* Beside this program, or where `make install` puts what users do not call. */
+static int find_agent(char **ret, struct err *err)
+{
+	static const char *const places[] = { "", "/../libexec/banger" };
+	AUTO_FREE char *own = NULL;
+	const int r = process_own_folder(&own);
+
+	if (r < 0)
+		return err_sys(err, r, "find the running program");
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		mem_free(*ret);
+		*ret = mem_printf("%s%s/banger-vsock-agent", own, places[i]);
+		if (access(*ret, R_OK) == 0)
+			break;
+	}
+	return 0; /* a missing one is said by doctor and by the first start */
+}
+
+/* The key that the user's ssh will use; made once, never replaced. */
+static int ensure_user_key(const struct daemon *daemon, struct err *err)
+{
+	AUTO_FREE char *folder = NULL;
+	AUTO_CLOSE int dir_fd = -1;
+	AUTO_BUF private_pem = BUF_INIT;
+	AUTO_BUF public_line = BUF_INIT;
+	int r;
+
+	if (daemon->config.ssh_key_path)
+		return 0; /* the user's own */
+	r = make_folder(daemon->paths.state_dir, "ssh", &folder, err);
+	if (r < 0)
+		return r;
+	dir_fd = dir_open(folder);
+	if (dir_fd < 0)
+		return err_sys(err, dir_fd, "open '%s'", folder);
+	/* The public half is written last: if it is there, both are. */
+	if (faccessat(dir_fd, "id_ed25519.pub", F_OK, 0) == 0)
+		return 0;
+	r = ssh_key_generate("banger", &private_pem, &public_line, err);
+	if (r < 0)
+		return r;
+	buf_add_byte(&public_line, '\n');
+	r = file_replace(dir_fd, "id_ed25519", buf_span(&private_pem), 0600);
+	if (r == 0)
+		r = file_replace(dir_fd, "id_ed25519.pub", buf_span(&public_line), 0644);
+	ssh_key_wipe(&private_pem);
+	return r < 0 ? err_sys(err, r, "write '%s/id_ed25519'", folder) : 0;
+}
+
+static int load_config(struct daemon *daemon, struct err *err)
+{
+	struct config loaded;
+	const int r = config_load(daemon->paths.config_file, &loaded, err);
+
+	if (r < 0)
+		return r;
+	config_done(&daemon->config);
+	daemon->config = loaded;
+	log_set_level(daemon->config.log_level);
+	config_read_host(&daemon->host);
+	config_vm_defaults(&daemon->config, &daemon->host, &daemon->defaults);
+	return 0;
+}
+
+/* Everything up to the point where clients can be served. */
+static int daemon_open(struct daemon *daemon, struct err *err)
+{
+	AUTO_FREE char *sockets = NULL;
+	int r;
+
+	r = load_config(daemon, err);
+	if (r < 0)
+		return r;
+	r = make_folder(daemon->paths.state_dir, "images", &daemon->images_dir, err);
+	if (r == 0)
+		r = make_folder(daemon->paths.state_dir, "kernels", &daemon->kernels_dir, err);
+	if (r == 0)
+		r = make_folder(daemon->paths.state_dir, "vms", &daemon->vms_dir, err);
+	if (r == 0)
+		r = make_folder(daemon->paths.runtime_dir, "vm", &sockets, err);
+	if (r == 0)
+		r = find_agent(&daemon->agent_path, err);
+	if (r == 0)
+		r = ensure_user_key(daemon, err);
+	if (r == 0)
+		r = store_open(daemon->paths.database, daemon->paths.reserve, &daemon->store, err);
+	if (r == 0)
+		r = vm_table_new(&daemon->table, err);
+	if (r < 0)
+		return r;
+	r = process_boot_id(daemon->boot_id);
+	if (r == 0)
+		r = cancel_init(&daemon->stop);
+	if (r == 0)
+		r = cancel_init(&daemon->released);
+	if (r < 0)
+		return err_sys(err, r, "prepare the daemon");
+	daemon->locks = keylock_new(daemon->released.fd);
+	daemon->operations = operations_new();
+	daemon->engine = engine_new(&daemon->config, daemon->paths.state_dir);
+	daemon->started_ns = clock_now_ns();
+	return reconcile_all(daemon, err);
+}
+
+static void tell_ready(int *ready_fd, const struct err *failure)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	if (*ready_fd < 0)
+		return;
+	if (failure) {
+		AUTO_JSON *json = json_new_object();
+
+		json_put_str(json, "message", failure->message);
+		json_put_str(json, "hint", failure->hint[0] ? failure->hint : NULL);
+		json_write(json, &line);
+	} else {
+		buf_add_byte(&line, 'r');
+	}
+	buf_add_byte(&line, '\n');
+	/* Whoever waited may be gone; that changes nothing for us. */
+	IGNORE_RESULT(fd_write_all(*ready_fd, buf_span(&line)));
+	fd_closep(ready_fd);
+}
+
+static void on_event(void *context, enum rpc_event event, const char *text)
+{
+	(void)context;
+	log_write(event == RPC_EVENT_NO_RESOURCES ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, NULL, "%s",
+		  text);
+}
+
+/* Until a signal or daemon.stop. */
+static void wait_for_end(const struct daemon *daemon, int signal_fd)
+{
+	struct pollfd waits[] = {
+		{ .fd = signal_fd, .events = POLLIN },
+		{ .fd = daemon->stop.fd, .events = POLLIN },
+	};
+
+	while (poll(waits, ARRAY_LEN(waits), -1) < 0 && errno == EINTR)
+		;
+}
+
+static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready_fd,
+		 struct err *err)
+{
+	AUTO_FREE struct rpc_method *methods = NULL;
+	CLEANUP(rpc_server_freep) struct rpc_server *server = NULL;
+	struct watch *watch = NULL;
+	size_t method_count;
+	int r;
+
+	methods = api_methods(&method_count);
+	const struct rpc_server_config config = {
+		.listen_fd = listen_fd,
+		.owner_uid = geteuid(),
+		.methods = methods,
+		.method_count = method_count,
+		.context = daemon,
+		.around = api_around,
+		.on_event = on_event,
+	};
+
+	r = watch_start(daemon, &watch, err);
+	if (r < 0)
+		return r;
+	r = rpc_server_start(&config, &server, err);
+	if (r == 0) {
+		log_info("bangerd %s (%s) listens on %s", banger_version.version,
+			 banger_version.commit, daemon->paths.socket);
+		tell_ready(ready_fd, NULL);
+		wait_for_end(daemon, signal_fd);
+		log_info("ending; running VMs go on");
+		rpc_server_stop(server);
+	}
+	watch_stop(watch);
+	return r;
+}
+
+static int block_signals(struct err *err)
+{
+	sigset_t set;
+	int fd;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	/* Ignored, so that a full disk and a lost client are errors of calls, not the end of us. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? err_sys(err, -errno, "watch signals") : fd;
+}
+
+static int run(struct daemon *daemon, int *ready_fd, struct err *err)
+{
+	struct unix_listener listener = UNIX_LISTENER_INIT;
+	AUTO_CLOSE int signal_fd = block_signals(err);
+	int r;
+
+	if (signal_fd < 0)
+		return signal_fd;
+	/* The socket's lock is the daemon's: of two that start at once, one goes on. Nobody is
+	 * answered until reconcile is done; clients wait in the backlog. */
+	r = unix_listen(daemon->paths.socket, BACKLOG, &listener, err);
+	if (r < 0)
+		return r;
+	r = daemon_open(daemon, err);
+	if (r == 0)
+		r = serve(daemon, listener.fd, signal_fd, ready_fd, err);
+	unix_listener_done(&listener);
+	return r;
+}
+
+int daemon_run(struct daemon_options *options, struct err *err)
+{
+	AUTO_CLOSE int ready_fd = TAKE_FD(options->ready_fd);
+	struct path_environment environment;
+	struct daemon daemon = { .stop = CANCEL_INIT, .released = CANCEL_INIT };
+	const struct rlimit no_core = { 0, 0 };
+	int r;
+
+	(void)umask(077);
+	/* Keys and tokens pass through: no core dumps, no tracing by others (FAULTS R9). */
+	(void)setrlimit(RLIMIT_CORE, &no_core);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	config_init(&daemon.config);
+	path_environment_read(&environment);
+	r = paths_resolve(&environment, &daemon.paths, err);
+	if (r == 0)
+		r = paths_make(&daemon.paths, err);
+	if (r == 0)
+		r = run(&daemon, &ready_fd, err);
+	if (r < 0)
+		tell_ready(&ready_fd, err);
+	daemon_done(&daemon);
+	return r;
+}
+
+int daemon_check_migrations(struct err *err)
+{
+	struct path_environment environment;
+	AUTO_PATHS paths = { 0 };
+	enum store_schema schema;
+	int r;
+
+	path_environment_read(&environment);
+	r = paths_resolve(&environment, &paths, err);
+	if (r == 0)
+		r = store_check_migrations(paths.database, &schema, err);
+	return r < 0 ? r : (int)schema;
+}

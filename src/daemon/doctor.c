@@ -1,0 +1,246 @@
+#include "daemon/doctor.h"
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/spawn.h"
+#include "base/strv.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "daemon/artifacts.h"
+#include "daemon/engine.h"
+#include "daemon/private.h"
+#include "daemon/vm_disks.h"
+#include "vmm/engine.h"
+
+#define SPACE_WARN_BYTES (4ULL << 30)	/* an image and a few VMs */
+#define SPACE_FAIL_BYTES (256ULL << 20) /* not even a VM's first writes */
+
+enum verdict { PASS, WARN, FAIL };
+
+static const char *const verdict_names[] = { [PASS] = "pass", [WARN] = "warn", [FAIL] = "fail" };
+
+static void add(json_t *checks, const char *name, enum verdict verdict, const char *message,
+		const char *hint)
+{
+	json_t *check = json_new_object();
+
+	json_put_str(check, "name", name);
+	json_put_str(check, "status", verdict_names[verdict]);
+	json_put_str(check, "message", message);
+	json_put_str(check, "hint", hint && hint[0] ? hint : NULL);
+	json_add(checks, check);
+}
+
+static void add_err(json_t *checks, const char *name, enum verdict verdict, const struct err *err)
+{
+	add(checks, name, verdict, err->message, err->hint);
+}
+
+static void check_daemon(json_t *checks)
+{
+	AUTO_FREE char *text =
+		mem_printf("bangerd %s (%s)", banger_version.version, banger_version.commit);
+
+	add(checks, "daemon", PASS, text, NULL);
+}
+
+static void add_without_effect(void *context, const struct config_key_row *row)
+{
+	AUTO_FREE char *text = mem_printf("'%s' is set, but this version has no %s", row->name,
+					  row->without_effect);
+
+	add(context, "config", WARN, text, "the key is accepted and does nothing yet");
+}
+
+/* The file as it is now: the daemon goes on with what it read at its start. */
+static void check_config(const struct daemon *daemon, json_t *checks)
+{
+	struct err err = ERR_INIT;
+	AUTO_CONFIG now = { 0 };
+
+	if (config_load(daemon->paths.config_file, &now, &err) < 0) {
+		err_hint(&err, "the daemon goes on with the configuration that it started with");
+		add_err(checks, "config", FAIL, &err);
+		return;
+	}
+	AUTO_FREE char *text = mem_printf("%s%s", daemon->paths.config_file,
+					  now.is_present ? "" : " is absent: all defaults");
+
+	add(checks, "config", PASS, text, NULL);
+	config_each_without_effect(&now, add_without_effect, checks);
+}
+
+static void check_program(json_t *checks, const char *name, const struct vmm_program *program,
+			  enum verdict if_missing, const char *hint)
+{
+	add(checks, name, program->is_usable ? PASS : if_missing, program->reason,
+	    program->is_usable ? NULL : hint);
+}
+
+static void check_engine(struct daemon *daemon, const struct job *job, json_t *checks)
+{
+	struct vmm_host host = { 0 };
+	struct vmm_decision decision = { 0 };
+	struct err err = ERR_INIT;
+
+	if (engine_look(daemon->engine, job->cancel, &host, &err) < 0) {
+		add_err(checks, "engine", FAIL, &err);
+		return;
+	}
+	add(checks, "kvm", kvm_is_usable(&host.kvm) ? PASS : WARN, host.kvm.reason,
+	    kvm_is_usable(&host.kvm)
+		    ? NULL
+		    : "VMs run under QEMU's emulation (TCG): slower, and no security boundary");
+	check_program(checks, "qemu", &host.qemu, host.firecracker.is_usable ? WARN : FAIL,
+		      "install it: apt-get install qemu-system-x86 qemu-utils");
+	check_program(checks, "banger-vmm", &host.shim, host.firecracker.is_usable ? WARN : FAIL,
+		      "it belongs beside bangerd: install banger again");
+	check_program(checks, "firecracker", &host.firecracker,
+		      engine_choice(daemon->engine) == VMM_CHOICE_FIRECRACKER ? FAIL : WARN,
+		      "only needed with vmm = \"firecracker\", or to be used where KVM is");
+	if (vmm_choose(engine_choice(daemon->engine), &host, &decision, &err) < 0)
+		add_err(checks, "engine", FAIL, &err);
+	else
+		add(checks, "engine", PASS, decision.reason, NULL);
+	vmm_decision_done(&decision);
+	vmm_host_done(&host);
+}
+
+static void check_disks(struct daemon *daemon, const struct job *job, json_t *checks)
+{
+	struct vmm_decision decision = { 0 };
+	char reason[DISK_REASON_SIZE];
+	struct err err = ERR_INIT;
+	enum disk_kind kind;
+	int r;
+
+	if (engine_get(daemon->engine, job->cancel, &decision, &err) < 0)
+		return; /* said by check_engine() */
+	r = vm_disks_explain(daemon,
+			     decision.engine == VMM_ENGINE_QEMU ? DISK_ENGINE_QEMU
+								: DISK_ENGINE_FIRECRACKER,
+			     reason, &kind, &err);
+	vmm_decision_done(&decision);
+	if (r < 0)
+		add_err(checks, "disks", FAIL, &err);
+	else
+		add(checks, "disks", kind == DISK_COPY ? WARN : PASS, reason,
+		    kind == DISK_COPY ? "put the state folder on btrfs or XFS: copies are slow"
+				      : NULL);
+}
+
+static void check_space(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_BUF text = BUF_INIT;
+	struct statvfs status;
+	uint64_t free_bytes;
+
+	if (statvfs(daemon->paths.state_dir, &status) < 0) {
+		struct err err = ERR_INIT;
+
+		IGNORE_RESULT(err_sys(&err, -errno, "look at '%s'", daemon->paths.state_dir));
+		add_err(checks, "space", FAIL, &err);
+		return;
+	}
+	free_bytes = (uint64_t)status.f_bavail * status.f_frsize;
+	text_size(&text, free_bytes);
+	buf_addf(&text, " free in %s", daemon->paths.state_dir);
+	add(checks, "space",
+	    free_bytes < SPACE_FAIL_BYTES   ? FAIL
+	    : free_bytes < SPACE_WARN_BYTES ? WARN
+					    : PASS,
+	    text.ptr,
+	    free_bytes < SPACE_WARN_BYTES ? "delete VMs or images that are no longer needed"
+					  : NULL);
+}
+
+static void check_store(struct daemon *daemon, json_t *checks)
+{
+	struct err err = ERR_INIT;
+
+	if (store_check_health(daemon->store, &err) < 0)
+		add_err(checks, "database", FAIL, &err);
+	else
+		add(checks, "database", PASS, daemon->paths.database, NULL);
+}
+
+static void check_artifacts(struct daemon *daemon, json_t *checks)
+{
+	const char *name = daemon->config.default_image_name;
+	AUTO_FREE char *present = mem_printf("default image '%s' is here", name);
+	AUTO_FREE char *absent =
+		mem_printf("default image '%s' will be built when it is first used", name);
+	AUTO_IMAGE_RECORD record = { 0 };
+	struct err err = ERR_INIT;
+
+	if (store_image_get(daemon->store, name, &record, &err) < 0) {
+		add(checks, "image", PASS, absent, NULL);
+	} else {
+		add(checks, "image", PASS, present, NULL);
+	}
+}
+
+static void check_tools(json_t *checks)
+{
+	AUTO_STRV argv = { 0 };
+	AUTO_BUF output = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	strv_add(&argv, "mmdebstrap");
+	strv_add(&argv, "--version");
+	struct spawn spawn = { .path = "mmdebstrap", .argv = strv_argv(&argv) };
+
+	if (spawn_run(&spawn, NULL, 5000, 4096, &output, &err) < 0) {
+		err_hint(&err,
+			 "needed to build images and pull kernels: apt-get install mmdebstrap");
+		add_err(checks, "mmdebstrap", WARN, &err);
+		return;
+	}
+	if (output.len > 0 && output.ptr[output.len - 1] == '\n')
+		buf_truncate(&output, output.len - 1);
+	add(checks, "mmdebstrap", PASS, output.ptr, NULL);
+}
+
+static void check_defaults(const struct daemon *daemon, json_t *checks)
+{
+	const struct vm_defaults *defaults = &daemon->defaults;
+	AUTO_BUF text = BUF_INIT;
+
+	buf_addf(&text, "vcpu %u (%s), memory ", defaults->vcpu, defaults->vcpu_source);
+	text_size(&text, defaults->memory_bytes);
+	buf_addf(&text, " (%s), disk ", defaults->memory_source);
+	text_size(&text, defaults->disk_bytes);
+	buf_addf(&text, " (%s)", defaults->disk_source);
+	add(checks, "defaults", PASS, text.ptr, NULL);
+}
+
+static void check_agent(const struct daemon *daemon, json_t *checks)
+{
+	const bool is_there = access(daemon->agent_path, R_OK) == 0;
+
+	add(checks, "agent", is_there ? PASS : FAIL, daemon->agent_path,
+	    is_there ? NULL : "it belongs beside bangerd: install banger again");
+}
+
+json_t *doctor_checks(struct daemon *daemon, const struct job *job)
+{
+	json_t *checks = json_new_array();
+
+	check_daemon(checks);
+	check_config(daemon, checks);
+	check_engine(daemon, job, checks);
+	check_agent(daemon, checks);
+	check_disks(daemon, job, checks);
+	check_space(daemon, checks);
+	check_store(daemon, checks);
+	check_artifacts(daemon, checks);
+	check_tools(checks);
+	check_defaults(daemon, checks);
+	add(checks, "network", WARN, "VMs have no network device in this version",
+	    "commands, shells and files go through the agent");
+	return checks;
+}

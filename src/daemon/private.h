@@ -1,0 +1,57 @@
+/* What the daemon's own files share. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/cancel.h"
+#include "base/err.h"
+#include "base/keylock.h"
+#include "base/progress.h"
+#include "base/spawn.h"
+#include "config/config.h"
+#include "config/paths.h"
+#include "model/spec.h"
+#include "model/vm.h"
+#include "store/store.h"
+
+struct engine;
+struct operations;
+struct vm_table;
+
+struct daemon {
+	struct paths paths;
+	struct config config;
+	struct spec_host host;
+	struct vm_defaults defaults;
+	struct store *store;	       /* owned */
+	struct keylock *locks;	       /* owned */
+	struct operations *operations; /* owned */
+	struct vm_table *table;	       /* owned */
+	struct engine *engine;	       /* owned */
+	struct cancel stop;	       /* fired by daemon.stop and by signals */
+	struct cancel released;	       /* written at each release of a key: the watcher retries */
+	uint64_t started_ns;
+	char boot_id[BOOT_ID_SIZE];
+	char *images_dir; /* owned, as the next three: absolute */
+	char *kernels_dir;
+	char *vms_dir;
+	char *agent_path; /* the static agent that travels in every initramfs */
+};
+
+/* Who asked, and how to tell them. Everything borrowed; `cancel` and `progress` may be NULL. */
+struct job {
+	const struct cancel *cancel;
+	const struct progress *progress;
+};
+
+/* Takes the VM's key; `id` is a full id. */
+int daemon_lock_vm(struct daemon *daemon, const char *id, const struct cancel *cancel,
+		   struct keyhold *ret, struct err *err) MUST_CHECK;
+
+/* Finds the VM that a user's reference means and loads it; `ret` is uninitialised. */
+int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret, struct err *err)
+	MUST_CHECK;
+
+/* find, lock, and load again under the lock (somebody may have changed it while we waited). */
+int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
+		    struct keyhold *ret_hold, struct vm *ret, struct err *err) MUST_CHECK;

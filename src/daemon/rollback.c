@@ -1,0 +1,20 @@
+#include "daemon/rollback.h"
+
+#include <assert.h>
+
+void rollback_push(struct rollback *rollback, rollback_undo *undo)
+{
+	assert(rollback->count < ROLLBACK_STEPS_MAX);
+	rollback->steps[rollback->count++] = undo;
+}
+
+void rollback_run(struct rollback *rollback, struct err *err)
+{
+	while (rollback->count > 0) {
+		struct err undo_err = ERR_INIT;
+
+		if (rollback->steps[--rollback->count](rollback->daemon, rollback->id, &undo_err) <
+		    0)
+			err_append(err, &undo_err);
+	}
+}

@@ -1,0 +1,216 @@
+/* Making a VM: names, spec, row, folder, disks, keys. */
+#include "daemon/vm_service.h"
+
+#include <fcntl.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "daemon/artifacts.h"
+#include "daemon/engine.h"
+#include "daemon/ssh_key.h"
+#include "daemon/vm_disks.h"
+#include "daemon/vm_files.h"
+#include "model/names.h"
+
+static void fill_spec(const struct daemon *daemon, const struct vm_create_request *request,
+		      struct vm_spec *ret)
+{
+	const struct vm_defaults *defaults = &daemon->defaults;
+	const char *image = request->image ? request->image : daemon->config.default_image_name;
+
+	ret->vcpu = request->vcpu ? (uint32_t)request->vcpu : defaults->vcpu;
+	ret->memory_bytes = request->memory_bytes ? request->memory_bytes : defaults->memory_bytes;
+	ret->disk_bytes = request->disk_bytes ? request->disk_bytes : defaults->disk_bytes;
+	ret->system_overlay_bytes = request->system_overlay_bytes ? request->system_overlay_bytes
+								  : defaults->system_overlay_bytes;
+	ret->nat = request->nat;
+	ret->image = mem_strdup(image);
+	ret->kernel =
+		mem_strdup(request->kernel ? request->kernel : artifact_default_kernel(image));
+}
+
+static bool is_taken(void *context, const char *name)
+{
+	struct daemon *daemon = context;
+	struct err err = ERR_INIT;
+	bool taken = true;
+
+	/* A database that does not answer will say so at the insertion. */
+	return store_vm_name_taken(daemon->store, name, &taken, &err) == 0 && taken;
+}
+
+/* Enters the row under the lock of names: from here on the VM exists, half made. */
+static int insert_row(struct daemon *daemon, const struct job *job, struct vm *vm, struct err *err)
+{
+	AUTO_KEYHOLD names = KEYHOLD_INIT;
+	int r;
+
+	r = keylock_acquire(daemon->locks, "names", job->cancel, &names, err);
+	if (r < 0)
+		return r;
+	if (!vm->name) {
+		char name[VM_NAME_SIZE];
+
+		r = name_generate(is_taken, daemon, name, err);
+		if (r < 0)
+			return r;
+		vm->name = mem_strdup(name);
+	}
+	return store_vm_insert(daemon->store, vm, err);
+}
+
+/* The guest's ssh host key, made here so that the first connection is pinned (FAULTS R12). */
+static int write_host_key(const struct daemon *daemon, const struct vm *vm, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_FREE char *comment = mem_printf("root@%s", vm->name);
+	AUTO_CLOSE int dir_fd = dir_open(folder);
+	AUTO_BUF private_pem = BUF_INIT;
+	AUTO_BUF public_line = BUF_INIT;
+	int r;
+
+	if (dir_fd < 0)
+		return err_sys(err, dir_fd, "open '%s'", folder);
+	r = ssh_key_generate(comment, &private_pem, &public_line, err);
+	if (r < 0)
+		return r;
+	buf_add_byte(&public_line, '\n');
+	r = file_replace(dir_fd, "host_key", buf_span(&private_pem), 0600);
+	if (r == 0)
+		r = file_replace(dir_fd, "host_key.pub", buf_span(&public_line), 0600);
+	ssh_key_wipe(&private_pem);
+	return r < 0 ? err_sys(err, r, "write '%s/host_key'", folder) : 0;
+}
+
+static int make_files(struct daemon *daemon, const struct vm *vm, const struct job *job,
+		      struct err *err)
+{
+	int r;
+
+	r = vm_folder_make(daemon, vm->id, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.folder");
+	progress_report(job->progress, "disks", NULL, 0, 0);
+	r = vm_disks_make(daemon, vm, job, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.disks");
+	r = write_host_key(daemon, vm, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.keys");
+	return 0;
+}
+
+/* Fills in what is decided before anything is made. */
+static int prepare(struct daemon *daemon, const struct vm_create_request *request, struct vm *vm,
+		   struct err *err)
+{
+	int r;
+
+	if (request->name) {
+		r = name_check_vm(request->name, err);
+		if (r < 0)
+			return r;
+		vm->name = mem_strdup(request->name);
+	}
+	fill_spec(daemon, request, &vm->spec);
+	r = vm_spec_check(&vm->spec, &daemon->host, err);
+	if (r < 0)
+		return r;
+	if (vm->name && is_taken(daemon, vm->name)) {
+		r = err_set(err, ERR_EXISTS, "a VM named '%s' exists already", vm->name);
+		err_hint(err, "choose another name, or delete it with 'banger vm delete %s'",
+			 vm->name);
+		return r;
+	}
+	r = model_new_id(vm->id);
+	if (r < 0)
+		return err_sys(err, r, "make an id");
+	vm->ephemeral = request->ephemeral;
+	vm->state = VM_CREATED;
+	vm->intent = VM_INTENT_CREATE;
+	vm->created_at = clock_wall_seconds();
+	return 0;
+}
+
+/* Image and kernel are built or pulled if need be; an image larger than the asked size wins. */
+static int ensure_artifacts(struct daemon *daemon, struct vm *vm, const struct job *job,
+			    struct err *err)
+{
+	AUTO_IMAGE_RECORD image = { 0 };
+	AUTO_KERNEL_RECORD kernel = { 0 };
+	int r;
+
+	r = artifact_ensure_image(daemon, vm->spec.image, job, &image, err);
+	if (r < 0)
+		return r;
+	r = artifact_ensure_kernel(daemon, vm->spec.kernel, job, &kernel, err);
+	if (r < 0)
+		return r;
+	if (image.size_bytes > vm->spec.system_overlay_bytes)
+		vm->spec.system_overlay_bytes = image.size_bytes;
+	return 0;
+}
+
+static int create_locked(struct daemon *daemon, const struct vm_create_request *request,
+			 const struct job *job, struct vm *vm, struct strv *warnings,
+			 struct err *err)
+{
+	struct rollback rollback = { .daemon = daemon, .id = vm->id };
+	int r;
+
+	r = ensure_artifacts(daemon, vm, job, err);
+	if (r == 0)
+		r = insert_row(daemon, job, vm, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.row");
+	rollback_push(&rollback, vm_erase);
+	r = make_files(daemon, vm, job, err);
+	if (r == 0 && request->start)
+		r = vm_boot(daemon, vm, request->ephemeral ? request->lease_pid : 0, job, warnings,
+			    err);
+	if (r == 0)
+		r = cancel_check(job->cancel, err);
+	if (r == 0 && request->start) {
+		vm->started_at = clock_wall_seconds();
+		vm->state = VM_RUNNING;
+		r = store_vm_set_started(daemon->store, vm->id, vm->started_at, daemon->boot_id,
+					 err);
+	} else if (r == 0) {
+		r = store_vm_set_state(daemon->store, vm->id, VM_CREATED, NULL, err);
+	}
+	if (r < 0)
+		rollback_run(&rollback, err);
+	else
+		failpoint("vm.create.stored");
+	return r;
+}
+
+int vm_create(struct daemon *daemon, const struct vm_create_request *request, const struct job *job,
+	      struct vm *ret, struct strv *warnings, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_VM vm;
+	int r;
+
+	vm_init(&vm);
+	r = prepare(daemon, request, &vm, err);
+	if (r < 0)
+		return r;
+	r = daemon_lock_vm(daemon, vm.id, job->cancel, &hold, err);
+	if (r < 0)
+		return r;
+	r = create_locked(daemon, request, job, &vm, warnings, err);
+	if (r < 0)
+		return err_context(err, r, "cannot create%s%s%s", vm.name ? " '" : " a VM",
+				   vm.name ? vm.name : "", vm.name ? "'" : "");
+	vm.intent = VM_INTENT_NONE;
+	vm_copy(ret, &vm);
+	return 0;
+}

@@ -1,0 +1,95 @@
+#include "daemon/vm_disks.h"
+
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "daemon/engine.h"
+#include "daemon/vm_files.h"
+#include "image/image.h"
+
+static const struct {
+	const char *stem;
+	const char *base;
+} disks[] = {
+	[VM_DISK_SYSTEM] = { "system", IMAGE_ROOT_FILE },
+	[VM_DISK_WORK] = { "work", IMAGE_SEED_FILE },
+};
+_Static_assert(ARRAY_LEN(disks) == VM_DISK_COUNT, "each disk needs its names");
+
+static char *base_path(const struct daemon *daemon, const struct vm *vm, enum vm_disk disk)
+{
+	return mem_printf("%s/%s/%s", daemon->images_dir, vm->spec.image, disks[disk].base);
+}
+
+static uint64_t size_of(const struct vm *vm, enum vm_disk disk)
+{
+	return disk == VM_DISK_SYSTEM ? vm->spec.system_overlay_bytes : vm->spec.disk_bytes;
+}
+
+int vm_disks_explain(struct daemon *daemon, enum disk_engine engine,
+		     char ret_reason[static DISK_REASON_SIZE], enum disk_kind *ret, struct err *err)
+{
+	return disk_choose(daemon->vms_dir, daemon->images_dir, engine, ret, ret_reason, err);
+}
+
+int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *job,
+		  struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	struct vmm_decision decision = { 0 };
+	char reason[DISK_REASON_SIZE];
+	enum disk_kind kind;
+	int r;
+
+	r = engine_get(daemon->engine, job->cancel, &decision, err);
+	if (r < 0)
+		return r;
+	r = vm_disks_explain(daemon,
+			     decision.engine == VMM_ENGINE_QEMU ? DISK_ENGINE_QEMU
+								: DISK_ENGINE_FIRECRACKER,
+			     reason, &kind, err);
+	vmm_decision_done(&decision);
+	for (size_t i = 0; i < VM_DISK_COUNT && r == 0; i++) {
+		AUTO_FREE char *base = base_path(daemon, vm, (enum vm_disk)i);
+		AUTO_DISK_OVERLAY made = { 0 };
+		const struct disk_request request = {
+			.kind = kind,
+			.folder = folder,
+			.stem = disks[i].stem,
+			.base = base,
+			.size_bytes = size_of(vm, (enum vm_disk)i),
+		};
+
+		r = disk_create(&request, job->cancel, job->progress, &made, err);
+	}
+	return r;
+}
+
+int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk disk,
+		 enum disk_engine engine, struct disk_overlay *ret, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+
+	for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
+		AUTO_FREE char *path = mem_printf("%s/%s.%s", folder, disks[disk].stem,
+						  disk_kind_suffix((enum disk_kind)kind));
+
+		if (access(path, F_OK) < 0)
+			continue;
+		if (engine == DISK_ENGINE_FIRECRACKER && !disk_kind_is_raw((enum disk_kind)kind))
+			return err_set(
+				err, ERR_UNSUPPORTED,
+				"'%s' is a qcow2 disk, made for QEMU: Firecracker cannot read it",
+				path);
+		*ret = (struct disk_overlay){
+			.kind = (enum disk_kind)kind,
+			.path = TAKE_PTR(path),
+			.base = base_path(daemon, vm, disk),
+			.size_bytes = size_of(vm, disk),
+		};
+		return 0;
+	}
+	return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'",
+		       disks[disk].stem, vm->name, folder);
+}

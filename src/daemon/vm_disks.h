@@ -1,0 +1,28 @@
+/* A VM's two disks: the system overlay over its image's root, and the work disk from its work seed.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "daemon/private.h"
+#include "disk/disk.h"
+
+enum vm_disk { VM_DISK_SYSTEM, VM_DISK_WORK, VM_DISK_COUNT };
+
+/* Makes both, by the best way that the engine and the file system have. */
+int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *job,
+		  struct err *err) MUST_CHECK;
+
+/*
+ * Finds a disk that was made: its format is in its name, which only we write. `ret` is
+ * uninitialised. ERR_NOT_FOUND when it is gone, ERR_UNSUPPORTED when the engine cannot read it.
+ */
+int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk disk,
+		 enum disk_engine engine, struct disk_overlay *ret, struct err *err) MUST_CHECK;
+
+/* Which way new disks are made and why, for doctor. */
+int vm_disks_explain(struct daemon *daemon, enum disk_engine engine,
+		     char ret_reason[static DISK_REASON_SIZE], enum disk_kind *ret, struct err *err)
+	MUST_CHECK;

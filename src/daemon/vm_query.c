@@ -1,0 +1,110 @@
+/* Looking at VMs and reaching into them; no locks. */
+#include "daemon/vm_service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/vm_files.h"
+#include "daemon/vm_table.h"
+#include "disk/disk.h"
+#include "guest/connect.h"
+#include "model/reference.h"
+#include "wire/protocol.h"
+
+#define CONNECT_TIMEOUT_MS 10000
+
+int daemon_lock_vm(struct daemon *daemon, const char *id, const struct cancel *cancel,
+		   struct keyhold *ret, struct err *err)
+{
+	AUTO_FREE char *key = mem_printf("vm:%s", id);
+
+	return keylock_acquire(daemon->locks, key, cancel, ret, err);
+}
+
+int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret, struct err *err)
+{
+	AUTO_FREE struct reference_target *targets = NULL;
+	AUTO_VM_LIST list = { 0 };
+	size_t index;
+	int r;
+
+	/* An exact id needs no look at the others. */
+	if (name_is_vm_id(reference) && store_vm_get(daemon->store, reference, ret, err) == 0)
+		return 0;
+	r = store_vm_list(daemon->store, &list, err);
+	if (r < 0)
+		return r;
+	targets = mem_alloc(list.count, sizeof(*targets));
+	for (size_t i = 0; i < list.count; i++)
+		targets[i] = (struct reference_target){ .id = list.items[i].id,
+							.name = list.items[i].name };
+	r = reference_resolve(reference, targets, list.count, &index, err);
+	if (r < 0)
+		return r;
+	vm_copy(ret, &list.items[index]);
+	return 0;
+}
+
+int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
+		    struct keyhold *ret_hold, struct vm *ret, struct err *err)
+{
+	AUTO_VM found = { 0 };
+	int r;
+
+	r = daemon_find_vm(daemon, reference, &found, err);
+	if (r < 0)
+		return r;
+	r = daemon_lock_vm(daemon, found.id, cancel, ret_hold, err);
+	if (r < 0)
+		return r;
+	r = store_vm_get(daemon->store, found.id, ret, err);
+	if (r < 0) {
+		if (err->kind == ERR_NOT_FOUND)
+			r = err_set(err, ERR_NOT_FOUND, "'%s' has been deleted", found.name);
+		keylock_release(ret_hold);
+	}
+	return r;
+}
+
+json_t *vm_describe(struct daemon *daemon, const struct vm *vm)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_FREE char *console = vm_file(daemon, vm->id, VM_FILE_CONSOLE);
+	AUTO_FREE char *log = vm_file(daemon, vm->id, VM_FILE_VMM_LOG);
+	struct vm_runtime runtime = { .directory = folder, .console_log = console, .vmm_log = log };
+	struct err ignored = ERR_INIT;
+	struct handles handles;
+
+	if (vm_table_get(daemon->table, vm->id, &handles, NULL)) {
+		runtime.engine = vmm_engine_name(handles.engine);
+		runtime.accelerator = vmm_accelerator_name(handles.accelerator);
+		runtime.pid = handles.pid;
+	}
+	if (disk_used_bytes(folder, &runtime.disk_used_bytes, &ignored) < 0)
+		runtime.disk_used_bytes = 0;
+	return vm_to_json(vm, &runtime);
+}
+
+int vm_connect(struct daemon *daemon, const char *reference, enum vm_verb verb,
+	       const struct job *job, struct vm *ret, int *ret_fd, struct err *err)
+{
+	AUTO_FREE char *socket = NULL;
+	AUTO_VM vm = { 0 };
+	int r;
+
+	r = daemon_find_vm(daemon, reference, &vm, err);
+	if (r < 0)
+		return r;
+	r = vm_check_verb(&vm, verb, err);
+	if (r < 0)
+		return r;
+	socket = vm_file(daemon, vm.id, VM_FILE_VSOCK_SOCKET);
+	r = guest_connect(socket, WIRE_PORT, job->cancel,
+			  clock_now_ns() + CONNECT_TIMEOUT_MS * NSEC_PER_MSEC, ret_fd, err);
+	if (r < 0) {
+		err_hint(err, "'banger vm logs --console %s' shows what the guest says", vm.name);
+		return err_context(err, r, "cannot reach the agent of '%s'", vm.name);
+	}
+	vm_copy(ret, &vm);
+	return 0;
+}

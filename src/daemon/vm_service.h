@@ -1,0 +1,95 @@
+/*
+ * What can be done with VMs. Each function does one verb from start to end under the VM's lock: it
+ * checks, stores the intent, does the steps with an undo for each, and stores the result. `ret` is
+ * uninitialised, ended with vm_done().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/strv.h"
+#include "daemon/private.h"
+#include "daemon/rollback.h"
+#include "model/vm.h"
+
+#define VM_STOP_TIMEOUT_MS 10000 /* for a guest that was asked to stop; SPEC 3 */
+#define VM_AGENT_TIMEOUT_MS \
+	(120 * 1000) /* from power-on to the agent; 3 s under TCG when nothing is wrong */
+
+/* What the user asked for; 0 and NULL stand for the default. */
+struct vm_create_request {
+	const char *name;
+	const char *image;
+	const char *kernel;
+	uint64_t vcpu;
+	uint64_t memory_bytes;
+	uint64_t disk_bytes;
+	uint64_t system_overlay_bytes;
+	bool nat;
+	bool start;
+	bool ephemeral;
+	pid_t lease_pid; /* the client that an ephemeral VM lives for */
+};
+
+/* Makes a VM and, if asked, starts it; when either fails nothing of it is left. */
+int vm_create(struct daemon *daemon, const struct vm_create_request *request, const struct job *job,
+	      struct vm *ret, struct strv *warnings, struct err *err) MUST_CHECK;
+
+int vm_start(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
+	     struct strv *warnings, struct err *err) MUST_CHECK;
+
+/* Asks the guest (agent, else Ctrl-Alt-Del), waits, then ends the VMM. *ret_forced says which. */
+int vm_stop(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
+	    const struct job *job, struct vm *ret, bool *ret_forced, struct err *err) MUST_CHECK;
+int vm_restart(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
+	       const struct job *job, struct vm *ret, struct strv *warnings, struct err *err)
+	MUST_CHECK;
+
+/* Signals the VMM. For SIGKILL and SIGTERM it waits until the VM has ended and has been tidied up.
+ */
+int vm_kill(struct daemon *daemon, const char *reference, int signal, const struct job *job,
+	    struct vm *ret, struct err *err) MUST_CHECK;
+int vm_pause(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
+	     struct err *err) MUST_CHECK;
+int vm_resume(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
+	      struct err *err) MUST_CHECK;
+
+/* Ends it if it runs and removes everything of it. `ret` is what it was. */
+int vm_delete(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
+	      struct err *err) MUST_CHECK;
+
+/* A stream to the agent of a running VM, past CONNECT; the fd is the caller's. */
+int vm_connect(struct daemon *daemon, const char *reference, enum vm_verb verb,
+	       const struct job *job, struct vm *ret, int *ret_fd, struct err *err) MUST_CHECK;
+
+/* --- the parts that the verbs and reconcile are made of; the VM's lock is held --- */
+
+/*
+ * Boots the VM and waits for its agent. On failure everything that it began is undone. The row's
+ * state is the caller's business.
+ */
+int vm_boot(struct daemon *daemon, const struct vm *vm, pid_t lease_pid, const struct job *job,
+	    struct strv *warnings, struct err *err) MUST_CHECK;
+
+/* Ends the VMM, if there is one, and removes what a running VM has: handles, sockets, table entry.
+ */
+rollback_undo vm_teardown;
+
+/* Removes everything: teardown, folder, row. */
+rollback_undo vm_erase;
+
+/*
+ * Tidies up after a VMM that ended by itself, and stores how: stopped when the guest powered off,
+ * error with the reason and the console's last lines otherwise.
+ */
+int vm_note_end(struct daemon *daemon, const char *id, struct err *err) MUST_CHECK;
+
+/* Tells the guest the time, after it stood still. Best effort: an agent that is down is no failure.
+ */
+void vm_set_guest_clock(struct daemon *daemon, const struct vm *vm, const struct job *job);
+
+/* The public object with everything that is known now. */
+json_t *vm_describe(struct daemon *daemon, const struct vm *vm) MUST_CHECK;

@@ -1,0 +1,121 @@
+#include "daemon/watch.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/strv.h"
+#include "daemon/private.h"
+#include "daemon/reconcile.h"
+#include "daemon/vm_service.h"
+#include "daemon/vm_table.h"
+
+#define RECONCILE_INTERVAL_NS (60 * NSEC_PER_SEC) /* SPEC 4 */
+
+struct watch {
+	struct daemon *daemon; /* borrowed */
+	struct cancel stop;
+	pthread_t thread;
+};
+
+/*
+ * Tidies up after one VM. False when somebody holds its lock: then that operation ends it itself,
+ * or we come again when the lock is released.
+ */
+static bool note_end(struct daemon *daemon, const char *id)
+{
+	AUTO_FREE char *key = mem_printf("vm:%s", id);
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	struct err err = ERR_INIT;
+
+	if (!keylock_try(daemon->locks, key, &hold))
+		return false;
+	if (!vm_table_get(daemon->table, id, NULL, NULL))
+		return true;
+	if (vm_note_end(daemon, id, &err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = id, .err = &err },
+			  "cannot tidy up after a VM, leaving that to reconcile");
+	return true;
+}
+
+static void note_ends(struct daemon *daemon, struct strv *pending)
+{
+	AUTO_STRV rest = { 0 };
+
+	for (size_t i = 0; i < pending->count; i++) {
+		if (!note_end(daemon, pending->items[i]))
+			strv_add(&rest, pending->items[i]);
+	}
+	strv_done(pending);
+	*pending = rest;
+	rest = (struct strv){ 0 };
+}
+
+static void *watch_run(void *context)
+{
+	struct watch *watch = context;
+	struct daemon *daemon = watch->daemon;
+	uint64_t next_pass_ns = clock_now_ns() + RECONCILE_INTERVAL_NS;
+	AUTO_STRV pending = { 0 };
+
+	for (;;) {
+		struct pollfd waits[] = {
+			{ .fd = watch->stop.fd, .events = POLLIN },
+			{ .fd = vm_table_watch_fd(daemon->table), .events = POLLIN },
+			/* A release matters only while somebody's lock is in our way. */
+			{ .fd = pending.count > 0 ? daemon->released.fd : -1, .events = POLLIN },
+		};
+		uint64_t releases;
+
+		if (poll(waits, ARRAY_LEN(waits), clock_poll_ms(next_pass_ns)) < 0 &&
+		    errno != EINTR)
+			log_error("the watcher's poll failed: errno %d", errno);
+		if (waits[0].revents)
+			return NULL;
+		if (waits[2].revents)
+			IGNORE_RESULT(
+				fd_read_some(daemon->released.fd, &releases, sizeof(releases)));
+		if (waits[1].revents)
+			vm_table_ended(daemon->table, &pending);
+		note_ends(daemon, &pending);
+		if (clock_now_ns() >= next_pass_ns) {
+			reconcile_pass(daemon);
+			store_restore_reserve(daemon->store);
+			next_pass_ns = clock_now_ns() + RECONCILE_INTERVAL_NS;
+		}
+	}
+}
+
+int watch_start(struct daemon *daemon, struct watch **ret, struct err *err)
+{
+	struct watch *watch = mem_alloc(1, sizeof(*watch));
+	int r;
+
+	watch->daemon = daemon;
+	r = cancel_init(&watch->stop);
+	if (r == 0) {
+		r = -pthread_create(&watch->thread, NULL, watch_run, watch);
+		if (r < 0)
+			cancel_done(&watch->stop);
+	}
+	if (r < 0) {
+		mem_free(watch);
+		return err_sys(err, r, "start the watcher");
+	}
+	*ret = watch;
+	return 0;
+}
+
+void watch_stop(struct watch *watch)
+{
+	if (!watch)
+		return;
+	cancel_fire(&watch->stop);
+	(void)pthread_join(watch->thread, NULL);
+	cancel_done(&watch->stop);
+	mem_free(watch);
+}

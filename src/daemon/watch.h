@@ -1,0 +1,16 @@
+/*
+ * The watcher: a thread that waits for VMMs to end and tidies up after them within milliseconds,
+ * and reconciles every minute.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/macros.h"
+
+struct daemon;
+struct watch;
+
+int watch_start(struct daemon *daemon, struct watch **ret, struct err *err) MUST_CHECK;
+
+/* Waits until it has finished what it is at. NULL is accepted. */
+void watch_stop(struct watch *watch);

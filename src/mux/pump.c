@@ -369,8 +369,7 @@ size_t mux_pump_poll_fds(struct mux_pump *pump, struct pollfd *fds, size_t room)
 	size_t count = 1;
 
 	assert(room >= 1 + mux_stream_count(pump->mux));
-	if (mux_output(pump->mux).len == 0)
-		fds[0] = (struct pollfd){ .fd = pump->channel_fd, .events = POLLIN };
+	fds[0] = (struct pollfd){ .fd = pump->channel_fd, .events = POLLIN };
 	/* Also the first greeting, and what was opened since the last step, waits for room here. */
 	if (mux_output(pump->mux).len > 0)
 		fds[0].events |= POLLOUT;

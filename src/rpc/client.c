@@ -16,7 +16,7 @@
 #include "base/unix_socket.h"
 #include "rpc/frame.h"
 
-#define READ_BYTES	   (64 * 1024)
+#define READ_BYTES	   65536
 #define CONNECT_TIMEOUT_MS 5000
 #define CONNECT_PAUSE_NS   (5 * NSEC_PER_MSEC)
 

@@ -49,9 +49,9 @@ struct rpc_options {
 /*
  * Calls `method` and waits for its reply. `params` is given (also on failure) and may be NULL. *ret
  * is the result object, the caller's. Failures of the daemon's handler leave the connection usable;
- * ERR_PROTOCOL, ERR_CANCELLED and transport errors close it, and later calls fail with ERR_BAD_STATE. A
- * closed connection's message says that the daemon went away. A missing method is ERR_UNSUPPORTED
- * (an older daemon).
+ * ERR_PROTOCOL, ERR_CANCELLED and transport errors close it, and later calls fail with
+ * ERR_BAD_STATE. A closed connection's message says that the daemon went away. A missing method is
+ * ERR_UNSUPPORTED (an older daemon).
  */
 int rpc_call(struct rpc_client *client, const char *method, json_t *params,
 	     const struct rpc_options *options, json_t **ret, struct err *err) MUST_CHECK;

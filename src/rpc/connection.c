@@ -8,11 +8,11 @@
 #include "base/mem.h"
 #include "rpc/private.h"
 
-#define READ_BYTES	  (64 * 1024)
+#define READ_BYTES	  65536
 #define FRAME_TIMEOUT_MS  10000
 #define SEND_TIMEOUT_MS	  30000
 #define STOP_TIMEOUT_MS	  2000
-#define PENDING_BYTES_MAX (64 * 1024) /* progress that waits for a peer to read */
+#define PENDING_BYTES_MAX 65536 /* progress that waits for a peer to read */
 
 struct rpc_connection *rpc_connection_new(struct rpc_server *server, int fd,
 					  const struct unix_peer *peer)

@@ -24,10 +24,10 @@
  */
 #define RPC_VALUES_MAX 16384
 /*
- * A reply may be longer than a request: its size is bounded by our own tables (10 000 VMs of about
- * a kilobyte), not by a peer's whim.
+ * 16 MiB. A reply may be longer than a request: its size is bounded by our own tables (10 000 VMs
+ * of about a kilobyte), not by a peer's whim.
  */
-#define RPC_REPLY_BYTES_MAX (16 * 1024 * 1024)
+#define RPC_REPLY_BYTES_MAX 16777216
 
 enum rpc_code {
 	RPC_CODE_NONE = 0,

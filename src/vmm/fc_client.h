@@ -19,7 +19,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 
-#define VMM_ANSWER_BYTES_MAX (64 * 1024)
+#define VMM_ANSWER_BYTES_MAX 65536
 #define VMM_API_TIMEOUT_MS   10000
 #define VMM_VSOCK_GUEST_CID  3 /* the socket is per VM, so every guest may have the same */
 

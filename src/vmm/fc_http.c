@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-#define HEADER_BYTES_MAX (16 * 1024)
+#define HEADER_BYTES_MAX 16384
 #define POLL_MS_MAX	 1000
 
 /* One request in progress. */
@@ -47,6 +47,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
+/* The type is curl's. NOLINTNEXTLINE(readability-non-const-parameter) */
 static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 {
 	struct transfer *transfer = context;

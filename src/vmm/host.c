@@ -11,7 +11,7 @@
 #include "vmm/engine.h"
 
 #define VERSION_TIMEOUT_MS 3000
-#define VERSION_BYTES_MAX  (16 * 1024)
+#define VERSION_BYTES_MAX  16384
 
 static const struct vmm_version firecracker_least = { 1, 5, 0 };
 static const struct vmm_version qemu_least = { 7, 0, 0 };
@@ -112,6 +112,15 @@ static int judge_program(struct vmm_program *program, const struct vmm_version *
 	return 0;
 }
 
+/* Gives away what `from` owns. */
+static void move_host(struct vmm_host *from, struct vmm_host *to)
+{
+	*to = *from;
+	from->firecracker.path = NULL;
+	from->qemu.path = NULL;
+	from->shim.path = NULL;
+}
+
 int vmm_host_gather(const struct vmm_host_options *options, const struct cancel *cancel,
 		    struct vmm_host *ret, struct err *err)
 {
@@ -143,7 +152,6 @@ int vmm_host_gather(const struct vmm_host_options *options, const struct cancel 
 	else
 		kvm_probe(options->state_dir_fd, node, &host.kvm);
 
-	*ret = host;
-	host = (struct vmm_host){ .kvm = { .finding = KVM_MISSING } };
+	move_host(&host, ret);
 	return 0;
 }

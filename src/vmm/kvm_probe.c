@@ -204,7 +204,7 @@ void kvm_probe_measure(const char *node, uint64_t timeout_ms, struct kvm_verdict
 {
 	AUTO_CLOSE int read_end = -1;
 	AUTO_CLOSE int write_end = -1;
-	struct kvm_report report;
+	struct kvm_report report = { .step = KVM_STEP_COUNT };
 	const pid_t parent = getpid();
 	int ends[2], r;
 	pid_t child;

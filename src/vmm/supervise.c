@@ -115,7 +115,7 @@ void vmm_launch_argv(const struct vmm_launch *launch, struct strv *ret)
 	if (launch->engine != VMM_ENGINE_QEMU)
 		return;
 
-	strv_add(ret, "--qemu-bin");
+	strv_add(ret, "--qemu");
 	strv_add(ret, launch->qemu_path);
 	strv_add(ret, "--accel");
 	strv_add(ret, vmm_accelerator_name(launch->accelerator));

@@ -138,7 +138,7 @@ static void test_argv(void **state)
 		"abc",	      "--api-sock",
 		"/a",	      "--log-path",
 		"/l",	      "--level",
-		"Info",	      "--qemu-bin",
+		"Info",	      "--qemu",
 		"/q",	      "--accel",
 		"tcg",	      "--drive-overlay",
 		"root=/base",

@@ -1,0 +1,52 @@
+/*
+ * QEMU's command line and descriptors for a configuration: a pure function, so that golden files
+ * can hold it still.
+ *
+ * The machine is `microvm`: virtio-mmio and no firmware, as in Firecracker. What is not obvious:
+ *
+ * - The guest finds the transports from virtio-mmio-bus.23 downwards, so devices are placed in that
+ *   order: the first drive, the root, becomes /dev/vda. Interrupts of the last two (bus 1 and 0)
+ * get lost with the machine's options (seen with QEMU 7.2 and Linux 6.1), so these stay empty.
+ * - The transports are told to be modern (force-legacy=off), as Firecracker's are; the keyboard
+ * that Ctrl-Alt-Del needs works only so. There is no i8042: Linux finds no interrupt for it here.
+ * - Everything that QEMU opens is a descriptor of ours. Formats are stated, never probed: `raw`, or
+ *   `qcow2` over `raw`. Kernel and initrd are read by code that knows no descriptor sets, hence
+ *   /proc/self/fd.
+ * - Under TCG the guest's time stamp counter is the host's, and nothing tells the guest its rate: a
+ *   wrong guess makes its clock run fast or slow. So the measured rate goes on the kernel's command
+ *   line, after what the client wrote there: the last one counts.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "base/spawn.h"
+#include "base/strv.h"
+#include "vmmshim/config.h"
+
+enum qemu_accel { QEMU_ACCEL_TCG, QEMU_ACCEL_KVM };
+
+struct qemu_settings {
+	const char *id; /* of the instance: shown in the process list */
+	enum qemu_accel accel;
+	bool is_sandboxed; /* QEMU's own seccomp filter */
+	uint64_t tsc_khz;  /* the host's; 0 when unknown */
+	int qmp_fd;	   /* borrowed, as all below */
+	int console_fd;
+	int agent_fd; /* -1 without a vsock device */
+};
+
+struct qemu_plan {
+	struct strv argv;			/* owned; without argv[0] */
+	struct spawn_fd fds[SPAWN_FDS_MAX - 3]; /* borrowed from settings and configuration */
+	size_t fd_count;
+};
+
+/* Fails (ERR_LIMIT) when the kernel's command line gets too long. */
+int qemu_plan(const struct vm_config *config, const struct qemu_settings *settings,
+	      struct qemu_plan *ret, struct err *err) MUST_CHECK;
+void qemu_plan_done(struct qemu_plan *plan);

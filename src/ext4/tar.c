@@ -166,9 +166,9 @@ static int add_hard_link(struct tar *tar, struct tree_place *place, const char *
 	int r;
 
 	r = tree_place(tree, span_str(target), false, &found, tar->err);
-	if (r < 0)
+	if (r < 0 && tar->err->kind != ERR_NOT_FOUND)
 		return err_context(tar->err, r, "its hard link target");
-	if (found.existing == TREE_NONE)
+	if (r < 0 || found.existing == TREE_NONE)
 		return err_set(tar->err, ERR_INVALID, "its hard link target does not exist");
 	inode = tree->entries[found.existing].inode;
 	if (tree_is_folder(tree, inode))

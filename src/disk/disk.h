@@ -82,5 +82,8 @@ int disk_grow(struct disk_overlay *overlay, uint64_t size_bytes, const struct ca
 /* Removes the file; a missing one is no error. */
 int disk_remove(const char *path, struct err *err) MUST_CHECK;
 
-/* Bytes that the files of a VM's folder really occupy (one level); 0 for a missing folder. */
+/*
+ * Bytes that the files of a VM's folder really occupy (one level); 0 for a missing folder. Blocks
+ * that reflinks share count in each file.
+ */
 int disk_used_bytes(const char *folder, uint64_t *ret, struct err *err) MUST_CHECK;

@@ -130,6 +130,8 @@ static void test_mistakes(void **state)
 		{ "[[ {", "c:1:1: '[[' must be followed by a key" },
 		{ "[[", "c:1:" },
 		{ "[[]]", "c:1:" },
+		{ "vmm = 5\xc3\xa9\n", "c:1:" },
+		{ "vmm = \"\"\"\\\n\xc3\xa9\"\"\"\n", "c:1:7: vmm is '\xc3\xa9'" },
 		{ "a = [\n[[=", "c:2:3: " },
 		/* unknown keys */
 		{ "vmmm = \"qemu\"\n", "c:1:1: unknown key 'vmmm': did you mean 'vmm'?" },

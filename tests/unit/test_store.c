@@ -1,0 +1,555 @@
+/* The database: what is stored comes back, what must not be stored is refused. */
+#include "check.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "store/store.h"
+
+#define GIB (1ULL << 30)
+
+static char folder[] = "/tmp/banger-test-store-XXXXXX";
+static char *path;
+static char *reserve;
+
+static int make_folder(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	path = mem_printf("%s/state/state.db", folder);
+	reserve = mem_printf("%s/state/reserve", folder);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	mem_free(path);
+	mem_free(reserve);
+	return dir_remove_tree(AT_FDCWD, folder);
+}
+
+static struct store *reopen(struct store *store)
+{
+	struct err err = ERR_INIT;
+
+	store_close(store);
+	if (store_open(path, reserve, &store, &err) < 0)
+		fail_msg("%s", err.message);
+	return store;
+}
+
+static void put_image(struct store *store, const char *name)
+{
+	struct err err = ERR_INIT;
+	AUTO_IMAGE_RECORD image;
+
+	image_record_init(&image);
+	image.name = mem_strdup(name);
+	image.state = ARTIFACT_READY;
+	image.kind = mem_strdup("managed");
+	image.recipe = mem_strdup("debian-bookworm");
+	image.kernel = mem_strdup("debian-cloud");
+	image.size_bytes = 2 * GIB;
+	image.used_bytes = GIB / 2;
+	image.has_init = true;
+	image.built_at = 1700000000;
+	if (store_image_put(store, &image, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+static void put_kernel(struct store *store, const char *name)
+{
+	struct err err = ERR_INIT;
+	AUTO_KERNEL_RECORD kernel;
+
+	kernel_record_init(&kernel);
+	kernel.name = mem_strdup(name);
+	kernel.state = ARTIFACT_READY;
+	kernel.kind = mem_strdup("package");
+	kernel.release = mem_strdup("6.1.0-1-cloud-amd64");
+	kernel.has_elf = true;
+	kernel.module_count = 1234;
+	kernel.size_bytes = 99;
+	kernel.pulled_at = 1700000001;
+	if (store_kernel_put(store, &kernel, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+/* A fresh database with an image and a kernel that VMs can refer to. */
+static struct store *fresh(void)
+{
+	AUTO_FREE char *state = mem_printf("%s/state", folder);
+	struct store *store;
+
+	CHECK_INT(dir_remove_tree(AT_FDCWD, state), 0);
+	CHECK_INT(mkdir(state, 0700), 0);
+	store = reopen(NULL);
+	put_image(store, "img");
+	put_kernel(store, "krn");
+	return store;
+}
+
+static void fill_vm(struct vm *vm, unsigned int number)
+{
+	vm_init(vm);
+	(void)snprintf(vm->id, sizeof(vm->id), "%032x", number);
+	vm->name = mem_printf("vm-%u", number);
+	vm->spec = (struct vm_spec){ .vcpu = 2,
+				     .memory_bytes = GIB,
+				     .disk_bytes = 8 * GIB,
+				     .system_overlay_bytes = 9 * GIB,
+				     .image = mem_strdup("img"),
+				     .kernel = mem_strdup("krn") };
+	vm->created_at = 1700000000 + number;
+}
+
+static void insert_vm(struct store *store, unsigned int number)
+{
+	struct err err = ERR_INIT;
+	AUTO_VM vm;
+
+	fill_vm(&vm, number);
+	if (store_vm_insert(store, &vm, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+static void check_text(const char *got, const char *wanted)
+{
+	if (!str_eq(got, wanted))
+		fail_msg("got '%s', wanted '%s'", got ? got : "(null)", wanted ? wanted : "(null)");
+}
+
+static void check_same(const struct vm *got, const struct vm *wanted)
+{
+	CHECK_STR(got->id, wanted->id);
+	check_text(got->name, wanted->name);
+	CHECK_INT(got->state, wanted->state);
+	CHECK_INT(got->intent, wanted->intent);
+	check_text(got->intent_step, wanted->intent_step);
+	check_text(got->last_error, wanted->last_error);
+	check_text(got->ip, wanted->ip);
+	check_text(got->boot_id, wanted->boot_id);
+	check_text(got->tap_name, wanted->tap_name);
+	check_text(got->dm_name, wanted->dm_name);
+	check_text(got->loop_names, wanted->loop_names);
+	CHECK_INT(got->ephemeral, wanted->ephemeral);
+	check_text(got->workspace.guest_path, wanted->workspace.guest_path);
+	check_text(got->workspace.host_path, wanted->workspace.host_path);
+	check_text(got->workspace.head, wanted->workspace.head);
+	CHECK_INT(got->created_at, wanted->created_at);
+	CHECK_INT(got->started_at, wanted->started_at);
+	CHECK_INT(got->spec.vcpu, wanted->spec.vcpu);
+	CHECK_INT(got->spec.memory_bytes, wanted->spec.memory_bytes);
+	CHECK_INT(got->spec.disk_bytes, wanted->spec.disk_bytes);
+	CHECK_INT(got->spec.system_overlay_bytes, wanted->spec.system_overlay_bytes);
+	check_text(got->spec.image, wanted->spec.image);
+	check_text(got->spec.kernel, wanted->spec.kernel);
+	CHECK_INT(got->spec.nat, wanted->spec.nat);
+	CHECK_INT(got->spec.port_count, wanted->spec.port_count);
+	assert_memory_equal(got->spec.ports, wanted->spec.ports,
+			    wanted->spec.port_count * sizeof(struct vm_port) + 1);
+}
+
+static void fill_everything(struct vm *vm)
+{
+	fill_vm(vm, 1);
+	vm->state = VM_PAUSED;
+	vm->intent = VM_INTENT_STOP;
+	vm_set_text(&vm->intent_step, "ask");
+	vm_set_text(&vm->last_error, "it \"broke\"; '); DROP TABLE vms; --\xc3\xa9");
+	vm_set_text(&vm->ip, "172.16.0.2");
+	vm_set_text(&vm->boot_id, "11111111-2222-3333-4444-555555555555");
+	vm_set_text(&vm->tap_name, "tap-1");
+	vm_set_text(&vm->dm_name, "banger-1");
+	vm_set_text(&vm->loop_names, "loop1 loop2");
+	vm_set_text(&vm->workspace.guest_path, "/root/repo");
+	vm_set_text(&vm->workspace.host_path, "/home/me/repo");
+	vm_set_text(&vm->workspace.head, "0123456789abcdef0123456789abcdef01234567");
+	vm->ephemeral = true;
+	vm->started_at = 1700000500;
+	vm->spec.nat = true;
+	vm->spec.ports[0] = (struct vm_port){ 8080, 80 };
+	vm->spec.ports[1] = (struct vm_port){ 65535, 1 };
+	vm->spec.port_count = 2;
+	vm->spec.disk_bytes = INT64_MAX;
+}
+
+static void test_round_trip(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	AUTO_VM full;
+	AUTO_VM plain;
+	AUTO_VM got_full;
+	AUTO_VM got_plain;
+
+	(void)state;
+	vm_init(&got_full);
+	vm_init(&got_plain);
+	fill_everything(&full);
+	fill_vm(&plain, 2);
+	CHECK_INT(store_vm_insert(store, &full, &err), 0);
+	CHECK_INT(store_vm_insert(store, &plain, &err), 0);
+
+	store = reopen(store);
+	CHECK_INT(store_vm_get(store, full.id, &got_full, &err), 0);
+	CHECK_INT(store_vm_get(store, plain.id, &got_plain, &err), 0);
+	check_same(&got_full, &full);
+	check_same(&got_plain, &plain);
+}
+
+static void test_insert_refusals(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	uint64_t total = 0, running = 0;
+	struct err err = ERR_INIT;
+	AUTO_VM vm;
+
+	(void)state;
+	insert_vm(store, 1);
+	fill_vm(&vm, 2);
+	vm_set_text(&vm.name, "vm-1");
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_EXISTS);
+	CHECK_STR(err.message, "a VM named 'vm-1' exists already");
+
+	vm_set_text(&vm.name, "other");
+	(void)snprintf(vm.id, sizeof(vm.id), "%032x", 1U);
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_EXISTS);
+	CHECK_HAS(err.message,
+		  "a VM with the id '00000000000000000000000000000001' exists already");
+
+	(void)snprintf(vm.id, sizeof(vm.id), "%032x", 2U);
+	vm_set_text(&vm.spec.image, "nothing");
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	CHECK_STR(err.message, "there is no image 'nothing'");
+	vm_set_text(&vm.spec.image, "img");
+	vm_set_text(&vm.spec.kernel, NULL);
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_STR(err.message, "there is no kernel ''");
+	vm_set_text(&vm.spec.kernel, "krn");
+	vm.spec.memory_bytes = UINT64_MAX;
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_INVALID);
+	vm.spec.memory_bytes = 0;
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_HAS(err.message, "CHECK constraint failed");
+
+	/* None of it left anything, and the store goes on. */
+	CHECK_INT(store_vm_count(store, &total, &running, &err), 0);
+	CHECK_INT(total, 1);
+	vm.spec.memory_bytes = GIB;
+	CHECK_INT(store_vm_insert(store, &vm, &err), 0);
+	CHECK_INT(store_check_health(store, &err), 0);
+}
+
+static void test_update(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	AUTO_VM vm;
+	AUTO_VM got;
+
+	(void)state;
+	vm_init(&got);
+	insert_vm(store, 1);
+	insert_vm(store, 2);
+	fill_everything(&vm);
+	vm_set_text(&vm.name, "renamed");
+	CHECK_INT(store_vm_update(store, &vm, &err), 0);
+	CHECK_INT(store_vm_get(store, vm.id, &got, &err), 0);
+	check_same(&got, &vm);
+
+	vm_set_text(&vm.name, "vm-2");
+	assert_true(store_vm_update(store, &vm, &err) < 0);
+	CHECK_STR(err.message, "a VM named 'vm-2' exists already");
+	vm_set_text(&vm.name, "new");
+	(void)snprintf(vm.id, sizeof(vm.id), "%032x", 77U);
+	assert_true(store_vm_update(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+}
+
+static void test_states(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	static const char id[] = "00000000000000000000000000000001";
+	static const char nobody[] = "ffffffffffffffffffffffffffffffff";
+	struct err err = ERR_INIT;
+
+	(void)state;
+	insert_vm(store, 1);
+	CHECK_INT(store_vm_set_intent(store, id, VM_INTENT_START, "disks", &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		CHECK_INT(vm.intent, VM_INTENT_START);
+		CHECK_STR(vm.intent_step, "disks");
+		CHECK_INT(vm.state, VM_CREATED);
+	}
+	CHECK_INT(store_vm_set_started(store, id, 1700001000, "boot", &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		CHECK_INT(vm.intent, VM_INTENT_NONE);
+		assert_null(vm.intent_step);
+		CHECK_INT(vm.state, VM_RUNNING);
+		CHECK_INT(vm.started_at, 1700001000);
+		CHECK_STR(vm.boot_id, "boot");
+	}
+	CHECK_INT(store_vm_set_intent(store, id, VM_INTENT_STOP, NULL, &err), 0);
+	CHECK_INT(store_vm_set_state(store, id, VM_ERROR, "the VMM died", &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		CHECK_INT(vm.intent, VM_INTENT_NONE);
+		CHECK_INT(vm.state, VM_ERROR);
+		CHECK_STR(vm.last_error, "the VMM died");
+		CHECK_INT(vm.started_at, 1700001000);
+	}
+	CHECK_INT(store_vm_set_state(store, id, VM_STOPPED, NULL, &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		assert_null(vm.last_error);
+	}
+
+	assert_true(store_vm_set_state(store, nobody, VM_STOPPED, NULL, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	CHECK_HAS(err.message, "there is no VM with the id 'ffff");
+	assert_true(store_vm_set_started(store, nobody, 1, "b", &err) < 0);
+	assert_true(store_vm_set_intent(store, nobody, VM_INTENT_STOP, NULL, &err) < 0);
+	assert_true(store_vm_delete(store, nobody, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+
+	CHECK_INT(store_vm_delete(store, id, &err), 0);
+	assert_true(store_vm_delete(store, id, &err) < 0);
+}
+
+static void test_list(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	uint64_t total = 7, running = 7;
+	bool taken = true;
+	AUTO_VM_LIST none = { .items = NULL };
+	AUTO_VM_LIST list = { .items = NULL };
+
+	(void)state;
+	CHECK_INT(store_vm_list(store, &none, &err), 0);
+	CHECK_INT(none.count, 0);
+	CHECK_INT(store_vm_count(store, &total, &running, &err), 0);
+	CHECK_INT(total + running, 0);
+	CHECK_INT(store_vm_name_taken(store, "vm-9", &taken, &err), 0);
+	assert_false(taken);
+
+	/* The order is that of creation, not of ids. */
+	insert_vm(store, 9);
+	insert_vm(store, 3);
+	insert_vm(store, 5);
+	CHECK_INT(store_vm_set_started(store, "00000000000000000000000000000003", 1, "b", &err), 0);
+	CHECK_INT(store_vm_set_state(store, "00000000000000000000000000000005", VM_PAUSED, NULL,
+				     &err),
+		  0);
+	CHECK_INT(store_vm_list(store, &list, &err), 0);
+	CHECK_INT(list.count, 3);
+	CHECK_STR(list.items[0].name, "vm-9");
+	CHECK_STR(list.items[1].name, "vm-3");
+	CHECK_STR(list.items[2].name, "vm-5");
+	CHECK_INT(store_vm_count(store, &total, &running, &err), 0);
+	CHECK_INT(total, 3);
+	CHECK_INT(running, 2);
+	CHECK_INT(store_vm_name_taken(store, "vm-9", &taken, &err), 0);
+	assert_true(taken);
+}
+
+static void test_images(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	AUTO_IMAGE_RECORD_LIST list = { .items = NULL };
+	AUTO_IMAGE_RECORD image;
+	AUTO_VM vm;
+
+	(void)state;
+	image_record_init(&image);
+	CHECK_INT(store_image_get(store, "img", &image, &err), 0);
+	CHECK_STR(image.kernel, "debian-cloud");
+	assert_null(image.sha256);
+	CHECK_INT(image.size_bytes, 2 * GIB);
+	assert_true(image.has_init && image.state == ARTIFACT_READY);
+	CHECK_INT(image.in_use, 0);
+
+	insert_vm(store, 1);
+	insert_vm(store, 2);
+	put_image(store, "another");
+	CHECK_INT(store_image_list(store, &list, &err), 0);
+	CHECK_INT(list.count, 2);
+	CHECK_STR(list.items[0].name, "another");
+	CHECK_INT(list.items[0].in_use, 0);
+	CHECK_INT(list.items[1].in_use, 2);
+
+	/* In use: neither marked nor deleted; replaced, the VMs stay. */
+	assert_true(store_image_set_state(store, "img", ARTIFACT_DELETING, &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, "the image 'img' is in use by 2 VMs");
+	assert_true(store_image_delete(store, "img", &err) < 0);
+	CHECK_STR(err.message, "the image 'img' is in use by 2 VMs");
+	put_image(store, "img");
+	CHECK_INT(store_vm_delete(store, "00000000000000000000000000000002", &err), 0);
+	assert_true(store_image_delete(store, "img", &err) < 0);
+	CHECK_STR(err.message, "the image 'img' is in use by 1 VM");
+
+	/* Marked first: then no VM can come to use it. */
+	CHECK_INT(store_image_set_state(store, "another", ARTIFACT_DELETING, &err), 0);
+	fill_vm(&vm, 3);
+	vm_set_text(&vm.spec.image, "another");
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, "the image 'another' is being deleted");
+	CHECK_INT(store_image_delete(store, "another", &err), 0);
+	assert_true(store_image_delete(store, "another", &err) < 0);
+	CHECK_STR(err.message, "there is no image 'another'");
+	assert_true(store_image_set_state(store, "another", ARTIFACT_READY, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	assert_true(store_image_get(store, "another", &image, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+}
+
+static void test_kernels(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	AUTO_KERNEL_RECORD_LIST list = { .items = NULL };
+	AUTO_KERNEL_RECORD pulling;
+	AUTO_VM vm;
+
+	(void)state;
+	kernel_record_init(&pulling);
+	pulling.name = mem_strdup("half");
+	CHECK_INT(store_kernel_put(store, &pulling, &err), 0);
+	fill_vm(&vm, 1);
+	vm_set_text(&vm.spec.kernel, "half");
+	assert_true(store_vm_insert(store, &vm, &err) < 0);
+	CHECK_STR(err.message, "the kernel 'half' is not complete yet");
+	CHECK_INT(store_kernel_set_state(store, "half", ARTIFACT_READY, &err), 0);
+	CHECK_INT(store_vm_insert(store, &vm, &err), 0);
+
+	CHECK_INT(store_kernel_list(store, &list, &err), 0);
+	CHECK_INT(list.count, 2);
+	CHECK_STR(list.items[0].name, "half");
+	CHECK_INT(list.items[0].in_use, 1);
+	assert_null(list.items[0].release);
+	CHECK_STR(list.items[1].release, "6.1.0-1-cloud-amd64");
+	CHECK_INT(list.items[1].module_count, 1234);
+	assert_true(list.items[1].has_elf && !list.items[1].has_bzimage);
+
+	assert_true(store_kernel_delete(store, "half", &err) < 0);
+	CHECK_STR(err.message, "the kernel 'half' is in use by 1 VM");
+	CHECK_INT(store_kernel_delete(store, "krn", &err), 0);
+	{
+		AUTO_KERNEL_RECORD got;
+
+		CHECK_INT(store_kernel_get(store, "half", &got, &err), 0);
+		CHECK_INT(got.state, ARTIFACT_READY);
+	}
+}
+
+static void *insert_many(void *context)
+{
+	struct store *store = context;
+	static unsigned int next = 100;
+
+	for (int i = 0; i < 25; i++)
+		insert_vm(store, __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED));
+	return NULL;
+}
+
+static void *list_many(void *context)
+{
+	struct store *store = context;
+	size_t last = 0;
+
+	for (int i = 0; i < 100; i++) {
+		struct err err = ERR_INIT;
+		AUTO_VM_LIST list = { .items = NULL };
+
+		CHECK_INT(store_vm_list(store, &list, &err), 0);
+		assert_true(list.count >= last);
+		last = list.count;
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	pthread_t threads[4];
+	uint64_t total = 0, running = 0;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		CHECK_INT(pthread_create(&threads[i], NULL, i < 2 ? insert_many : list_many, store),
+			  0);
+	for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+		CHECK_INT(pthread_join(threads[i], NULL), 0);
+	CHECK_INT(store_vm_count(store, &total, &running, &err), 0);
+	CHECK_INT(total, 50);
+}
+
+static void test_files(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	AUTO_FREE char *wal = mem_printf("%s-wal", path);
+	struct err err = ERR_INIT;
+	struct stat status;
+
+	(void)state;
+	CHECK_INT(stat(path, &status), 0);
+	CHECK_INT(status.st_mode & 07777, 0600);
+	CHECK_INT(stat(wal, &status), 0);
+	CHECK_INT(status.st_mode & 07777, 0600);
+	CHECK_INT(stat(reserve, &status), 0);
+	assert_true(status.st_blocks * 512 >= STORE_RESERVE_BYTES);
+	CHECK_INT(status.st_mode & 07777, 0600);
+
+	assert_true(store_free_reserve(store));
+	assert_int_equal(stat(reserve, &status), -1);
+	assert_false(store_free_reserve(store));
+	insert_vm(store, 1);
+	assert_int_equal(stat(reserve, &status), -1);
+	CHECK_INT(store_vm_delete(store, "00000000000000000000000000000001", &err), 0);
+	CHECK_INT(stat(reserve, &status), 0);
+	assert_true(store_free_reserve(store));
+	store_restore_reserve(store);
+	CHECK_INT(stat(reserve, &status), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_insert_refusals),
+		cmocka_unit_test(test_update),	   cmocka_unit_test(test_states),
+		cmocka_unit_test(test_list),	   cmocka_unit_test(test_images),
+		cmocka_unit_test(test_kernels),	   cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_files),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

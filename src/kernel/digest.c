@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define PIECE_SIZE (256 * 1024)
+#define PIECE_SIZE ((size_t)256 * 1024)
 
 static void context_end(EVP_MD_CTX **context)
 {

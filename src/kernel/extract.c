@@ -13,10 +13,12 @@
 #include "kernel/image.h"
 #include "kernel/little.h"
 
-#define OUTPUT_SIZE	 (256 * 1024)	/* of one piece; cancellation is looked at between them */
+#define OUTPUT_SIZE                                                                             \
+	((size_t)256 * 1024)		/* of one piece; cancellation is looked at between them \
+					 */
 #define XZ_MEMORY_MAX	 (256ULL << 20) /* the kernel's build uses a dictionary of 32 MiB */
 #define LZ4_LEGACY_MAGIC 0x184c2102U
-#define LZ4_LEGACY_BLOCK (8 * 1024 * 1024) /* of output; fixed by the format */
+#define LZ4_LEGACY_BLOCK (8 << 20) /* of output; fixed by the format */
 #define LZ4_LEGACY_INPUT LZ4_COMPRESSBOUND(LZ4_LEGACY_BLOCK)
 
 static const struct {
@@ -86,7 +88,6 @@ static void inflate_end(z_stream *stream)
 static int uncompress_gzip(struct span in, struct output *output, uint8_t *piece, struct err *err)
 {
 	CLEANUP(inflate_end) z_stream stream = { 0 };
-	int r;
 	int z;
 
 	if (in.len > UINT32_MAX)
@@ -98,13 +99,13 @@ static int uncompress_gzip(struct span in, struct output *output, uint8_t *piece
 	stream.avail_in = (uInt)in.len;
 	do {
 		stream.next_out = piece;
-		stream.avail_out = OUTPUT_SIZE;
+		stream.avail_out = (uInt)OUTPUT_SIZE;
 		z = inflate(&stream, Z_NO_FLUSH);
 		if (z == Z_MEM_ERROR)
 			return out_of_memory(err);
 		if (z != Z_OK && z != Z_STREAM_END)
 			return damaged(err, KERNEL_COMPRESSION_GZIP);
-		r = put(output, piece, OUTPUT_SIZE - stream.avail_out, err);
+		const int r = put(output, piece, OUTPUT_SIZE - stream.avail_out, err);
 		if (r < 0)
 			return r;
 	} while (z != Z_STREAM_END);
@@ -115,7 +116,6 @@ static int uncompress_xz(struct span in, struct output *output, uint8_t *piece, 
 {
 	CLEANUP(lzma_end) lzma_stream stream = LZMA_STREAM_INIT;
 	lzma_ret z;
-	int r;
 
 	if (lzma_stream_decoder(&stream, XZ_MEMORY_MAX, 0) != LZMA_OK)
 		return out_of_memory(err);
@@ -133,7 +133,7 @@ static int uncompress_xz(struct span in, struct output *output, uint8_t *piece, 
 				       (unsigned long long)XZ_MEMORY_MAX);
 		if (z != LZMA_OK && z != LZMA_STREAM_END)
 			return damaged(err, KERNEL_COMPRESSION_XZ);
-		r = put(output, piece, OUTPUT_SIZE - stream.avail_out, err);
+		const int r = put(output, piece, OUTPUT_SIZE - stream.avail_out, err);
 		if (r < 0)
 			return r;
 	} while (z != LZMA_STREAM_END);
@@ -150,7 +150,6 @@ static int uncompress_zstd(struct span in, struct output *output, uint8_t *piece
 	CLEANUP(zstd_end) ZSTD_DStream *stream = ZSTD_createDStream();
 	ZSTD_inBuffer input = { .src = in.ptr, .size = in.len };
 	size_t left;
-	int r;
 
 	if (!stream)
 		return out_of_memory(err);
@@ -164,7 +163,7 @@ static int uncompress_zstd(struct span in, struct output *output, uint8_t *piece
 		/* No byte taken, none made, and not at the end: there is no more. */
 		if (left > 0 && room.pos == 0 && input.pos == before)
 			return damaged(err, KERNEL_COMPRESSION_ZSTD);
-		r = put(output, piece, room.pos, err);
+		const int r = put(output, piece, room.pos, err);
 		if (r < 0)
 			return r;
 	} while (left > 0);
@@ -178,7 +177,6 @@ static int uncompress_zstd(struct span in, struct output *output, uint8_t *piece
 static int uncompress_lz4(struct span in, struct output *output, struct err *err)
 {
 	AUTO_FREE char *block = mem_try_alloc(1, LZ4_LEGACY_BLOCK);
-	int r;
 
 	if (!block)
 		return out_of_memory(err);
@@ -186,6 +184,7 @@ static int uncompress_lz4(struct span in, struct output *output, struct err *err
 	while (in.len > 4) {
 		const uint32_t size = little32(in.ptr);
 		int made;
+		int r;
 
 		in = span_skip(in, 4);
 		if (size == LZ4_LEGACY_MAGIC)

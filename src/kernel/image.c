@@ -12,7 +12,7 @@
 #define ELF_SEGMENTS_MAX     64
 #define ELF_SEGMENT_SIZE_MAX (1ULL << 30)
 #define ELF_ADDRESS_MAX	     (1ULL << 40) /* of physical memory; kernels are linked below 4 GiB */
-#define NOTE_SIZE_MAX	     (64 * 1024)
+#define NOTE_SIZE_MAX	     (64U << 10)
 #define XEN_PVH_ENTRY_NOTE   18 /* XEN_ELFNOTE_PHYS32_ENTRY */
 
 /* The boot protocol: Documentation/arch/x86/boot.rst. */
@@ -236,6 +236,8 @@ static int parse_elf(struct span head, uint64_t file_size, struct kernel_image *
 		r = check_segment(&segments[i], i, file_size, err);
 		if (r < 0)
 			return r;
+		if (segments[i].type == PT_INTERP)
+			return refuse(err, "an ELF program that runs on a kernel");
 		if (segments[i].type == PT_NOTE && segments[i].file_size <= NOTE_SIZE_MAX) {
 			image->note_offset = segments[i].offset;
 			image->note_size = segments[i].file_size;

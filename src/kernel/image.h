@@ -13,7 +13,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define KERNEL_HEAD_SIZE     (64 * 1024) /* what is read of a file: setup code and program headers */
+#define KERNEL_HEAD_SIZE     (64U << 10) /* what is read of a file: setup code and program headers */
 #define KERNEL_FILE_SIZE_MAX (1ULL << 30) /* a kernel with full debug information is 800 MiB */
 #define KERNEL_RELEASE_MAX   127	  /* bytes of a release or version name */
 

@@ -95,7 +95,7 @@ int initramfs_pack_identity(struct span identity_json, struct buf *out, struct e
 	int r;
 
 	if (identity_json.len > INITRAMFS_IDENTITY_MAX)
-		return err_set(err, ERR_LIMIT, "a VM's identity has %zu bytes; at most %d",
+		return err_set(err, ERR_LIMIT, "a VM's identity has %zu bytes; at most %u",
 			       identity_json.len, INITRAMFS_IDENTITY_MAX);
 	r = cpio_new(out, &cpio, err);
 	/* The folder once more, so that the archive stands on its own: an existing one stays. */
@@ -294,8 +294,7 @@ static int build(int kernel_fd, struct parts *parts, const struct buf *key,
 }
 
 static int ensure(int kernel_fd, const struct kernel *kernel, const char *agent_path,
-		  const struct cancel *cancel, const struct progress *progress, bool *ret_built,
-		  struct err *err)
+		  const struct cancel *cancel, const struct progress *progress, struct err *err)
 {
 	CLEANUP(parts_done) struct parts parts = { .agent = BUF_INIT };
 	AUTO_BUF key = BUF_INIT;
@@ -307,20 +306,17 @@ static int ensure(int kernel_fd, const struct kernel *kernel, const char *agent_
 	r = make_key(kernel, buf_span(&parts.agent), &key, err);
 	if (r < 0)
 		return r;
-	*ret_built = !is_current(kernel_fd, &key);
-	if (!*ret_built)
+	if (is_current(kernel_fd, &key))
 		return 0;
 	progress_report(progress, STAGE, "packing the guest agent and modules", 0, 0);
 	return build(kernel_fd, &parts, &key, cancel, err);
 }
 
 int initramfs_ensure(const char *kernels_dir, const char *name, const char *agent_path,
-		     const struct cancel *cancel, const struct progress *progress, bool *ret_built,
-		     struct err *err)
+		     const struct cancel *cancel, const struct progress *progress, struct err *err)
 {
 	AUTO_CLOSE int kernel_fd = -1;
 	AUTO_KERNEL kernel;
-	bool is_built = false;
 	int r;
 
 	kernel_init(&kernel);
@@ -334,10 +330,8 @@ int initramfs_ensure(const char *kernels_dir, const char *name, const char *agen
 	 */
 	if (flock(kernel_fd, LOCK_EX) < 0)
 		return err_sys(err, -errno, "lock kernel '%s'", name);
-	r = ensure(kernel_fd, &kernel, agent_path, cancel, progress, &is_built, err);
+	r = ensure(kernel_fd, &kernel, agent_path, cancel, progress, err);
 	if (r < 0)
 		return err_context(err, r, "the initramfs of kernel '%s'", name);
-	if (ret_built)
-		*ret_built = is_built;
 	return 0;
 }

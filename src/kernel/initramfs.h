@@ -10,8 +10,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/err.h"
@@ -23,16 +21,16 @@
 #define INITRAMFS_AGENT_MAX                                                                        \
 	(32ULL << 20)			    /* the agent is under 1 MiB; with sanitizers some more \
 					     */
-#define INITRAMFS_IDENTITY_MAX (256 * 1024) /* keys and settings of one VM */
+#define INITRAMFS_IDENTITY_MAX (256U << 10) /* keys and settings of one VM */
 
 /*
  * Makes kernels/NAME/initramfs.img when it is missing or was made from another agent, kernel or
- * layout; otherwise does nothing. Readers see the old file or the new one. Calls may run at the
- * same time. `ret_built` (may be NULL) says whether it was made.
+ * layout, and reports progress then; otherwise does nothing. Readers see the old file or the new
+ * one. Calls may run at the same time.
  */
 int initramfs_ensure(const char *kernels_dir, const char *name, const char *agent_path,
-		     const struct cancel *cancel, const struct progress *progress, bool *ret_built,
-		     struct err *err) MUST_CHECK;
+		     const struct cancel *cancel, const struct progress *progress, struct err *err)
+	MUST_CHECK;
 
 struct initramfs_module {
 	char *file_name; /* owned: "virtio_blk.ko" */

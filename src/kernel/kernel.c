@@ -22,7 +22,7 @@
 #include "model/names.h"
 
 #define RECORD_FILE	"kernel.json"
-#define RECORD_SIZE_MAX (64 * 1024)
+#define RECORD_SIZE_MAX (64U << 10)
 
 static const struct kernel_source sources[] = {
 	{

@@ -20,15 +20,11 @@
 #include "base/spawn.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/mmdebstrap_group.h"
 
-#define PROGRAM "mmdebstrap"
-#define IDENTITY_FILE \
-	"process" /* in the working folder: pid, start time, boot id, temporary folder */
-#define SHARED_TEMPLATE "/var/tmp/banger-mmdebstrap-XXXXXX"
-#define TIMEOUT_MS	(60ULL * 60 * 1000)
-#define STOP_MS		(10ULL * 1000) /* for its own cleaning up, before SIGKILL */
-#define QUOTED_MAX	300	       /* bytes of its messages in an error */
-#define DETAIL_MAX	200	       /* bytes of a progress line */
+#define TIMEOUT_MS (60ULL * 60 * 1000)
+#define QUOTED_MAX 300 /* bytes of its messages in an error */
+#define DETAIL_MAX 200 /* bytes of a progress line */
 
 struct mmdebstrap {
 	struct process process;
@@ -43,54 +39,7 @@ struct mmdebstrap {
 	int status;
 };
 
-/* --- Removing what it leaves --- */
-
-/*
- * In mode "unshare" the files belong to subordinate ids, which only a process in such a user
- * namespace may remove; mmdebstrap has that built in.
- */
-static void remove_shared(const char *path)
-{
-	char *const argv[] = { (char[]){ PROGRAM },
-			       (char[]){ "--unshare-helper" },
-			       (char[]){ "rm" },
-			       (char[]){ "-rf" },
-			       (char[]){ "--" },
-			       mem_strdup(path),
-			       NULL };
-	char *const envp[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
-	struct spawn spawn = { .path = PROGRAM, .argv = argv, .envp = envp };
-	struct err ignored = ERR_INIT;
-	int r;
-
-	/*
-	 * The plain way first: most often there is nothing left, or it is ours. What resists both
-	 * ways stays in /var/tmp, which the system cleans.
-	 */
-	r = dir_remove_tree(AT_FDCWD, path);
-	if (r < 0)
-		r = spawn_run(&spawn, NULL, STOP_MS, MMDEBSTRAP_TAIL_SIZE, NULL, &ignored);
-	if (r == 0)
-		r = dir_remove_tree(AT_FDCWD, path);
-	(void)r;
-	mem_free(argv[5]);
-}
-
-/* Whether the leader has ended; it stays unreaped, so that its group's number remains its own. */
-static bool leader_ends(int pidfd, uint64_t timeout_ms)
-{
-	return cancel_poll(NULL, pidfd, POLLIN, clock_now_ns() + timeout_ms * NSEC_PER_MSEC) > 0;
-}
-
-static void stop_group(pid_t leader, int pidfd)
-{
-	/* It removes its temporary folder after SIGTERM. A group without members answers ESRCH. */
-	if (!leader_ends(pidfd, 0)) {
-		(void)kill(-leader, SIGTERM);
-		(void)leader_ends(pidfd, STOP_MS);
-	}
-	(void)kill(-leader, SIGKILL);
-}
+/* --- Starting and stopping --- */
 
 void mmdebstrap_free(struct mmdebstrap *run)
 {
@@ -100,22 +49,20 @@ void mmdebstrap_free(struct mmdebstrap *run)
 	fd_closep(&run->tar_fd);
 	fd_closep(&run->message_fd);
 	if (run->process.pid > 0)
-		stop_group(run->process.pid, run->process.pidfd);
+		group_stop(run->process.pid, run->process.pidfd);
 	process_kill(&run->process);
 	if (run->shared_dir)
-		remove_shared(run->shared_dir);
+		group_remove_shared(run->shared_dir);
 	mem_free(run->shared_dir);
 	buf_done(&run->tail);
 	buf_done(&run->line);
 	mem_free(run);
 }
 
-/* --- Starting --- */
-
 /* Makes the folder for mode "unshare", which other ids must be able to enter. */
 static int make_shared_dir(struct mmdebstrap *run, struct err *err)
 {
-	char path[] = SHARED_TEMPLATE;
+	char path[] = GROUP_SHARED_PREFIX "XXXXXX";
 
 	if (!mkdtemp(path))
 		return err_sys(err, -errno, "make a folder below '/var/tmp'");
@@ -165,7 +112,7 @@ static int fill_arguments(const struct mmdebstrap_request *request, struct strv 
 		return err_set(err, ERR_INVALID, "%s='%s' is no mirror", MMDEBSTRAP_MIRROR_VARIABLE,
 			       mirror);
 
-	strv_add(arguments, PROGRAM);
+	strv_add(arguments, MMDEBSTRAP_PROGRAM);
 	strv_addf(arguments, "--variant=%s", request->variant);
 	strv_addf(arguments, "--mode=%s", mode_for(request));
 	strv_add(arguments, "--format=tar");
@@ -182,28 +129,6 @@ static int fill_arguments(const struct mmdebstrap_request *request, struct strv 
 	return 0;
 }
 
-/* Writes down who it is, for mmdebstrap_sweep(). */
-static int write_identity(const struct mmdebstrap *run, int work_dir_fd, struct err *err)
-{
-	AUTO_BUF text = BUF_INIT;
-	char boot_id[BOOT_ID_SIZE];
-	uint64_t start_time;
-	int r;
-
-	r = process_boot_id(boot_id);
-	if (r < 0)
-		return err_sys(err, r, "read the boot id");
-	r = process_start_time(run->process.pid, &start_time);
-	if (r < 0)
-		return err_sys(err, r, "watch '%s'", PROGRAM);
-	buf_addf(&text, "%d %llu %s %s\n", run->process.pid, (unsigned long long)start_time,
-		 boot_id, run->shared_dir ? run->shared_dir : "-");
-	r = file_replace(work_dir_fd, IDENTITY_FILE, buf_span(&text), 0600);
-	if (r < 0)
-		return err_sys(err, r, "write '%s'", IDENTITY_FILE);
-	return 0;
-}
-
 static int start_process(struct mmdebstrap *run, const struct mmdebstrap_request *request,
 			 struct err *err)
 {
@@ -211,7 +136,7 @@ static int start_process(struct mmdebstrap *run, const struct mmdebstrap_request
 	AUTO_STRV environment = { 0 };
 	AUTO_CLOSE int tar_end = -1;
 	AUTO_CLOSE int message_end = -1;
-	struct spawn spawn = { .path = PROGRAM, .cwd = "/", .new_process_group = true };
+	struct spawn spawn = { .path = MMDEBSTRAP_PROGRAM, .cwd = "/", .new_process_group = true };
 	int ends[2];
 	int r;
 
@@ -222,17 +147,17 @@ static int start_process(struct mmdebstrap *run, const struct mmdebstrap_request
 
 	r = fd_pipe(ends);
 	if (r < 0)
-		return err_sys(err, r, "start '%s'", PROGRAM);
+		return err_sys(err, r, "start '%s'", MMDEBSTRAP_PROGRAM);
 	run->tar_fd = ends[0];
 	tar_end = ends[1];
 	r = fd_pipe(ends);
 	if (r < 0)
-		return err_sys(err, r, "start '%s'", PROGRAM);
+		return err_sys(err, r, "start '%s'", MMDEBSTRAP_PROGRAM);
 	run->message_fd = ends[0];
 	message_end = ends[1];
 	r = fd_set_nonblocking(run->message_fd, true);
 	if (r < 0)
-		return err_sys(err, r, "start '%s'", PROGRAM);
+		return err_sys(err, r, "start '%s'", MMDEBSTRAP_PROGRAM);
 
 	spawn.argv = strv_argv(&arguments);
 	spawn.envp = strv_argv(&environment);
@@ -268,7 +193,7 @@ int mmdebstrap_start(const struct mmdebstrap_request *request, struct mmdebstrap
 	r = start_process(run, request, err);
 	if (r < 0)
 		return r;
-	r = write_identity(run, request->work_dir_fd, err);
+	r = group_write_identity(run->process.pid, run->shared_dir, request->work_dir_fd, err);
 	if (r < 0)
 		return r;
 
@@ -388,26 +313,26 @@ static int finish(struct mmdebstrap *run, const struct cancel *cancel,
 		if (r == 0 && waits[1].revents)
 			r = read_messages(run, progress);
 		if (r < 0)
-			return err_sys(err, r, "run '%s'", PROGRAM);
+			return err_sys(err, r, "run '%s'", MMDEBSTRAP_PROGRAM);
 	}
 	if (!run->is_reaped) {
 		const pid_t leader = run->process.pid;
 
 		r = cancel_poll(cancel, run->process.pidfd, POLLIN, run->deadline_ns);
 		if (r < 0)
-			return err_sys(err, r, "run '%s'", PROGRAM);
+			return err_sys(err, r, "run '%s'", MMDEBSTRAP_PROGRAM);
 		/* While it is not reaped, the number of its group cannot be anyone else's. */
 		(void)kill(-leader, SIGKILL);
 		r = process_wait(&run->process, NULL, UINT64_MAX, &run->status);
 		if (r < 0)
-			return err_sys(err, r, "wait for '%s'", PROGRAM);
+			return err_sys(err, r, "wait for '%s'", MMDEBSTRAP_PROGRAM);
 		run->is_reaped = true;
 	}
 	if (WIFEXITED(run->status) && WEXITSTATUS(run->status) == 0)
 		return 0;
 
 	quote_tail(run, &quoted);
-	r = err_set(err, ERR_SYSTEM, "'%s' failed: %s", PROGRAM,
+	r = err_set(err, ERR_SYSTEM, "'%s' failed: %s", MMDEBSTRAP_PROGRAM,
 		    quoted.len > 0 ? quoted.ptr : "it said nothing");
 	err_hint(err, "it needs a Debian mirror; set %s to the URL of one that this host reaches",
 		 MMDEBSTRAP_MIRROR_VARIABLE);
@@ -418,22 +343,21 @@ ssize_t mmdebstrap_read(struct mmdebstrap *run, void *into, size_t size,
 			const struct cancel *cancel, const struct progress *progress,
 			struct err *err)
 {
-	ssize_t n;
-	int r;
-
 	while (run->tar_fd >= 0) {
 		struct pollfd waits[3];
+		ssize_t n;
+		int r;
 
 		r = wait_for_output(run, cancel, waits);
 		if (r == 0 && waits[1].revents)
 			r = read_messages(run, progress);
 		if (r < 0)
-			return err_sys(err, r, "run '%s'", PROGRAM);
+			return err_sys(err, r, "run '%s'", MMDEBSTRAP_PROGRAM);
 		if (!waits[0].revents)
 			continue;
 		n = fd_read_some(run->tar_fd, into, size);
 		if (n < 0)
-			return err_sys(err, (int)n, "read from '%s'", PROGRAM);
+			return err_sys(err, (int)n, "read from '%s'", MMDEBSTRAP_PROGRAM);
 		if (n > 0)
 			return n;
 		fd_closep(&run->tar_fd);
@@ -451,59 +375,4 @@ int mmdebstrap_drain(struct mmdebstrap *run, const struct cancel *cancel,
 		n = mmdebstrap_read(run, bytes, sizeof(bytes), cancel, progress, err);
 	while (n > 0);
 	return (int)n;
-}
-
-/* --- Sweeping --- */
-
-struct identity {
-	uint64_t pid;
-	uint64_t start_time;
-	struct span boot_id;
-	struct span shared_dir;
-};
-
-static bool parse_identity(struct span text, struct identity *ret)
-{
-	return parse_u64(&text, INT32_MAX, &ret->pid) && ret->pid > 1 && parse_byte(&text, ' ') &&
-	       parse_u64(&text, UINT64_MAX, &ret->start_time) && parse_byte(&text, ' ') &&
-	       parse_until(&text, ' ', &ret->boot_id) &&
-	       parse_until(&text, '\n', &ret->shared_dir) && parse_end(&text);
-}
-
-/* Only a folder that make_shared_dir() could have made is removed. */
-static void sweep_shared(struct span path)
-{
-	static const char prefix[] = "/var/tmp/banger-mmdebstrap-";
-	AUTO_FREE char *text = mem_strndup((const char *)path.ptr, path.len);
-
-	if (str_starts(text, prefix) && !strchr(text + sizeof(prefix) - 1, '/'))
-		remove_shared(text);
-}
-
-int mmdebstrap_sweep(int work_dir_fd)
-{
-	AUTO_BUF text = BUF_INIT;
-	AUTO_CLOSE int pidfd = -1;
-	char boot_id[BOOT_ID_SIZE];
-	struct identity identity;
-	int r;
-
-	r = file_read(work_dir_fd, IDENTITY_FILE, 4096, &text);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	if (!parse_identity(buf_span(&text), &identity))
-		return 0; /* written in one piece, so this is not ours to act on */
-
-	r = process_boot_id(boot_id);
-	if (r < 0)
-		return r;
-	if (span_eq(identity.boot_id, span_str(boot_id))) {
-		pidfd = process_open((pid_t)identity.pid, identity.start_time);
-		if (pidfd >= 0)
-			stop_group((pid_t)identity.pid, pidfd);
-	}
-	sweep_shared(identity.shared_dir);
-	return 0;
 }

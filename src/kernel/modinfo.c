@@ -144,6 +144,12 @@ static int take_entry(struct span entry, struct modinfo *info, struct err *err)
 	return 0;
 }
 
+static void give(struct modinfo *from, struct modinfo *ret)
+{
+	*ret = *from;
+	*from = (struct modinfo){ .name = "" };
+}
+
 int modinfo_read(struct span ko, struct modinfo *ret, struct err *err)
 {
 	CLEANUP(modinfo_done) struct modinfo info = { .name = "" };
@@ -163,8 +169,7 @@ int modinfo_read(struct span ko, struct modinfo *ret, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	*ret = info;
-	info = (struct modinfo){ .name = "" };
+	give(&info, ret);
 	return 0;
 }
 

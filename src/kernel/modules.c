@@ -299,11 +299,10 @@ static int walk_from(struct walk *walk, size_t from, size_t *order, size_t *coun
 	while (walk->depth > 0) {
 		struct step *step = &walk->stack[walk->depth - 1];
 		const struct module *module = walk->set->items[step->module];
-		int r;
 
 		if (step->next < module->depends.count) {
-			r = enter_dependency(walk, module, module->depends.items[step->next++],
-					     err);
+			const int r = enter_dependency(walk, module,
+						       module->depends.items[step->next++], err);
 			if (r < 0)
 				return r;
 			continue;

@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "kernel/extract.h"
 
-#define PIECE_SIZE (128 * 1024)
+#define PIECE_SIZE ((size_t)128 * 1024)
 
 enum member_kind {
 	MEMBER_OTHER,
@@ -233,7 +233,7 @@ static int write_file(int dir_fd, const char *path, struct span content, struct 
 {
 	AUTO_CLOSE int parent_fd = -1;
 	AUTO_CLOSE int fd = -1;
-	const char *name;
+	const char *name = path;
 	int r;
 
 	r = open_parent(dir_fd, path, &parent_fd, &name);

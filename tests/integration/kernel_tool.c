@@ -104,14 +104,7 @@ static int verb_sweep(char **arguments, struct err *err)
 
 static int verb_initramfs(char **arguments, struct err *err)
 {
-	bool is_built;
-	int r;
-
-	r = initramfs_ensure(arguments[0], arguments[1], arguments[2], NULL, &progress, &is_built,
-			     err);
-	if (r == 0)
-		(void)puts(is_built ? "built" : "current");
-	return r;
+	return initramfs_ensure(arguments[0], arguments[1], arguments[2], NULL, &progress, err);
 }
 
 static int verb_write_vm(char **arguments, struct err *err)

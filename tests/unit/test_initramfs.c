@@ -236,13 +236,22 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void take_note(void *context, const struct progress_event *event)
+{
+	bool *is_built = context;
+
+	CHECK_STR(event->stage, "initramfs");
+	*is_built = true;
+}
+
+/* Whether it was built. */
 static bool ensure(const struct folder *folder)
 {
 	struct err err = ERR_INIT;
 	bool is_built = false;
+	const struct progress progress = { .report = take_note, .context = &is_built };
 
-	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, NULL, &is_built, &err),
-		  0);
+	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, &progress, &err), 0);
 	return is_built;
 }
 
@@ -295,25 +304,19 @@ static void test_rebuilds(void **state)
 static void test_failures(void **state)
 {
 	const struct folder *folder = *state;
-	bool is_built;
 	struct err err = ERR_INIT;
 
-	CHECK_INT(initramfs_ensure(folder->path, "one", "/no/agent", NULL, NULL, &is_built, &err) <
-			  0,
-		  true);
+	CHECK_INT(initramfs_ensure(folder->path, "one", "/no/agent", NULL, NULL, &err) < 0, true);
 	CHECK_STR(err.message, "the initramfs of kernel 'one': read the guest agent '/no/agent': "
 			       "No such file or directory");
-	CHECK_INT(initramfs_ensure(folder->path, "two", folder->agent, NULL, NULL, NULL, &err) < 0,
-		  true);
+	CHECK_INT(initramfs_ensure(folder->path, "two", folder->agent, NULL, NULL, &err) < 0, true);
 	CHECK_INT(err.kind, ERR_NOT_FOUND);
 
 	CHECK_INT(unlinkat(folder->kernel_fd, "modules/virtio_net.ko", 0), 0);
-	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, NULL, NULL, &err) < 0,
-		  true);
+	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, NULL, &err) < 0, true);
 	CHECK_HAS(err.message, "read module 'virtio_net.ko': No such file");
 	CHECK_INT(file_replace(folder->kernel_fd, "modules.dep", span_str("a.ko:\n"), 0600), 0);
-	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, NULL, NULL, &err) < 0,
-		  true);
+	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, NULL, &err) < 0, true);
 	CHECK_STR(err.message,
 		  "the initramfs of kernel 'one': the kernel has no module 'virtio_mmio'");
 	CHECK_INT(faccessat(folder->kernel_fd, INITRAMFS_FILE, F_OK, 0), -1);

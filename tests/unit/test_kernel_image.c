@@ -124,6 +124,7 @@ static void test_bad_elf(void **state)
 		{ offsetof(Elf64_Ehdr, e_entry), 8, 0x1000100,
 		  "entry point 0x1000100 is in no loaded segment" },
 		{ offsetof(Elf64_Ehdr, e_entry), 8, 0, "entry point 0x0 is in no loaded segment" },
+		{ SEGMENT(2, p_type), 2, PT_INTERP, "an ELF program that runs on a kernel" },
 		{ SEGMENT(0, p_offset), 8, 1000, "segment 0 reaches past the end of the file" },
 		{ SEGMENT(1, p_offset), 8, UINT64_MAX,
 		  "segment 1 reaches past the end of the file" },

@@ -154,7 +154,7 @@ static int write_initrd(struct boot *boot, struct err *err)
 	int r;
 
 	r = initramfs_ensure(daemon->kernels_dir, boot->vm->spec.kernel, daemon->agent_path,
-			     boot->job->cancel, boot->job->progress, NULL, err);
+			     boot->job->cancel, boot->job->progress, err);
 	if (r == 0)
 		r = make_identity(daemon, boot->vm, &identity, err);
 	if (r < 0)

@@ -22,7 +22,7 @@
 #define STAGE	       "initramfs"
 #define KEY_FILE       "initramfs.json"
 #define KEY_SIZE_MAX   4096
-#define LAYOUT_VERSION 1	     /* a change of what is in it makes older ones be built anew */
+#define LAYOUT_VERSION 2	     /* a change of what is in it makes older ones be built anew */
 #define DEP_SIZE_MAX   (16ULL << 20) /* modules.dep and modules.builtin */
 #define ZSTD_LEVEL     19  /* a second once per kernel; unpacking costs the same at each level */
 #define ALIGNMENT      512 /* the kernel wants 4 */
@@ -33,8 +33,9 @@ static const char *const needed_modules[] = {
 	"virtio_net",  "virtio_console", "vmw_vsock_virtio_transport",
 };
 
-/* Taken when the kernel has them. */
-static const char *const wanted_modules[] = { "virtio_rng" };
+/* Taken when the kernel has them: entropy, and the keyboard on which the VMM presses Ctrl-Alt-Del.
+ */
+static const char *const wanted_modules[] = { "virtio_rng", "virtio_input" };
 
 /* --- Packing --- */
 

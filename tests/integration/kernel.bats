@@ -135,7 +135,7 @@ has_ended() {
 	run grep -a -o 'MARK.*[[:graph:]]' console
 	echo "$output"
 	[ "${lines[0]}" = "MARK init" ]
-	[ "${lines[1]}" = "MARK loaded 15" ]
+	[ "${lines[1]}" = "MARK loaded 16" ]
 	[ "${lines[2]}" = 'MARK identity 600 {"hostname":"box-4711"}' ]
 	[ "${lines[3]}" = "MARK vda there" ]
 	[ "${#lines[@]}" -eq 4 ]

@@ -345,6 +345,7 @@ static int open_archive(struct job *job)
 		return err_set(job->err, ERR_LIMIT, "no memory to read a tar stream");
 	if (archive_read_support_filter_none(archive) < ARCHIVE_WARN ||
 	    archive_read_support_format_tar(archive) < ARCHIVE_WARN ||
+	    archive_read_support_format_empty(archive) < ARCHIVE_WARN ||
 	    archive_read_open(archive, job, NULL, read_stream, NULL) < ARCHIVE_WARN)
 		return archive_failure(job, "read the agent's tar stream");
 	return 0;

@@ -61,7 +61,7 @@ static int word_apply(const char *word, struct boot_options *options, struct err
 		options->is_read_only = true;
 	else if (str_eq(word, "rw"))
 		options->is_read_only = false;
-	else if (str_eq(word, "debug"))
+	else if (str_eq(word, "banger.debug"))
 		options->is_debug = true;
 	else if (str_starts(word, "root="))
 		return device_copy(word, word + strlen("root="), options->root, err);

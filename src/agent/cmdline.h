@@ -15,7 +15,7 @@ struct boot_options {
 	char work[BOOT_DEVICE_SIZE]; /* banger.work=, or "" when there is no work disk */
 	char init[BOOT_PATH_SIZE];   /* banger.init=, or "" to look for the image's own */
 	bool is_read_only;	     /* ro, unless a later rw takes it back */
-	bool is_debug;		     /* debug: stage times go to the console */
+	bool is_debug;		     /* banger.debug: stage times go to the console */
 };
 
 /*

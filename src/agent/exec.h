@@ -33,8 +33,9 @@ struct exec_command {
 };
 
 struct exec_process {
-	pid_t pid;  /* also its process group and session; 0 once reaped */
-	int pidfd;  /* owned */
+	pid_t pid; /* also its process group and session; 0 once reaped */
+	int pidfd; /* owned */
+	bool has_tty;
 	int input;  /* owned: the command's stdin or terminal; -1 once closed */
 	int output; /* owned: its stdout or terminal; -1 at the end */
 	int errors; /* owned: its stderr; -1 with a terminal, or at the end */

@@ -212,8 +212,9 @@ static int send_outgoing(struct exec_pump *pump, struct err *err)
 	if (n < 0)
 		return err_sys(err, (int)n, "send to the host");
 	pump->sent += (size_t)n;
-	if (pump->sent == pump->outgoing.len) {
-		buf_clear(&pump->outgoing);
+	/* Not only when all is sent: there may always be more behind it. */
+	if (pump->sent == pump->outgoing.len || pump->sent >= OUTGOING_MAX) {
+		buf_consume(&pump->outgoing, pump->sent);
 		pump->sent = 0;
 	}
 	return 0;
@@ -357,21 +358,46 @@ int exec_run(struct conn *conn, struct wire_reader *reader, struct exec_process 
 	return r;
 }
 
+/* Reads and forgets what the command writes, until the deadline. */
+static void drop_output(struct exec_process *process, uint64_t deadline_ns)
+{
+	uint8_t dropped[4096];
+
+	while (clock_now_ns() < deadline_ns) {
+		struct pollfd fds[] = {
+			{ .fd = process->output, .events = POLLIN },
+			{ .fd = process->errors, .events = POLLIN },
+		};
+
+		(void)poll(fds, ARRAY_LEN(fds), clock_poll_ms(deadline_ns));
+		if (fds[0].revents && fd_read_some(process->output, dropped, sizeof(dropped)) <= 0)
+			fd_assign(&process->output, -1);
+		if (fds[1].revents && fd_read_some(process->errors, dropped, sizeof(dropped)) <= 0)
+			fd_assign(&process->errors, -1);
+	}
+}
+
 void exec_hang_up(struct exec_process *process)
 {
 	const uint64_t deadline_ns = clock_now_ns() + EXEC_GRACE_MS * NSEC_PER_MSEC;
 	const pid_t pid = process->pid;
 
-	/* A terminal that closes hangs up its foreground group by itself. */
-	exec_process_done(process);
 	if (pid == 0)
 		return;
+	fd_assign(&process->input, -1);
+	/* A terminal that closes hangs up its foreground group by itself. */
+	if (process->has_tty)
+		fd_assign(&process->output, -1);
 	(void)kill(-pid, SIGHUP);
 	(void)kill(-pid, SIGCONT); /* a stopped process would get SIGHUP only when it goes on */
 
-	/* Not reaped before the last signal, so that the group's number stays its own. */
-	while (clock_now_ns() < deadline_ns)
-		(void)poll(NULL, 0, clock_poll_ms(deadline_ns));
+	/*
+	 * Pipes stay open meanwhile: who cleans up at SIGHUP must not be killed by SIGPIPE for
+	 * saying so. The command is not reaped before the last signal, so that the group's number
+	 * stays its own.
+	 */
+	drop_output(process, deadline_ns);
 	(void)kill(-pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
+	process->pid = 0;
 }

@@ -287,6 +287,7 @@ int exec_spawn(const struct exec_command *command, struct exec_process *ret, str
 		return r;
 
 	ends.ours.pid = pid;
+	ends.ours.has_tty = command->has_tty;
 	ends.ours.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (ends.ours.pidfd < 0) {
 		r = -errno;

@@ -198,6 +198,15 @@ static void set_title(const struct boot *boot)
 	(void)prctl(PR_SET_NAME, AGENT_TITLE + 1);
 }
 
+/* The commands that it runs are not spared: exec_spawn() takes this back. */
+static void spare_from_oom_killer(void)
+{
+	AUTO_CLOSE int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		IGNORE_RESULT(fd_write_all(fd, span_str("-1000")));
+}
+
 static NORETURN void agent_run(struct boot *boot, int ready_fd)
 {
 	const struct server_options options = {
@@ -216,6 +225,7 @@ static NORETURN void agent_run(struct boot *boot, int ready_fd)
 	(void)setsid();
 	if (!boot->is_root_switched && (chroot(NEW_ROOT) < 0 || chdir("/") < 0))
 		_exit(1);
+	spare_from_oom_killer();
 	if (boot->has_identity && !state_has_reached(boot->state, STAGE_IDENTITY))
 		apply_identity(boot);
 	identity_done(&boot->identity);
@@ -302,6 +312,8 @@ void init_run(int argc, char **argv)
 	boot.state->has_own_init = !boot.init;
 	new_root_mount(!boot.init);
 	say_stage(&boot, "the new root is ready");
+	if (!boot.init)
+		own_init_prepare();
 	own.agent = agent_start_first(&boot);
 	say_stage(&boot, "the agent is started");
 
@@ -314,6 +326,7 @@ void init_run(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_DFL);
 	if (boot.init)
 		exec_init(&boot);
+	own_init_prepare();
 	boot.state->has_own_init = true;
 	own_init_run(&own);
 }

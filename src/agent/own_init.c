@@ -105,7 +105,7 @@ static NORETURN void shut_down(struct own_init *init, bool is_reboot)
 		(void)pause();
 }
 
-void own_init_run(struct own_init *init)
+static sigset_t awaited_signals(void)
 {
 	sigset_t awaited;
 
@@ -115,14 +115,26 @@ void own_init_run(struct own_init *init)
 	sigaddset(&awaited, SIGINT);
 	sigaddset(&awaited, POWER_SIGNAL_OFF);
 	sigaddset(&awaited, POWER_SIGNAL_REBOOT);
+	return awaited;
+}
+
+void own_init_prepare(void)
+{
+	const sigset_t awaited = awaited_signals();
+
 	(void)sigprocmask(SIG_SETMASK, &awaited, NULL);
 	/* Ctrl-Alt-Del comes to us as SIGINT instead of resetting the machine. */
 	(void)reboot(RB_DISABLE_CAD);
+}
+
+void own_init_run(struct own_init *init)
+{
+	const sigset_t awaited = awaited_signals();
+	const struct timespec restart_pause = { .tv_sec = AGENT_RESTART_MS / 1000 };
 
 	for (;;) {
-		const struct timespec pause_for = { .tv_sec = AGENT_RESTART_MS / 1000 };
 		const int number = init->agent > 0 ? sigwaitinfo(&awaited, NULL)
-						   : sigtimedwait(&awaited, NULL, &pause_for);
+						   : sigtimedwait(&awaited, NULL, &restart_pause);
 
 		if (number > 0 && number != SIGCHLD)
 			shut_down(init, number == POWER_SIGNAL_REBOOT);

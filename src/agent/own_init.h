@@ -19,4 +19,11 @@ struct own_init {
 	void *context;			     /* borrowed */
 };
 
+/*
+ * Blocks the signals that own_init_run() waits for, so that none is lost: a signal that is neither
+ * blocked nor handled does not reach PID 1. Before the agent is started, which may be asked to shut
+ * down at once.
+ */
+void own_init_prepare(void);
+
 NORETURN void own_init_run(struct own_init *init);

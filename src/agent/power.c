@@ -76,7 +76,7 @@ static bool init_awaits_signal(int number)
 	return false;
 }
 
-static void signal_init(int number)
+static void signal_systemd(int number)
 {
 	const uint64_t deadline_ns = clock_now_ns() + READY_DEADLINE_MS * NSEC_PER_MSEC;
 
@@ -122,8 +122,10 @@ int shutdown_serve(struct conn *conn, const struct request *request, struct err 
 	/* The host has its answer now, not when this process is killed. */
 	(void)shutdown(conn->fd, SHUT_WR);
 
-	if (conn->state->has_own_init || init_is_systemd())
-		signal_init(is_reboot ? POWER_SIGNAL_REBOOT : POWER_SIGNAL_OFF);
+	if (conn->state->has_own_init)
+		(void)kill(1, is_reboot ? POWER_SIGNAL_REBOOT : POWER_SIGNAL_OFF);
+	else if (init_is_systemd())
+		signal_systemd(is_reboot ? POWER_SIGNAL_REBOOT : POWER_SIGNAL_OFF);
 	else if (!run_program(is_reboot ? "reboot" : "poweroff"))
 		power_end(is_reboot);
 	return 0;

@@ -187,10 +187,10 @@ static int write_content(struct put *put, struct archive *archive, struct archiv
 
 		if (written < 0)
 			return written;
-		put->bytes += size;
 	}
 	if (r != ARCHIVE_EOF)
 		return -EBADMSG;
+	put->bytes += (uint64_t)archive_entry_size(entry);
 	/* A hole at the end has no block. */
 	return ftruncate(fd, archive_entry_size(entry)) < 0 ? -errno : 0;
 }

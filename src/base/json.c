@@ -64,6 +64,8 @@ void json_write(const json_t *json, struct buf *out)
 
 static const char *type_word(const json_t *value)
 {
+	if (!value)
+		return "nothing";
 	switch (json_typeof(value)) {
 	case JSON_OBJECT:
 		return "an object";

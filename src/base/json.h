@@ -51,8 +51,8 @@ struct json_field {
 };
 
 /*
- * Fills `into` (zeroed by the caller) from an object. On failure what was filled so far is released
- * with json_fields_done(), and `into` is zero again.
+ * Fills `into` (zeroed by the caller) from an object; NULL is none. On failure what was filled so
+ * far is released with json_fields_done(), and `into` is zero again.
  */
 int json_read_fields(const json_t *object, const struct json_field *fields, size_t count,
 		     void *into, struct err *err) MUST_CHECK;

@@ -58,24 +58,24 @@ bool extract_path_is_safe(const char *path, const char *wanted)
 	return depth <= GUEST_GET_DEPTH_MAX;
 }
 
-/* Folders between the top of what is extracted and the link itself: as often it may go up. */
-static size_t link_depth(const char *path)
+/* How deep below the top a path is: 0 for the top itself. A slash at the end is nothing. */
+static size_t path_depth(const char *path)
 {
-	size_t slashes = 0;
+	size_t depth = 0;
 
 	for (; *path; path++)
-		slashes += *path == '/' && path[1] != '\0' ? 1 : 0;
-	return slashes == 0 ? 0 : slashes - 1;
+		depth += *path == '/' && path[1] != '\0' ? 1 : 0;
+	return depth;
 }
 
 bool extract_link_is_safe(const char *path, const char *target)
 {
-	size_t up_left = link_depth(path);
+	const size_t depth = path_depth(path);
+	size_t up_left = depth > 0 ? depth - 1 : 0;
 	bool is_going_up = true;
 
 	/* The top itself as a link leads out by its nature. */
-	if (!strchr(path, '/') || target[0] == '/' || target[0] == '\0' ||
-	    strlen(target) > GUEST_PATH_MAX)
+	if (depth == 0 || target[0] == '/' || target[0] == '\0' || strlen(target) > GUEST_PATH_MAX)
 		return false;
 	while (*target) {
 		const size_t len = strcspn(target, "/");

@@ -476,6 +476,7 @@ static void test_replies_are_judged(void **state)
 		{ "{\"ok\":1}", ERR_PROTOCOL, WRONG "it has no boolean 'ok'" },
 		{ "{\"ok\":true,\"ok\":true}", ERR_PROTOCOL, WRONG "JSON at byte" },
 		{ "{\"ok\":false}", ERR_PROTOCOL, WRONG "'error' is no error" },
+		{ "{\"ok\":false,\"x\":{}}", ERR_PROTOCOL, WRONG "'error' is no error" },
 		{ "{\"ok\":false,\"error\":\"x\"}", ERR_PROTOCOL, WRONG "'error' is no error" },
 		{ "{\"ok\":false,\"error\":{\"kind\":\"system\"}}", ERR_PROTOCOL,
 		  WRONG "'error' is no error" },
@@ -595,6 +596,7 @@ static void test_request_limit(void **state)
 static void test_short_requests(void **state)
 {
 	const struct script ok = { BYTES("OK 7\n"), .answer = "{\"ok\":true}\n" };
+	const struct script other = { BYTES("OK 7\n"), .answer = "{\"ok\":true,\"x\":{}}\n" };
 	const struct script more = { BYTES("OK 7\n"),
 				     .answer = "{\"ok\":true,\"stats\":{" STATS "}}\n" };
 	AUTO_JSON *identity = json_new_object();
@@ -612,6 +614,12 @@ static void test_short_requests(void **state)
 	assert_true(us > 0);
 	assert_true(guest_stats(&target, &stats, &err) < 0);
 	CHECK_STR(err.message, "ask the agent for 'stats': " WRONG "it has 1 members");
+	stop_fake(&fake);
+
+	fake = start_fake(&other);
+	target.socket_path = fake.path;
+	assert_true(guest_stats(&target, &stats, &err) < 0);
+	CHECK_STR(err.message, WRONG "must be an object, not nothing");
 	stop_fake(&fake);
 
 	fake = start_fake(&more);

@@ -434,6 +434,8 @@ static void test_link_rules(void **state)
 		{ "top/sub/a", "x/..", false },	 { "top/sub/a", "../x/../b", false },
 		{ "top/a", "/b", false },	 { "top/a", "", false },
 		{ "top", "b", false },
+		{ "top/", "b", false },
+		{ "top/a/", "..", false },
 	};
 
 	(void)state;

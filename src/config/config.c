@@ -10,7 +10,7 @@
 #include "config/private.h"
 
 #define ROUTE_TABLE	      "/proc/net/route"
-#define ROUTE_TABLE_BYTES_MAX (16U * 1024 * 1024)
+#define ROUTE_TABLE_BYTES_MAX 16777216U
 
 void config_init(struct config *config)
 {

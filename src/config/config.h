@@ -18,7 +18,7 @@
 #include "base/span.h"
 #include "model/spec.h"
 
-#define CONFIG_FILE_BYTES_MAX (1024 * 1024)
+#define CONFIG_FILE_BYTES_MAX 1048576
 #define CONFIG_DEPTH_MAX      32  /* nesting, and parts of a dotted key; ours needs 3 */
 #define CONFIG_LIST_MAX	      256 /* [[file_sync]] or [[registry]] entries */
 

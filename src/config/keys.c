@@ -128,7 +128,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 	[CONFIG_DEFAULT_MEMORY_MIB] = {
 		.row = { "vm_defaults.memory_mib", "an integer, 128 to 1048576",
 			 "(from the host: memory / 8, 512 to 8192)", "memory of a VM", NULL },
-		.type = VALUE_NUMBER, .min = LIMIT_MEMORY_MIN_MIB, .max = LIMIT_MEMORY_MAX_MIB,
+		.type = VALUE_NUMBER, .min = LIMIT_MEMORY_MIN_MIB, .max = (uint64_t)LIMIT_MEMORY_MAX_MIB,
 		AT(default_memory_mib) },
 	[CONFIG_DEFAULT_DISK_SIZE] = {
 		.row = { "vm_defaults.disk_size", "a size, 64MiB to 16TiB", "(8GiB)",

@@ -1,4 +1,5 @@
 /* [[file_sync]] and [[registry]]: arrays of small tables. */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,18 +73,17 @@ static int want_string(const char *file, const struct toml_node *entry, const ch
 
 static bool has_bad_part(const char *path)
 {
-	for (const char *at = path; at;) {
+	const char *at = path;
+
+	while (at) {
 		const char *slash = strchr(at, '/');
 		const size_t len = slash ? (size_t)(slash - at) : strlen(at);
 
-		if (len == 2 && at[0] == '.' && at[1] == '.')
+		if (len == 2 && memcmp(at, "..", 2) == 0)
 			return true;
 		at = slash ? slash + 1 : NULL;
 	}
-	for (const char *at = path; *at; at++)
-		if ((unsigned char)*at < 0x20 || *at == 0x7f)
-			return true;
-	return strlen(path) > PATH_BYTES_MAX;
+	return strlen(path) > PATH_BYTES_MAX || config_has_control(path);
 }
 
 /* Three or four octal digits, none of the special bits. */
@@ -117,6 +117,7 @@ static int read_sync(const char *file, const struct toml_node *entry, struct con
 		r = want_string(file, entry, "mode", true, &mode, err);
 	if (r < 0)
 		return r;
+	assert(host && guest);
 
 	if ((host->text[0] != '/' && !str_starts(host->text, "~/")) || has_bad_part(host->text))
 		return config_fail(
@@ -213,6 +214,7 @@ static int read_registry(const char *file, const struct toml_node *entry,
 		r = config_want_type(file, insecure, TOML_BOOLEAN, err);
 	if (r < 0)
 		return r;
+	assert(host);
 
 	if (!is_registry_host(host->text))
 		return config_fail(file, host->value_line, host->value_column, err,

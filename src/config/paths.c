@@ -214,6 +214,12 @@ static int resolve_runtime(const struct path_environment *env, const char *state
 	return 0;
 }
 
+static void give_away(struct paths *from, struct paths *to)
+{
+	*to = *from;
+	*from = (struct paths){ .home = NULL };
+}
+
 int paths_resolve(const struct path_environment *env, struct paths *ret, struct err *err)
 {
 	const struct folder config = { "configuration",
@@ -261,8 +267,7 @@ int paths_resolve(const struct path_environment *env, struct paths *ret, struct 
 	paths.reserve = mem_printf("%s/reserve", paths.state_dir);
 	paths.log = mem_printf("%s/bangerd.log", paths.state_dir);
 
-	*ret = paths;
-	paths = (struct paths){ .home = NULL };
+	give_away(&paths, ret);
 	return 0;
 }
 

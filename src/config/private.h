@@ -54,6 +54,9 @@ static inline const void *config_slot_const(const struct config *config,
 /* Whether the type's place holds an owned string. */
 bool config_type_is_text(enum config_value_type type);
 
+/* Whether the text has control characters, which no value of ours may. */
+bool config_has_control(const char *text);
+
 /* ERR_INVALID "file:line:col: text". */
 int config_fail(const char *file, uint32_t line, uint32_t column, struct err *err,
 		const char *format, ...) PRINTF_LIKE(5, 6);

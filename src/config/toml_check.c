@@ -116,13 +116,47 @@ static bool names_table_array(const struct scanner *s)
 	       peek(s, ahead) == ']';
 }
 
+/* Where the scan is between the strings. */
+struct nesting {
+	size_t brackets;
+	size_t dots; /* of the key that is being read */
+};
+
+/* Takes one byte of structure into account; the message when that is too deep, else NULL. */
+static const char *nest(struct nesting *nesting, uint8_t byte, size_t depth_max)
+{
+	switch (byte) {
+	case '[':
+	case '{':
+		nesting->dots = 0;
+		nesting->brackets++;
+		return nesting->brackets > depth_max ? "brackets are nested too deeply" : NULL;
+	case ']':
+	case '}':
+		nesting->dots = 0;
+		nesting->brackets -= nesting->brackets > 0 ? 1 : 0;
+		return NULL;
+	case '.':
+		nesting->dots++;
+		return nesting->dots >= depth_max ? "a dotted key has too many parts" : NULL;
+	case '=':
+	case ',':
+	case '\n':
+		nesting->dots = 0;
+		return NULL;
+	default:
+		return NULL;
+	}
+}
+
 bool toml_check_text(struct span text, size_t depth_max, struct toml_problem *ret_problem)
 {
 	struct scanner s = { .text = text, .line = 1, .column = 1, .is_line_start = true };
-	size_t brackets = 0, dots = 0;
+	struct nesting nesting = { .dots = 0 };
 
 	while (!at_end(&s)) {
 		const uint8_t byte = peek(&s, 0);
+		const char *problem;
 
 		if (byte == '"' || byte == '\'') {
 			skip_string(&s, byte);
@@ -132,23 +166,13 @@ bool toml_check_text(struct span text, size_t depth_max, struct toml_problem *re
 			skip_comment(&s);
 			continue;
 		}
-
-		if (byte == '[' && peek(&s, 1) == '[' && brackets == 0 && s.is_line_start &&
+		if (byte == '[' && peek(&s, 1) == '[' && nesting.brackets == 0 && s.is_line_start &&
 		    !names_table_array(&s))
 			return refuse(&s, "'[[' must be followed by a key", ret_problem);
-		if (byte == '[' || byte == '{') {
-			dots = 0;
-			if (++brackets > depth_max)
-				return refuse(&s, "brackets are nested too deeply", ret_problem);
-		} else if (byte == ']' || byte == '}') {
-			dots = 0;
-			brackets -= brackets > 0 ? 1 : 0;
-		} else if (byte == '.') {
-			if (++dots >= depth_max)
-				return refuse(&s, "a dotted key has too many parts", ret_problem);
-		} else if (byte == '=' || byte == ',' || byte == '\n') {
-			dots = 0;
-		}
+
+		problem = nest(&nesting, byte, depth_max);
+		if (problem)
+			return refuse(&s, problem, ret_problem);
 		step(&s);
 	}
 	return true;

@@ -118,7 +118,7 @@ static int read_duration(const char *file, const struct config_key_def *def,
 	return 0;
 }
 
-static bool has_control(const char *text)
+bool config_has_control(const char *text)
 {
 	for (const char *at = text; *at; at++)
 		if ((unsigned char)*at < 0x20 || *at == 0x7f)
@@ -184,7 +184,7 @@ static bool is_good_text(enum config_value_type type, const char *text)
 {
 	uint32_t ipv4;
 
-	if (text[0] == '\0' || strlen(text) > TEXT_MAX || has_control(text))
+	if (text[0] == '\0' || strlen(text) > TEXT_MAX || config_has_control(text))
 		return false;
 
 	switch (type) {

@@ -20,7 +20,9 @@
 
 /* The disk while it is made: beside its place, gone again unless it was renamed. */
 struct staging {
-	int folder_fd;	/* owned */
+	int folder_fd; /* owned */
+	int fd;	       /* owned: the new file */
+	uint64_t size_bytes;
 	char *name;	/* owned: "system.raw" */
 	char *new_name; /* owned: ".new-system.raw" */
 	char *new_path; /* owned, absolute */
@@ -31,6 +33,7 @@ static void staging_done(struct staging *staging)
 {
 	if (staging->is_made)
 		(void)unlinkat(staging->folder_fd, staging->new_name, 0);
+	fd_close(staging->fd);
 	fd_close(staging->folder_fd);
 	mem_free(staging->name);
 	mem_free(staging->new_name);
@@ -71,8 +74,7 @@ static int run_qemu_img(struct strv *argv, const struct cancel *cancel, struct e
  * The file was made empty before, so that its mode is ours and nothing else is in its place. No
  * backing name goes into it: who opens it names the chain.
  */
-static int make_qcow2(const struct staging *staging, uint64_t size_bytes,
-		      const struct cancel *cancel, struct err *err)
+static int make_qcow2(const struct staging *staging, const struct cancel *cancel, struct err *err)
 {
 	AUTO_STRV argv = { .items = NULL };
 	int r;
@@ -83,21 +85,21 @@ static int make_qcow2(const struct staging *staging, uint64_t size_bytes,
 	strv_add(&argv, "-f");
 	strv_add(&argv, "qcow2");
 	strv_add(&argv, staging->new_path);
-	strv_addf(&argv, "%" PRIu64, size_bytes);
+	strv_addf(&argv, "%" PRIu64, staging->size_bytes);
 	r = run_qemu_img(&argv, cancel, err);
 	return r < 0 ? err_context(err, r, "make the disk '%s'", staging->new_path) : 0;
 }
 
-static int make_raw(const struct staging *staging, int fd, int base_fd, uint64_t size_bytes,
-		    const struct cancel *cancel, enum disk_kind *ret_kind, struct err *err)
+static int make_raw(const struct staging *staging, int base_fd, const struct cancel *cancel,
+		    enum disk_kind *ret_kind, struct err *err)
 {
 	bool is_reflinked = false;
 	int r;
 
-	r = file_clone(base_fd, fd, cancel, &is_reflinked);
+	r = file_clone(base_fd, staging->fd, cancel, &is_reflinked);
 	if (r < 0)
 		return file_fail(err, r, "copy the image to", staging->new_path);
-	if (ftruncate(fd, (off_t)size_bytes) < 0)
+	if (ftruncate(staging->fd, (off_t)staging->size_bytes) < 0)
 		return file_fail(err, -errno, "grow", staging->new_path);
 
 	*ret_kind = is_reflinked ? DISK_REFLINK : DISK_COPY;
@@ -131,6 +133,7 @@ static int open_base(const struct disk_request *request, int *ret_fd, uint64_t *
 	return 0;
 }
 
+/* An empty file in the staging place. */
 static int stage(const struct disk_request *request, struct staging *staging, struct err *err)
 {
 	const char *suffix = disk_kind_suffix(request->kind);
@@ -152,13 +155,19 @@ static int stage(const struct disk_request *request, struct staging *staging, st
 	/* What a killed process left: the VM's lock keeps living ones apart. */
 	if (unlinkat(staging->folder_fd, staging->new_name, 0) < 0 && errno != ENOENT)
 		return err_sys(err, -errno, "remove '%s'", staging->new_path);
+
+	staging->fd = openat(staging->folder_fd, staging->new_name,
+			     O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (staging->fd < 0)
+		return err_sys(err, -errno, "make the disk '%s'", staging->new_path);
+	staging->is_made = true;
 	return 0;
 }
 
-static int put_in_place(const struct disk_request *request, struct staging *staging, int fd,
+static int put_in_place(const struct disk_request *request, struct staging *staging,
 			struct err *err)
 {
-	if (fsync(fd) < 0)
+	if (fsync(staging->fd) < 0)
 		return file_fail(err, -errno, "store", staging->new_path);
 	failpoint("disk.create.made");
 
@@ -181,41 +190,33 @@ static int put_in_place(const struct disk_request *request, struct staging *stag
 int disk_create(const struct disk_request *request, const struct cancel *cancel,
 		const struct progress *progress, struct disk_overlay *ret, struct err *err)
 {
-	CLEANUP(staging_done) struct staging staging = { .folder_fd = -1 };
+	CLEANUP(staging_done) struct staging staging = { .folder_fd = -1, .fd = -1 };
 	enum disk_kind kind = request->kind;
 	AUTO_CLOSE int base_fd = -1;
-	AUTO_CLOSE int fd = -1;
-	uint64_t size_bytes = 0;
 	int r;
 
-	r = open_base(request, &base_fd, &size_bytes, err);
+	r = open_base(request, &base_fd, &staging.size_bytes, err);
 	if (r == 0)
 		r = stage(request, &staging, err);
 	if (r < 0)
 		return r;
 
-	progress_report(progress, "disk", staging.name, 0, size_bytes);
-	fd = openat(staging.folder_fd, staging.new_name,
-		    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(err, -errno, "make the disk '%s'", staging.new_path);
-	staging.is_made = true;
-
+	progress_report(progress, "disk", staging.name, 0, staging.size_bytes);
 	if (kind == DISK_QCOW2)
-		r = make_qcow2(&staging, size_bytes, cancel, err);
+		r = make_qcow2(&staging, cancel, err);
 	else
-		r = make_raw(&staging, fd, base_fd, size_bytes, cancel, &kind, err);
+		r = make_raw(&staging, base_fd, cancel, &kind, err);
 	if (r == 0)
-		r = put_in_place(request, &staging, fd, err);
+		r = put_in_place(request, &staging, err);
 	if (r < 0)
 		return r;
 
-	progress_report(progress, "disk", staging.name, size_bytes, size_bytes);
+	progress_report(progress, "disk", staging.name, staging.size_bytes, staging.size_bytes);
 	*ret = (struct disk_overlay){
 		.kind = kind,
 		.path = mem_printf("%s/%s", request->folder, staging.name),
 		.base = mem_strdup(request->base),
-		.size_bytes = size_bytes,
+		.size_bytes = staging.size_bytes,
 	};
 	return 0;
 }

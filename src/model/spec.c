@@ -45,7 +45,7 @@ static void add_exact_size(struct buf *out, uint64_t bytes)
 int spec_check_memory(uint64_t bytes, const struct spec_host *host, struct err *err)
 {
 	const uint64_t min = LIMIT_MEMORY_MIN_MIB * MIB;
-	uint64_t max = LIMIT_MEMORY_MAX_MIB * MIB;
+	uint64_t max = (uint64_t)LIMIT_MEMORY_MAX_MIB * MIB;
 	AUTO_BUF is = BUF_INIT;
 	AUTO_BUF limit = BUF_INIT;
 

@@ -24,7 +24,7 @@ static bool has_host_port(const struct vm_port *ports, size_t count, uint16_t ho
 bool vm_ports_parse(const char *text, struct vm_port ret_ports[static VM_PORTS_MAX],
 		    size_t *ret_count)
 {
-	struct vm_port ports[VM_PORTS_MAX];
+	struct vm_port ports[VM_PORTS_MAX] = { { .host = 0 } };
 	struct span cursor = span_str(text);
 	size_t count = 0;
 

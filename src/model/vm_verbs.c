@@ -56,13 +56,12 @@ enum vm_state vm_verb_result(enum vm_verb verb, enum vm_state before)
 /* The one verb that brings the VM to where the refused verb would work. */
 static void hint_cure(const struct vm *vm, enum vm_verb verb, struct err *err)
 {
-	if (verb == VM_VERB_START && vm->state == VM_PAUSED)
+	const bool wants_running = (verbs[verb].allowed & IN(VM_RUNNING)) != 0;
+	const bool ends_it = verb == VM_VERB_STOP || verb == VM_VERB_KILL;
+
+	if (vm->state == VM_PAUSED && (wants_running || verb == VM_VERB_START))
 		err_hint(err, "'banger vm resume %s' lets it go on", vm->name);
-	else if (!(verbs[verb].allowed & IN(VM_RUNNING)))
-		return;
-	else if (vm->state == VM_PAUSED)
-		err_hint(err, "'banger vm resume %s' lets it go on", vm->name);
-	else if (verb != VM_VERB_STOP && verb != VM_VERB_KILL)
+	else if (wants_running && !ends_it)
 		err_hint(err, "'banger vm start %s' starts it", vm->name);
 }
 
@@ -74,10 +73,10 @@ int vm_check_verb(const struct vm *vm, enum vm_verb verb, struct err *err)
 		return 0;
 
 	if (vm->state == VM_ERROR && !str_empty(vm->last_error))
-		r = err_set(err, ERR_STATE, "cannot %s '%s': %s (%.200s)", verbs[verb].phrase,
+		r = err_set(err, ERR_BAD_STATE, "cannot %s '%s': %s (%.200s)", verbs[verb].phrase,
 			    vm->name, state_reasons[vm->state], vm->last_error);
 	else
-		r = err_set(err, ERR_STATE, "cannot %s '%s': %s", verbs[verb].phrase, vm->name,
+		r = err_set(err, ERR_BAD_STATE, "cannot %s '%s': %s", verbs[verb].phrase, vm->name,
 			    state_reasons[vm->state]);
 	hint_cure(vm, verb, err);
 	return r;

@@ -9,14 +9,15 @@
 #define BUSY_TIMEOUT_MS 2000
 
 /*
- * Small caches: rows are few and the daemon shall stay small. The log is folded back after 256
- * pages (1 MiB) and kept at its size, so that a full disk still has room for the next change.
+ * Small caches: rows are few and the daemon shall stay small. The log is folded back after 64
+ * pages, a quarter of the reserve, and kept at its size: on a full disk the reserve is then enough
+ * for any number of changes.
  */
 static const char settings[] = "PRAGMA foreign_keys = ON;"
 			       "PRAGMA synchronous = FULL;"
 			       "PRAGMA cache_size = -256;"
 			       "PRAGMA temp_store = MEMORY;"
-			       "PRAGMA wal_autocheckpoint = 256;"
+			       "PRAGMA wal_autocheckpoint = 64;"
 			       "PRAGMA trusted_schema = OFF;"
 			       "PRAGMA cell_size_check = ON;";
 

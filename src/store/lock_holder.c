@@ -15,12 +15,12 @@
 #include "base/parse.h"
 #include "store/private.h"
 
-#define LOCKS_BYTES_MAX (4U * 1024 * 1024)
+#define LOCKS_BYTES_MAX 4194304U
 
 /* "1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF": the pid when it is about `identity`. */
 static bool match_line(struct span line, struct span identity, int64_t *ret)
 {
-	struct span fields[6];
+	struct span fields[6] = { { .len = 0 } };
 	uint64_t pid;
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {

@@ -207,9 +207,33 @@ static int prepare_writer(struct connection *writer, struct err *err)
 	return migrations_apply(writer, store_migrations, store_migration_count, err);
 }
 
+static int open_both(struct store *store, const char *path, struct err *err)
+{
+	int r;
+
+	r = open_existing(path, &store->writer, err);
+	if (r == 0)
+		r = prepare_writer(&store->writer, err);
+	if (r == 0)
+		r = connection_open(&store->reader, path, SQLITE_OPEN_READWRITE, err);
+	if (r == 0)
+		r = connection_exec(&store->reader, "PRAGMA query_only = ON", err, "set it up");
+	if (r < 0) {
+		connection_close(&store->reader);
+		connection_close(&store->writer);
+	}
+	return r;
+}
+
+static bool is_no_space(const struct err *err)
+{
+	return err->errnum == ENOSPC || err->errnum == EDQUOT;
+}
+
 int store_open(const char *path, const char *reserve_path, struct store **ret, struct err *err)
 {
 	CLEANUP(store_closep) struct store *store = NULL;
+	struct err first = ERR_INIT;
 	int r;
 
 	r = look_at(path, err);
@@ -219,15 +243,17 @@ int store_open(const char *path, const char *reserve_path, struct store **ret, s
 		return r;
 
 	store = mem_alloc(1, sizeof(*store));
-	r = open_existing(path, &store->writer, err);
-	if (r == 0)
-		r = prepare_writer(&store->writer, err);
-	if (r == 0)
-		r = connection_open(&store->reader, path, SQLITE_OPEN_READWRITE, err);
-	if (r == 0)
-		r = connection_exec(&store->reader, "PRAGMA query_only = ON", err, "set it up");
-	if (r < 0)
+	r = open_both(store, path, &first);
+	/* Opening wants a few pages of its own; VMs that are to be deleted must not fail for them.
+	 */
+	if (r < 0 && is_no_space(&first) && reserve_path && unlink(reserve_path) == 0) {
+		first = ERR_INIT;
+		r = open_both(store, path, &first);
+	}
+	if (r < 0) {
+		*err = first;
 		return r;
+	}
 
 	store->reserve_path = mem_strdup(reserve_path);
 	reserve_make(store);

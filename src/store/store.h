@@ -22,7 +22,7 @@
 #include "model/artifact.h"
 #include "model/vm.h"
 
-#define STORE_RESERVE_BYTES (1024 * 1024) /* room for some hundred transactions */
+#define STORE_RESERVE_BYTES 1048576 /* four times what the log grows to */
 
 struct store;
 

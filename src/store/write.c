@@ -68,6 +68,19 @@ static int refuse(const struct store *store, const char *doing, struct err *err)
 	return r;
 }
 
+/* What makes nothing smaller may not live on the room that a freed reserve left. */
+static int check_reserve(struct store *store, enum urgency urgency, const char *doing,
+			 struct err *err)
+{
+	if (urgency == USE_RESERVE || !store->reserve_path)
+		return 0;
+
+	reserve_make(store);
+	if (store->has_reserve)
+		return 0;
+	return err_sys(err, -ENOSPC, "%s: keep the reserve '%s'", doing, store->reserve_path);
+}
+
 int store_write(struct store *store, enum urgency urgency, const char *doing,
 		int (*work)(struct connection *writer, const void *context, struct err *err),
 		const void *context, struct err *err)
@@ -76,18 +89,20 @@ int store_write(struct store *store, enum urgency urgency, const char *doing,
 	int r;
 
 	(void)pthread_mutex_lock(&store->writer.lock);
-	if (store->failure.kind != ERR_NONE) {
-		r = refuse(store, doing, err);
-	} else {
+	if (store->failure.kind != ERR_NONE)
+		r = refuse(store, doing, &first);
+	else
+		r = check_reserve(store, urgency, doing, &first);
+	if (r == 0) {
 		r = attempt(store, doing, work, context, &first);
 		if (r < 0 && store->writer.is_full && urgency == USE_RESERVE &&
 		    reserve_free(store)) {
 			first = ERR_INIT;
 			r = attempt(store, doing, work, context, &first);
 		}
-		if (r < 0)
-			*err = first;
 	}
+	if (r < 0)
+		*err = first;
 	(void)pthread_mutex_unlock(&store->writer.lock);
 	return r;
 }

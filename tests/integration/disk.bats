@@ -11,6 +11,7 @@ setup() {
 
 # The unit test of disks once more, with a folder in the file system of IMAGE. The loop device goes with the mount.
 clones_in_image() {
+	# shellcheck disable=SC2016
 	unshare -m bash -c 'set -e
 		mount --make-rprivate /
 		mount -o loop "$IMAGE" "$PLACE"

@@ -51,7 +51,7 @@ static void test_frames_come_back(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		AUTO_BUF out = BUF_INIT;
 		struct err err = ERR_INIT;
-		struct wire_frame frame = { 0 };
+		struct wire_frame frame = { .type = WIRE_DATA };
 		struct span cursor;
 
 		wire_add_frame(&out, rows[i].type, span_str(rows[i].payload));

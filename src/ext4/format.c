@@ -13,8 +13,9 @@
 #include "ext4/inode.h"
 #include "ext4/io.h"
 
-#define RESERVED_PERCENT 1 /* of the blocks, for root: a full disk should still let services log \
-			    */
+#define RESERVED_PERCENT                                                        \
+	1 /* of the blocks, for root: a full disk should still let services log \
+	   */
 #define RESERVED_LAST_INO   10
 #define FD_NAME_SIZE	    16
 #define GROUPS_PER_FLEX_LOG 4 /* 16 groups, as mke2fs */
@@ -308,7 +309,13 @@ static int close_fs(struct format *format, struct ext4_summary *ret, struct err 
 	ret->used_bytes = (ext2fs_blocks_count(fs->super) - ext2fs_free_blocks_count(fs->super)) *
 			  SPACE_BLOCK_SIZE;
 	ret->inodes = fs->super->s_inodes_count - fs->super->s_free_inodes_count;
-	e = ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	/* libext2fs forgets some failed writes (of inodes, while it allocates): ours are all kept.
+	 */
+	e = ext2fs_flush2(fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	if (e == 0)
+		e = io_fd_errno(fs->io);
+	if (e == 0)
+		e = ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC);
 	if (e != 0)
 		return failed(format, e, "write the file system's tables", err);
 	format->fs = NULL;

@@ -6,9 +6,9 @@
  *     image.json      the record below, as JSON
  *
  * An image is made in a staging folder ".new-NAME-..." beside its place, synced, and renamed there
- * when whole; one that is there already changes places with it. Deletion renames to ".old-..." in the
- * same way. Both kinds are removed by image_sweep(), so a kill at any step leaves a whole image or
- * none.
+ * when whole; one that is there already changes places with it. Deletion renames to ".old-..." in
+ * the same way. Both kinds are removed by image_sweep(), so a kill at any step leaves a whole image
+ * or none.
  *
  * The package manager's tar stream goes through this process unread, into a worker: this program
  * executed again as "--worker image", which has nothing but the stream, the two files and a socket

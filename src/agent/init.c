@@ -195,7 +195,7 @@ static void set_title(const struct boot *boot)
 	memset(begin, 0, (size_t)(end - begin));
 	/* Cut where there is little room: the '@' is what matters. */
 	(void)snprintf(begin, (size_t)(end - begin), "%s", AGENT_TITLE);
-	(void)prctl(PR_SET_NAME, AGENT_TITLE + 1);
+	(void)prctl(PR_SET_NAME, &AGENT_TITLE[1]);
 }
 
 /* The commands that it runs are not spared: exec_spawn() takes this back. */

@@ -120,7 +120,7 @@ static int sweep_one(void *context, const char *name)
 
 	/* Never into a mounted file system: that is the VM's disk. */
 	if (fstatat(sweep->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    st.st_dev != sweep->device || str_eq(name, NEW_ROOT + 1))
+	    st.st_dev != sweep->device || str_eq(name, &NEW_ROOT[1]))
 		return 0;
 	IGNORE_RESULT(
 		dir_remove_tree(sweep->root, name)); /* what stays costs memory, nothing else */

@@ -1,5 +1,6 @@
 #include "daemon/api.h"
 
+#include <malloc.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -36,7 +37,9 @@ struct rpc_method *api_methods(size_t *ret_count)
 
 struct job api_job(struct rpc_call *call)
 {
-	return (struct job){ .cancel = rpc_call_cancel(call), .progress = rpc_call_progress(call) };
+	return (struct job){ .daemon = rpc_call_context(call),
+			     .cancel = rpc_call_cancel(call),
+			     .progress = rpc_call_progress(call) };
 }
 
 struct watched {
@@ -81,6 +84,9 @@ int api_around(void *context, struct rpc_call *call, const struct rpc_method *me
 	rpc_call_observe(call, &observer);
 	r = method->handler(call, params, result, err);
 	operations_end(daemon->operations, watched.operation);
+	/* Kernels and initramfs pass through memory whole; an idle daemon should not keep their
+	 * room. */
+	(void)malloc_trim(0);
 
 	fields.elapsed_ms = (clock_now_ns() - began_ns) / NSEC_PER_MSEC;
 	fields.err = r < 0 ? err : NULL;

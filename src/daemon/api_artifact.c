@@ -75,7 +75,7 @@ static int image_show_call(struct rpc_call *call, const void *params, json_t *re
 {
 	struct daemon *daemon = rpc_call_context(call);
 	const struct artifact_params *p = params;
-	struct image_record image;
+	struct image_record image = { 0 };
 	int r;
 
 	r = store_image_get(daemon->store, p->name, &image, err);
@@ -93,7 +93,7 @@ static int image_pull_call(struct rpc_call *call, const void *params, json_t *re
 {
 	const struct artifact_params *p = params;
 	const struct job job = api_job(call);
-	struct image_record image;
+	struct image_record image = { 0 };
 	int r;
 
 	r = name_check_image(p->name, err);
@@ -124,7 +124,7 @@ static int image_catalog_call(struct rpc_call *call, const void *params, json_t 
 	struct daemon *daemon = rpc_call_context(call);
 	AUTO_IMAGE_RECORD_LIST list = { 0 };
 	json_t *entries = json_new_array();
-	size_t count;
+	size_t count = 0;
 	const struct image_recipe *recipes = image_recipes(&count);
 	int r;
 
@@ -195,7 +195,7 @@ static int kernel_list_call(struct rpc_call *call, const void *params, json_t *r
 	const struct artifact_params *p = params;
 	AUTO_KERNEL_RECORD_LIST list = { 0 };
 	json_t *kernels = json_new_array();
-	size_t count;
+	size_t count = 0;
 	const struct kernel_source *sources = kernel_sources(&count);
 	int r;
 
@@ -221,7 +221,7 @@ static int kernel_show_call(struct rpc_call *call, const void *params, json_t *r
 {
 	struct daemon *daemon = rpc_call_context(call);
 	const struct artifact_params *p = params;
-	struct kernel_record kernel;
+	struct kernel_record kernel = { 0 };
 	int r;
 
 	r = store_kernel_get(daemon->store, p->name, &kernel, err);
@@ -239,7 +239,7 @@ static int kernel_pull_call(struct rpc_call *call, const void *params, json_t *r
 {
 	const struct artifact_params *p = params;
 	const struct job job = api_job(call);
-	struct kernel_record kernel;
+	struct kernel_record kernel = { 0 };
 	int r;
 
 	r = name_check_kernel(p->name, err);

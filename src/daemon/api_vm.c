@@ -85,13 +85,13 @@ struct lease {
 static void end_lease(void *context, bool is_stopping)
 {
 	CLEANUP(mem_freep) struct lease *lease = context;
-	const struct job job = { 0 };
+	const struct job job = { .daemon = lease->daemon };
 	struct err err = ERR_INIT;
 	AUTO_VM vm = { 0 };
 
 	if (is_stopping)
 		return;
-	if (vm_delete(lease->daemon, lease->id, &job, &vm, &err) < 0 && err.kind != ERR_NOT_FOUND)
+	if (vm_delete(&job, lease->id, &vm, &err) < 0 && err.kind != ERR_NOT_FOUND)
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = lease->id, .err = &err },
 			  "cannot delete an ephemeral VM, leaving that to reconcile");
 }
@@ -123,7 +123,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 	if (p->nat)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "this version has no network: 'nat' cannot be true");
-	r = vm_create(daemon, &request, &job, &vm, &warnings, err);
+	r = vm_create(&job, &request, &vm, &warnings, err);
 	if (r < 0)
 		return r;
 	if (p->ephemeral) {
@@ -200,7 +200,7 @@ static int vm_start_call(struct rpc_call *call, const void *params, json_t *resu
 	struct vm vm;
 	int r;
 
-	r = vm_start(rpc_call_context(call), p->vm, &job, &vm, &warnings, err);
+	r = vm_start(&job, p->vm, &vm, &warnings, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
@@ -220,7 +220,7 @@ static int vm_stop_call(struct rpc_call *call, const void *params, json_t *resul
 
 	r = read_timeout(p, &timeout_ms, err);
 	if (r == 0)
-		r = vm_stop(rpc_call_context(call), p->vm, timeout_ms, &job, &vm, &is_forced, err);
+		r = vm_stop(&job, p->vm, timeout_ms, &vm, &is_forced, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
@@ -241,8 +241,7 @@ static int vm_restart_call(struct rpc_call *call, const void *params, json_t *re
 
 	r = read_timeout(p, &timeout_ms, err);
 	if (r == 0)
-		r = vm_restart(rpc_call_context(call), p->vm, timeout_ms, &job, &vm, &warnings,
-			       err);
+		r = vm_restart(&job, p->vm, timeout_ms, &vm, &warnings, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
@@ -282,7 +281,7 @@ static int vm_kill_call(struct rpc_call *call, const void *params, json_t *resul
 
 	r = read_signal(p->signal, &signal, err);
 	if (r == 0)
-		r = vm_kill(rpc_call_context(call), p->vm, signal, &job, &vm, err);
+		r = vm_kill(&job, p->vm, signal, &vm, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
@@ -295,7 +294,7 @@ static int vm_pause_call(struct rpc_call *call, const void *params, json_t *resu
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
 	struct vm vm;
-	const int r = vm_pause(rpc_call_context(call), p->vm, &job, &vm, err);
+	const int r = vm_pause(&job, p->vm, &vm, err);
 
 	if (r < 0)
 		return r;
@@ -310,7 +309,7 @@ static int vm_resume_call(struct rpc_call *call, const void *params, json_t *res
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
 	struct vm vm;
-	const int r = vm_resume(rpc_call_context(call), p->vm, &job, &vm, err);
+	const int r = vm_resume(&job, p->vm, &vm, err);
 
 	if (r < 0)
 		return r;
@@ -325,7 +324,7 @@ static int vm_delete_call(struct rpc_call *call, const void *params, json_t *res
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
 	struct vm vm;
-	const int r = vm_delete(rpc_call_context(call), p->vm, &job, &vm, err);
+	const int r = vm_delete(&job, p->vm, &vm, err);
 
 	if (r < 0)
 		return r;
@@ -396,7 +395,7 @@ static int vm_prune_call(struct rpc_call *call, const void *params, json_t *resu
 		if (each->state == VM_RUNNING || each->state == VM_PAUSED ||
 		    each->intent != VM_INTENT_NONE)
 			continue;
-		if (vm_delete(daemon, each->id, &job, &gone, &vm_err) < 0) {
+		if (vm_delete(&job, each->id, &gone, &vm_err) < 0) {
 			put_deleted(failed, each, &vm_err);
 			continue;
 		}
@@ -449,7 +448,7 @@ static int connect_call(struct rpc_call *call, const void *params, enum vm_verb 
 	struct vm vm;
 	int fd, r;
 
-	r = vm_connect(rpc_call_context(call), p->vm, verb, &job, &vm, &fd, err);
+	r = vm_connect(&job, p->vm, verb, &vm, &fd, err);
 	if (r < 0)
 		return r;
 	rpc_call_pass_fd(call, fd);

@@ -1,6 +1,7 @@
 #include "daemon/daemon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -284,6 +285,8 @@ int daemon_run(struct daemon_options *options, struct err *err)
 	int r;
 
 	(void)umask(077);
+	/* A heap for each thread would cost more memory than their few allocations are worth. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	/* Keys and tokens pass through: no core dumps, no tracing by others (FAULTS R9). */
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	(void)prctl(PR_SET_DUMPABLE, 0);
@@ -304,7 +307,7 @@ int daemon_check_migrations(struct err *err)
 {
 	struct path_environment environment;
 	AUTO_PATHS paths = { 0 };
-	enum store_schema schema;
+	enum store_schema schema = STORE_SCHEMA_CURRENT;
 	int r;
 
 	path_environment_read(&environment);

@@ -38,8 +38,10 @@ struct daemon {
 	char *agent_path; /* the static agent that travels in every initramfs */
 };
 
-/* Who asked, and how to tell them. Everything borrowed; `cancel` and `progress` may be NULL. */
+/* Who is asked, by whom, and how to tell them. All borrowed; `cancel` and `progress` may be NULL.
+ */
 struct job {
+	struct daemon *daemon;
 	const struct cancel *cancel;
 	const struct progress *progress;
 };

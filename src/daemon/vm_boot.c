@@ -319,7 +319,7 @@ static bool has_ended(const struct boot *boot)
  * starting. */
 static int wait_for_agent(const struct boot *boot, struct err *err)
 {
-	const uint64_t deadline = clock_now_ns() + VM_AGENT_TIMEOUT_MS * NSEC_PER_MSEC;
+	const uint64_t deadline = clock_now_ns() + (uint64_t)VM_AGENT_TIMEOUT_MS * NSEC_PER_MSEC;
 	int r;
 
 	for (;;) {

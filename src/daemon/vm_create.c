@@ -192,9 +192,10 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 	return r;
 }
 
-int vm_create(struct daemon *daemon, const struct vm_create_request *request, const struct job *job,
-	      struct vm *ret, struct strv *warnings, struct err *err)
+int vm_create(const struct job *job, const struct vm_create_request *request, struct vm *ret,
+	      struct strv *warnings, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm;
 	int r;

@@ -221,9 +221,10 @@ static int stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms
 	return 0;
 }
 
-int vm_stop(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
-	    const struct job *job, struct vm *ret, bool *ret_forced, struct err *err)
+int vm_stop(const struct job *job, const char *reference, uint64_t timeout_ms, struct vm *ret,
+	    bool *ret_forced, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
 	int r;
@@ -275,9 +276,10 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 	return 0;
 }
 
-int vm_start(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	     struct strv *warnings, struct err *err)
+int vm_start(const struct job *job, const char *reference, struct vm *ret, struct strv *warnings,
+	     struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
 	int r;
@@ -295,9 +297,10 @@ int vm_start(struct daemon *daemon, const char *reference, const struct job *job
 	return 0;
 }
 
-int vm_restart(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
-	       const struct job *job, struct vm *ret, struct strv *warnings, struct err *err)
+int vm_restart(const struct job *job, const char *reference, uint64_t timeout_ms, struct vm *ret,
+	       struct strv *warnings, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	bool is_forced;
 	AUTO_VM vm = { 0 };
@@ -340,9 +343,10 @@ static int kill_locked(struct daemon *daemon, struct vm *vm, int signal, const s
 	return 0;
 }
 
-int vm_kill(struct daemon *daemon, const char *reference, int signal, const struct job *job,
-	    struct vm *ret, struct err *err)
+int vm_kill(const struct job *job, const char *reference, int signal, struct vm *ret,
+	    struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
 	int r;
@@ -361,9 +365,10 @@ int vm_kill(struct daemon *daemon, const char *reference, int signal, const stru
 }
 
 /* Freezing and thawing differ in the request and the state that comes of it. */
-static int freeze(struct daemon *daemon, const char *reference, enum vm_verb verb,
-		  const struct job *job, struct vm *ret, struct err *err)
+static int freeze(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
+		  struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_FREE char *socket = NULL;
 	AUTO_VM vm = { 0 };
@@ -391,21 +396,19 @@ static int freeze(struct daemon *daemon, const char *reference, enum vm_verb ver
 	return 0;
 }
 
-int vm_pause(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	     struct err *err)
+int vm_pause(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 {
-	return freeze(daemon, reference, VM_VERB_PAUSE, job, ret, err);
+	return freeze(job, reference, VM_VERB_PAUSE, ret, err);
 }
 
-int vm_resume(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	      struct err *err)
+int vm_resume(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 {
-	return freeze(daemon, reference, VM_VERB_RESUME, job, ret, err);
+	return freeze(job, reference, VM_VERB_RESUME, ret, err);
 }
 
-int vm_delete(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	      struct err *err)
+int vm_delete(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
 	int r;

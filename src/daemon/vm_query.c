@@ -85,9 +85,10 @@ json_t *vm_describe(struct daemon *daemon, const struct vm *vm)
 	return vm_to_json(vm, &runtime);
 }
 
-int vm_connect(struct daemon *daemon, const char *reference, enum vm_verb verb,
-	       const struct job *job, struct vm *ret, int *ret_fd, struct err *err)
+int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
+	       int *ret_fd, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	AUTO_FREE char *socket = NULL;
 	AUTO_VM vm = { 0 };
 	int r;

@@ -17,7 +17,7 @@
 
 #define VM_STOP_TIMEOUT_MS 10000 /* for a guest that was asked to stop; SPEC 3 */
 #define VM_AGENT_TIMEOUT_MS \
-	(120 * 1000) /* from power-on to the agent; 3 s under TCG when nothing is wrong */
+	120000 /* from power-on to the agent; 3 s under TCG when nothing is wrong */
 
 /* What the user asked for; 0 and NULL stand for the default. */
 struct vm_create_request {
@@ -35,35 +35,34 @@ struct vm_create_request {
 };
 
 /* Makes a VM and, if asked, starts it; when either fails nothing of it is left. */
-int vm_create(struct daemon *daemon, const struct vm_create_request *request, const struct job *job,
-	      struct vm *ret, struct strv *warnings, struct err *err) MUST_CHECK;
+int vm_create(const struct job *job, const struct vm_create_request *request, struct vm *ret,
+	      struct strv *warnings, struct err *err) MUST_CHECK;
 
-int vm_start(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	     struct strv *warnings, struct err *err) MUST_CHECK;
+int vm_start(const struct job *job, const char *reference, struct vm *ret, struct strv *warnings,
+	     struct err *err) MUST_CHECK;
 
 /* Asks the guest (agent, else Ctrl-Alt-Del), waits, then ends the VMM. *ret_forced says which. */
-int vm_stop(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
-	    const struct job *job, struct vm *ret, bool *ret_forced, struct err *err) MUST_CHECK;
-int vm_restart(struct daemon *daemon, const char *reference, uint64_t timeout_ms,
-	       const struct job *job, struct vm *ret, struct strv *warnings, struct err *err)
-	MUST_CHECK;
+int vm_stop(const struct job *job, const char *reference, uint64_t timeout_ms, struct vm *ret,
+	    bool *ret_forced, struct err *err) MUST_CHECK;
+int vm_restart(const struct job *job, const char *reference, uint64_t timeout_ms, struct vm *ret,
+	       struct strv *warnings, struct err *err) MUST_CHECK;
 
 /* Signals the VMM. For SIGKILL and SIGTERM it waits until the VM has ended and has been tidied up.
  */
-int vm_kill(struct daemon *daemon, const char *reference, int signal, const struct job *job,
-	    struct vm *ret, struct err *err) MUST_CHECK;
-int vm_pause(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	     struct err *err) MUST_CHECK;
-int vm_resume(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	      struct err *err) MUST_CHECK;
+int vm_kill(const struct job *job, const char *reference, int signal, struct vm *ret,
+	    struct err *err) MUST_CHECK;
+int vm_pause(const struct job *job, const char *reference, struct vm *ret, struct err *err)
+	MUST_CHECK;
+int vm_resume(const struct job *job, const char *reference, struct vm *ret, struct err *err)
+	MUST_CHECK;
 
 /* Ends it if it runs and removes everything of it. `ret` is what it was. */
-int vm_delete(struct daemon *daemon, const char *reference, const struct job *job, struct vm *ret,
-	      struct err *err) MUST_CHECK;
+int vm_delete(const struct job *job, const char *reference, struct vm *ret, struct err *err)
+	MUST_CHECK;
 
 /* A stream to the agent of a running VM, past CONNECT; the fd is the caller's. */
-int vm_connect(struct daemon *daemon, const char *reference, enum vm_verb verb,
-	       const struct job *job, struct vm *ret, int *ret_fd, struct err *err) MUST_CHECK;
+int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
+	       int *ret_fd, struct err *err) MUST_CHECK;
 
 /* --- the parts that the verbs and reconcile are made of; the VM's lock is held --- */
 

@@ -12,16 +12,14 @@
 
 static int check_status(const char *path, const struct stat *status, struct err *err)
 {
-	int r;
-
 	if (!S_ISREG(status->st_mode))
 		return err_set(err, ERR_INVALID, "%s: it must be a regular file", path);
 	if (status->st_uid != geteuid() && status->st_uid != 0)
 		return err_set(err, ERR_INVALID, "%s: it belongs to user %u, not to you or root",
 			       path, status->st_uid);
 	if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-		r = err_set(err, ERR_INVALID, "%s: others may write it (mode %04o)", path,
-			    status->st_mode & 07777U);
+		const int r = err_set(err, ERR_INVALID, "%s: others may write it (mode %04o)", path,
+				      status->st_mode & 07777U);
 		err_hint(err, "chmod go-w '%s'", path);
 		return r;
 	}

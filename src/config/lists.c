@@ -75,6 +75,7 @@ static bool has_bad_part(const char *path)
 {
 	const char *at = path;
 
+	assert(path);
 	while (at) {
 		const char *slash = strchr(at, '/');
 		const size_t len = slash ? (size_t)(slash - at) : strlen(at);

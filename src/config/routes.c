@@ -104,10 +104,11 @@ int config_check_routes(const struct config *config, struct span table, struct e
 		const uint8_t *newline = memchr(table.ptr, '\n', table.len);
 		const size_t len = newline ? (size_t)(newline - table.ptr) : table.len;
 		struct in_addr address;
-		char text[INET_ADDRSTRLEN];
 		struct route route;
 
 		if (parse_route(span_of(table.ptr, len), &route) && overlaps(config, &route)) {
+			char text[INET_ADDRSTRLEN];
+
 			address.s_addr = htonl(route.destination);
 			return config_fail(
 				config->file, config->position[key].line,

@@ -156,10 +156,10 @@ int migrations_apply(struct connection *connection, const struct migration *tabl
 {
 	static const char doing[] = "migrate";
 	struct err ignored = ERR_INIT;
-	int r, applied;
+	int applied;
 
 	do {
-		r = connection_exec(connection, "BEGIN IMMEDIATE", err, doing);
+		int r = connection_exec(connection, "BEGIN IMMEDIATE", err, doing);
 		if (r < 0)
 			return r;
 

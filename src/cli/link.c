@@ -16,9 +16,9 @@
 #include "base/version.h"
 #include "cli/cli.h"
 
-#define READY_BYTES_MAX	   4096
-#define GONE_PAUSE_MS	   10
-#define DEFAULTS_BYTES_MAX 65536
+#define READY_BYTES_MAX	 4096
+#define GONE_PAUSE_MS	 10
+#define OUTPUT_BYTES_MAX 65536
 
 int link_paths(struct paths *ret, struct err *err)
 {
@@ -176,11 +176,11 @@ static int start_daemon(struct cli *cli, const struct paths *paths, struct err *
 	return 0;
 }
 
-int link_read_defaults(struct cli *cli, json_t **ret, struct err *err)
+/* What the daemon's program prints when it is asked with one option. */
+static int ask_program(struct cli *cli, const char *option, struct buf *ret, struct err *err)
 {
 	AUTO_STRV argv = { .items = NULL };
 	AUTO_FREE char *program = NULL;
-	AUTO_BUF output = BUF_INIT;
 	struct spawn spawn;
 	int r;
 
@@ -188,12 +188,31 @@ int link_read_defaults(struct cli *cli, json_t **ret, struct err *err)
 	if (r < 0)
 		return r;
 	strv_add(&argv, "bangerd");
-	strv_add(&argv, "--defaults");
+	strv_add(&argv, option);
 	spawn = (struct spawn){ .path = program, .argv = strv_argv(&argv), .envp = environ };
-	r = spawn_run(&spawn, &cli->cancel, LINK_ANSWER_MS, DEFAULTS_BYTES_MAX, &output, err);
-	if (r < 0)
-		return r;
-	return json_read(buf_span(&output), ret, err);
+	return spawn_run(&spawn, &cli->cancel, LINK_START_MS, OUTPUT_BYTES_MAX, ret, err);
+}
+
+int link_read_defaults(struct cli *cli, json_t **ret, struct err *err)
+{
+	AUTO_BUF output = BUF_INIT;
+	int r;
+
+	r = ask_program(cli, "--defaults", &output, err);
+	return r < 0 ? r : json_read(buf_span(&output), ret, err);
+}
+
+/* Whether the bangerd that we would start is of our version: otherwise a restart would change
+ * nothing. */
+static bool program_is_this_version(struct cli *cli)
+{
+	AUTO_FREE char *wanted =
+		mem_printf("bangerd %s (%s", banger_version.version, banger_version.commit);
+	AUTO_BUF output = BUF_INIT;
+	struct err ignored = ERR_INIT;
+
+	return ask_program(cli, "--version", &output, &ignored) == 0 &&
+	       str_starts(output.ptr, wanted);
 }
 
 /* --- finding and agreeing ------------------------------------------------------------------- */
@@ -293,6 +312,31 @@ static int retire(struct cli *cli, const char *socket, const json_t *ping, struc
 	return 0;
 }
 
+/*
+ * The daemon that runs is of another version: it is replaced when that helps. After half an update
+ * (bangerd beside us is not ours either) it would not, and what runs is better than nothing.
+ */
+static int settle_version(struct cli *cli, const char *socket, const json_t *ping,
+			  enum rpc_presence *presence, struct err *err)
+{
+	AUTO_BUF theirs = BUF_INIT;
+	AUTO_BUF ours = BUF_INIT;
+	int r;
+
+	if (program_is_this_version(cli)) {
+		r = retire(cli, socket, ping, err);
+		if (r == 0)
+			*presence = RPC_ABSENT;
+		return r;
+	}
+	link_format_version(json_get_str(ping, "version"), json_get_str(ping, "commit"), &theirs);
+	link_format_version(banger_version.version, banger_version.commit, &ours);
+	out_note(&cli->out,
+		 "warning: bangerd is %s, but this is banger %s: install both of one version",
+		 theirs.ptr, ours.ptr);
+	return 0;
+}
+
 /* Another command may have started one at the same moment: then its daemon will do as well. */
 static int start_unless_alive(struct cli *cli, const struct paths *paths, struct err *err)
 {
@@ -324,10 +368,9 @@ int link_open(struct cli *cli, struct rpc_client **ret, struct err *err)
 	if (r < 0)
 		return r;
 	if (presence == RPC_ALIVE && !is_this_version(ping)) {
-		r = retire(cli, paths.socket, ping, err);
+		r = settle_version(cli, paths.socket, ping, &presence, err);
 		if (r < 0)
 			return r;
-		presence = RPC_ABSENT;
 	}
 	if (presence != RPC_ALIVE) {
 		r = start_unless_alive(cli, &paths, err);

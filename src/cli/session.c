@@ -160,6 +160,9 @@ int session_run(struct cli *cli, struct rpc_client *client, const struct session
 				   session->argv ? session->argv[0] : "a shell", session->vm);
 
 	r = pump(cli, fd, session, &status, err);
+	if (r < 0 && err->kind == ERR_CANCELLED)
+		return err_set(err, ERR_CANCELLED, "a signal ended the session in '%s'",
+			       session->vm);
 	if (r < 0)
 		return err_context(err, r, "lost the session in '%s'", session->vm);
 	*ret_status = status.status;

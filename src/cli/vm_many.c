@@ -150,8 +150,8 @@ static json_t *target_json(const struct target *target)
 	return json;
 }
 
-static void print_target(struct cli *cli, const struct command *command,
-			 const struct target *target)
+/* The status of writing: what comes before an error is written before it, to keep the order. */
+static int print_target(struct cli *cli, const struct command *command, const struct target *target)
 {
 	const json_t *result = target->request ? target->request->result : NULL;
 	const struct err *failure = target_error(target);
@@ -159,15 +159,17 @@ static void print_target(struct cli *cli, const struct command *command,
 
 	if (failure) {
 		struct err err = *failure;
+		const int status = out_flush(&cli->out, EXIT_FAILED);
 
 		(void)err_context(&err, -EIO, "cannot %s '%s'", command->verb, target->reference);
 		out_error(&cli->out, &err);
-		return;
+		return status;
 	}
 	cli_print_warnings(cli, result);
 	state = json_get_str(json_object_get(result, "vm"), "state");
 	out_addf(&cli->out, "%s: %s%s\n", target->name, state ? state : "deleted",
 		 json_get_bool(result, "forced") ? " (forced)" : "");
+	return 0;
 }
 
 static int print_targets(struct cli *cli, const struct command *command,
@@ -180,15 +182,18 @@ static int print_targets(struct cli *cli, const struct command *command,
 	json_put(json, "results", results);
 	for (size_t i = 0; i < targets->count; i++) {
 		const struct target *target = &targets->items[i];
+		int r = 0;
 
 		if (target->is_repeat)
 			continue;
-		if (target_error(target))
-			status = EXIT_FAILED;
-		if (cli->out.is_json)
-			json_add(results, target_json(target));
+		if (!cli->out.is_json)
+			r = print_target(cli, command, target);
 		else
-			print_target(cli, command, target);
+			json_add(results, target_json(target));
+		if (r > status)
+			status = r;
+		if (target_error(target) && status == 0)
+			status = EXIT_FAILED;
 	}
 	if (cli->out.is_json)
 		out_json(&cli->out, json);

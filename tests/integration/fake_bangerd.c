@@ -7,11 +7,14 @@
  *   { "version", "commit",             what ping says; this build's when absent
  *     "start_error": {...},            said on the ready descriptor instead of being ready
  *     "start_silent": true,            never ready
+ *     "is_half_updated": true,         --version tells another commit
  *     "methods": { "METHOD VM" or "METHOD": {
  *         "result": {...}, "error": {"kind", "message", "hint"}, "delay_ms": n,
  *         "progress": [ {"stage", "detail", "done", "total"} ],
- *         "progress_gap_ms": n, "pass": "/path of a file to pass", "die": true } } }
- * FAKE_LOG, when set, gets a line "METHOD PARAMS" for every request, and "cancelled METHOD".
+ *         "progress_gap_ms": n, "die": true,
+ *         "pass": "/path of a file to pass", "connect": "/path of a socket to pass a stream to" } }
+ * } FAKE_LOG, when set, gets a line "METHOD PARAMS" for every request, and "done METHOD" or
+ * "cancelled METHOD".
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -183,14 +186,27 @@ static int fail(const json_t *error, struct err *err)
 	return r;
 }
 
-static int pass(struct rpc_call *call, const char *path, json_t *result, struct err *err)
+/* Passes what the row says, when it says so. */
+static int pass(struct rpc_call *call, const json_t *row, json_t *result, struct err *err)
 {
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const char *path = json_get_str(row, "pass");
+	const char *socket = json_get_str(row, "connect");
+	int fd = -1;
 
-	if (fd < 0)
-		return err_sys(err, -errno, "open '%s'", path);
-	rpc_call_pass_fd(call, fd);
-	json_put_str(result, "path", path);
+	if (path) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return err_sys(err, -errno, "open '%s'", path);
+		json_put_str(result, "path", path);
+	}
+	if (socket) {
+		int r = unix_connect(socket, &fd, err);
+
+		if (r < 0)
+			return r;
+	}
+	if (fd >= 0)
+		rpc_call_pass_fd(call, fd);
 	return 0;
 }
 
@@ -225,12 +241,14 @@ static int answer(struct rpc_call *call, const void *given, json_t *result, stru
 	if (json_object_get(row, "result") &&
 	    json_object_update(result, json_object_get(row, "result")) < 0)
 		return err_set(err, ERR_INVALID, "the script's result is no object");
-	if (json_get_str(row, "pass"))
-		return pass(call, json_get_str(row, "pass"), result, err);
+	r = pass(call, row, result, err);
+	if (r < 0)
+		return r;
 	if (str_eq(method, "ping"))
 		ping(script, result);
 	if (str_eq(method, "daemon.stop") && write(state->stop_fd, "x", 1) != 1)
 		return err_sys(err, -errno, "tell the main thread");
+	write_log("done ", method, NULL);
 	return 0;
 }
 
@@ -300,6 +318,13 @@ int main(int argc, char **argv)
 	uint64_t ready_fd = UINT64_MAX;
 
 	for (int i = 1; i < argc; i++) {
+		if (str_eq(argv[i], "--version")) {
+			printf("bangerd %s (%s, built %s)\n", banger_version.version,
+			       json_get_bool(script, "is_half_updated") ? "other"
+									: banger_version.commit,
+			       banger_version.built);
+			return 0;
+		}
 		if (str_eq(argv[i], "--defaults")) {
 			puts("{\"default_image\":\"tiny\",\"defaults\":{\"vcpu\":3,"
 			     "\"memory_bytes\":1073741824,\"disk_bytes\":8589934592,"

@@ -111,6 +111,20 @@ def mixed(tar, count):
         tar.add(f"f/{i % 7}/{i}", chance.randbytes(chance.randrange(20000)))
 
 
+def rootfs(tar, version):
+    """What a recipe's packages could be: with an init behind two links, and a version."""
+    tar.folder("./", mode=0o755)
+    tar.symlink("./sbin", "usr/sbin")
+    tar.folder("./usr/sbin")
+    tar.symlink("./usr/sbin/init", "/lib/systemd/systemd")
+    tar.symlink("./lib", "usr/lib")
+    tar.folder("./usr/lib/systemd")
+    tar.add("./usr/lib/systemd/systemd", b"\x7fELF", mode=0o755)
+    tar.add("./version", str(version).encode())
+    tar.folder("./root", mode=0o700)
+    tar.add("./root/.profile", b"umask 022\n")
+
+
 def escape(tar, _):
     tar.add("fine", b"x")
     tar.add("a/../../outside", b"x")

@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 
-#define GUEST_GET_ENTRIES_MAX (4 * 1000 * 1000)
+#define GUEST_GET_ENTRIES_MAX 4000000
 #define GUEST_GET_DEPTH_MAX   128  /* folders inside one another */
 #define GUEST_PATH_MAX	      4095 /* bytes of a path in the stream */
 #define GUEST_IDLE_MS                                                              \

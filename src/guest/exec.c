@@ -32,7 +32,7 @@
 #include "wire/frame.h"
 #include "wire/protocol.h"
 
-#define STDIN_CHUNK (32 * 1024)
+#define STDIN_CHUNK 32768
 #define SIGNAL_MAX  64
 #define STATUS_MAX  255
 

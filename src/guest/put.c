@@ -19,7 +19,7 @@
 #include "guest/transfer.h"
 #include "wire/protocol.h"
 
-#define PIECE_SIZE (64 * 1024)
+#define PIECE_SIZE 65536
 _Static_assert(PIECE_SIZE <= WIRE_PAYLOAD_MAX, "a piece is one frame");
 
 struct upload {

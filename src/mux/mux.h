@@ -43,16 +43,16 @@
 #include "base/span.h"
 
 #define MUX_HEADER_SIZE	      12
-#define MUX_PAYLOAD_MAX	      (32 * 1024) /* DATA bytes in a frame: one turn of a stream */
+#define MUX_PAYLOAD_MAX	      32768 /* DATA bytes in a frame: one turn of a stream */
 #define MUX_PREAMBLE_SIZE     (MUX_HEADER_SIZE + MUX_PAYLOAD_MAX + 1) /* the longest frame */
 #define MUX_STREAMS_MAX	      1024				      /* of both sides together */
-#define MUX_LARGE_STREAMS_MAX 64	   /* streams that get MUX_WINDOW_LARGE at a time */
-#define MUX_WINDOW_LARGE      (256 * 1024) /* bytes that wait for a reader; 1 ms at 256 MiB/s */
-#define MUX_WINDOW_SMALL      (32 * 1024)
-#define MUX_SEND_STREAM_MAX   (64 * 1024)   /* bytes of one stream that wait for the channel */
-#define MUX_SEND_TOTAL_MAX    (1024 * 1024) /* of all streams together */
-#define MUX_REFUSALS_MAX      256	    /* refusals that wait for the channel */
-#define MUX_CREDIT_MAX	      (1024 * 1024 * 1024) /* credit that a peer may have given at a time */
+#define MUX_LARGE_STREAMS_MAX 64     /* streams that get MUX_WINDOW_LARGE at a time */
+#define MUX_WINDOW_LARGE      262144 /* bytes that wait for a reader; 1 ms at 256 MiB/s */
+#define MUX_WINDOW_SMALL      32768
+#define MUX_SEND_STREAM_MAX   65536	 /* bytes of one stream that wait for the channel */
+#define MUX_SEND_TOTAL_MAX    1048576	 /* of all streams together */
+#define MUX_REFUSALS_MAX      256	 /* refusals that wait for the channel */
+#define MUX_CREDIT_MAX	      1073741824 /* credit that a peer may have given at a time */
 
 enum mux_side { MUX_HOST, MUX_GUEST };
 
@@ -120,29 +120,29 @@ bool mux_next_event(struct mux *mux, struct mux_event *ret) MUST_CHECK;
  */
 int mux_open(struct mux *mux, uint32_t port, uint32_t *ret_stream) MUST_CHECK;
 
-void mux_accept(struct mux *mux, uint32_t stream);
-void mux_refuse(struct mux *mux, uint32_t stream, enum mux_refusal refusal);
+void mux_accept(struct mux *mux, uint32_t number);
+void mux_refuse(struct mux *mux, uint32_t number, enum mux_refusal refusal);
 
 /* How many bytes mux_write() would take now. 0 before ACCEPT, after mux_end() and after a reset. */
-size_t mux_room(const struct mux *mux, uint32_t stream) MUST_CHECK;
+size_t mux_room(const struct mux *mux, uint32_t number) MUST_CHECK;
 
 /* Takes over at most bytes.len bytes; returns how many. */
-size_t mux_write(struct mux *mux, uint32_t stream, struct span bytes) MUST_CHECK;
+size_t mux_write(struct mux *mux, uint32_t number, struct span bytes) MUST_CHECK;
 
 /* Half-close: EOF follows what was written. */
-void mux_end(struct mux *mux, uint32_t stream);
+void mux_end(struct mux *mux, uint32_t number);
 
 /* Received bytes, contiguous, borrowed until the next call with this mux. */
-struct span mux_peek(const struct mux *mux, uint32_t stream) MUST_CHECK;
+struct span mux_peek(const struct mux *mux, uint32_t number) MUST_CHECK;
 
 /* The first `count` bytes of mux_peek() are done with; the peer gets credit back. */
-void mux_consume(struct mux *mux, uint32_t stream, size_t count);
+void mux_consume(struct mux *mux, uint32_t number, size_t count);
 
 /* The peer has half-closed and everything it sent was consumed. */
-bool mux_peer_ended(const struct mux *mux, uint32_t stream);
+bool mux_peer_ended(const struct mux *mux, uint32_t number);
 
 /*
  * Gives the number up. When both directions have ended, what is unsent still goes out; otherwise
  * the stream is reset.
  */
-void mux_close(struct mux *mux, uint32_t stream);
+void mux_close(struct mux *mux, uint32_t number);

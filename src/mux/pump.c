@@ -21,7 +21,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-#define CHUNK_SIZE (64 * 1024)
+#define CHUNK_SIZE 65536
 #define CHANNEL_TURNS \
 	16 /* chunks read from the channel in one step, so that one side cannot hold it */
 
@@ -282,14 +282,16 @@ static bool read_local(struct mux_pump *pump, struct link *link)
 
 static void serve_link(struct mux_pump *pump, struct link *link, short revents)
 {
+	bool has_ended, has_left; /* in both directions; before the peer has answered */
+
 	if (!write_local(pump, link))
 		return;
 	if ((revents & (POLLIN | POLLHUP | POLLERR)) && !read_local(pump, link))
 		return;
-	if (link->is_read_ended && link->is_write_ended)
+	has_ended = link->is_read_ended && link->is_write_ended;
+	has_left = !link->is_answered && (revents & (POLLHUP | POLLERR)) != 0;
+	if (has_ended || has_left)
 		link_close(pump, link);
-	else if (!link->is_answered && (revents & (POLLHUP | POLLERR)))
-		link_close(pump, link); /* it did not wait for the answer */
 }
 
 static int read_channel(struct mux_pump *pump, struct err *err)
@@ -352,16 +354,21 @@ int mux_pump_restart(struct mux_pump *pump, int channel_fd)
 	return 0;
 }
 
-/* What to poll a link for; -1 to leave it out. */
-static int link_events(const struct mux_pump *pump, const struct link *link)
+/* What to poll a link for; false to leave it out. */
+static bool link_events(const struct mux_pump *pump, const struct link *link, short *ret)
 {
 	const bool wants_read = !link->is_read_ended && mux_room(pump->mux, link->stream) > 0;
 	const bool wants_write = mux_peek(pump->mux, link->stream).len > 0;
 
 	/* While the peer has not answered, POLLHUP alone says that nobody waits for it any more. */
 	if (!wants_read && !wants_write && link->is_answered)
-		return -1;
-	return (wants_read ? POLLIN : 0) | (wants_write ? POLLOUT : 0);
+		return false;
+	*ret = 0;
+	if (wants_read)
+		*ret |= POLLIN;
+	if (wants_write)
+		*ret |= POLLOUT;
+	return true;
 }
 
 size_t mux_pump_poll_fds(struct mux_pump *pump, struct pollfd *fds, size_t room)
@@ -376,13 +383,13 @@ size_t mux_pump_poll_fds(struct mux_pump *pump, struct pollfd *fds, size_t room)
 
 	for (size_t i = 0; i < MUX_STREAMS_MAX; i++) {
 		struct link *link = &pump->links[i];
-		const int events = link->stream ? link_events(pump, link) : -1;
+		short events;
 
 		link->poll_index = 0;
-		if (events < 0)
+		if (!link->stream || !link_events(pump, link, &events))
 			continue;
 		link->poll_index = count;
-		fds[count++] = (struct pollfd){ .fd = link->fd, .events = (short)events };
+		fds[count++] = (struct pollfd){ .fd = link->fd, .events = events };
 	}
 	return count;
 }
@@ -400,11 +407,13 @@ int mux_pump_step(struct mux_pump *pump, const struct pollfd *fds, size_t count,
 	}
 	for (size_t i = 0; i < MUX_STREAMS_MAX; i++) {
 		struct link *link = &pump->links[(pump->first + i) % MUX_STREAMS_MAX];
-		const size_t index = link->poll_index;
+		short revents = 0;
 
-		/* One that was opened meanwhile took the slot of another: its index was cleared. */
+		/* One that was opened since, perhaps in the slot of another, has no index. */
+		if (link->poll_index > 0 && link->poll_index < count)
+			revents = fds[link->poll_index].revents;
 		if (link->stream)
-			serve_link(pump, link, index > 0 && index < count ? fds[index].revents : 0);
+			serve_link(pump, link, revents);
 	}
 	pump->first = (pump->first + 1) % MUX_STREAMS_MAX;
 	return write_channel(pump, err);

@@ -62,7 +62,7 @@ static void hunt(struct mux *mux, uint8_t byte)
 {
 	uint8_t prefix[HELLO_PREFIX_SIZE];
 
-	memcpy(put_header(prefix, FRAME_HELLO, 0, MUX_HELLO_SIZE), MUX_MAGIC, MUX_MAGIC_SIZE);
+	memcpy(put_header(prefix, FRAME_HELLO, 0, MUX_HELLO_SIZE), mux_magic, MUX_MAGIC_SIZE);
 	mux->head[mux->head_len++] = byte;
 	if (mux->head_len <= HELLO_PREFIX_SIZE) {
 		while (memcmp(mux->head, prefix, mux->head_len) != 0) {
@@ -280,7 +280,7 @@ static int end_control(struct mux *mux, struct err *err)
 	mux->receive = RECEIVE_HEADER;
 	if (frame.type != FRAME_HELLO)
 		return receive_control(mux, &frame, err);
-	if (frame.id != 0 || memcmp(frame.payload, MUX_MAGIC, MUX_MAGIC_SIZE) != 0 ||
+	if (frame.id != 0 || memcmp(frame.payload, mux_magic, MUX_MAGIC_SIZE) != 0 ||
 	    get_be64(frame.payload + MUX_MAGIC_SIZE) == 0)
 		return violation(err, "HELLO without its magic or session");
 	receive_hello(mux, frame.payload);

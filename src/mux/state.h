@@ -6,7 +6,6 @@
 
 #define MUX_VERSION	 1
 #define MUX_END_MARK	 0xC5
-#define MUX_MAGIC	 "BNGRMUX\n"
 #define MUX_MAGIC_SIZE	 8
 #define MUX_HELLO_SIZE	 (MUX_MAGIC_SIZE + 16) /* payload */
 #define MUX_CONTROL_MAX	 MUX_HELLO_SIZE	       /* the largest payload but DATA's */
@@ -144,6 +143,9 @@ static inline uint32_t stream_number(const struct mux *mux, const struct stream 
 {
 	return stream->generation * MUX_STREAMS_MAX + stream_slot(mux, stream);
 }
+
+/* transmit.c */
+extern const uint8_t mux_magic[MUX_MAGIC_SIZE];
 
 /* mux.c: streams */
 

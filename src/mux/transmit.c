@@ -10,6 +10,8 @@
 
 #define REFUSE_SIZE (MUX_HEADER_SIZE + 4)
 
+const uint8_t mux_magic[MUX_MAGIC_SIZE] = { 'B', 'N', 'G', 'R', 'M', 'U', 'X', '\n' };
+
 static uint8_t *staging_tail(struct mux *mux)
 {
 	return mux->staging + mux->staged_end;
@@ -30,7 +32,7 @@ static void stage_hello(struct mux *mux)
 		mux->is_preamble_due = false;
 	}
 	payload = put_header(staging_tail(mux), FRAME_HELLO, 0, MUX_HELLO_SIZE);
-	memcpy(payload, MUX_MAGIC, MUX_MAGIC_SIZE);
+	memcpy(payload, mux_magic, MUX_MAGIC_SIZE);
 	put_be64(payload + MUX_MAGIC_SIZE, mux->session);
 	put_be64(payload + MUX_MAGIC_SIZE + 8, mux->peer_session);
 	mux->staged_end += MUX_HEADER_SIZE + MUX_HELLO_SIZE;

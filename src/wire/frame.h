@@ -16,7 +16,7 @@
 #include "base/span.h"
 
 #define WIRE_HEADER_SIZE 8
-#define WIRE_PAYLOAD_MAX (64 * 1024)
+#define WIRE_PAYLOAD_MAX 65536
 #define WIRE_FRAME_MAX	 (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
 enum wire_type {

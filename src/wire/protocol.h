@@ -7,18 +7,16 @@
 
 #include "base/macros.h"
 
-#define WIRE_PORT	   1024		/* the agent's vsock port, and its port in the mux */
-#define WIRE_PROTOCOL	   1		/* version of this protocol, in /healthz */
-#define WIRE_REQUEST_MAX   (64 * 1024)	/* the request line, with its newline */
-#define WIRE_REPLY_MAX	   (256 * 1024) /* the reply line, with its newline */
-#define WIRE_HTTP_HEAD_MAX (8 * 1024)	/* a GET request's or reply's head, with its empty line */
-#define WIRE_HTTP_BODY_MAX (256 * 1024) /* a reply's body */
-#define WIRE_ARGS_BYTES_MAX                                                                 \
-	(2 * 1024 * 1024)		 /* argv and env together, each string with its NUL \
-					  */
-#define WIRE_ARGS_COUNT_MAX 16384	 /* strings of argv and env together */
-#define WIRE_MESSAGE_MAX    4096	 /* text of an ERROR frame or of error.message */
-#define WIRE_STDIN_WINDOW   (128 * 1024) /* STDIN bytes that the host may be ahead of the command */
+#define WIRE_PORT	    1024    /* the agent's vsock port, and its port in the mux */
+#define WIRE_PROTOCOL	    1	    /* version of this protocol, in /healthz */
+#define WIRE_REQUEST_MAX    65536   /* the request line, with its newline */
+#define WIRE_REPLY_MAX	    262144  /* the reply line, with its newline */
+#define WIRE_HTTP_HEAD_MAX  8192    /* a GET request's or reply's head, with its empty line */
+#define WIRE_HTTP_BODY_MAX  262144  /* a reply's body */
+#define WIRE_ARGS_BYTES_MAX 2097152 /* argv and env together, each string with its NUL */
+#define WIRE_ARGS_COUNT_MAX 16384   /* strings of argv and env together */
+#define WIRE_MESSAGE_MAX    4096    /* text of an ERROR frame or of error.message */
+#define WIRE_STDIN_WINDOW   131072  /* STDIN bytes that the host may be ahead of the command */
 
 #define WIRE_HTTP_HEALTH "/healthz"
 #define WIRE_HTTP_PORTS	 "/ports"

@@ -1,6 +1,6 @@
 /*
- * The host's end of a guest's virtio-serial port, for tests that run QEMU themselves: connects to the
- * port's socket and serves a VMM's vsock socket ("CONNECT 1024"), with banger-vmm's own code.
+ * The host's end of a guest's virtio-serial port, for tests that run QEMU themselves: connects to
+ * the port's socket and serves a VMM's vsock socket ("CONNECT 1024"), with banger-vmm's own code.
  *
  * usage: agent_bridge PORT_SOCKET VSOCK_SOCKET
  */

@@ -2,7 +2,8 @@
 """Speaks the agent protocol (docs/agent-protocol.md) for tests, independently of src/wire.
 
 usage: agent_client.py SOCKET exec [--tty] [--rows N] [--cols N] [--cwd DIR] [--user NAME] [--env K=V]
-                       [--signal-after TEXT NUMBER] [--close-after TEXT] [--eof-later TEXT] -- ARGV...
+                       [--signal-after TEXT NUMBER] [--close-after TEXT] [--resize-after TEXT ROWS COLS]
+                       [--no-eof] -- ARGV...
        agent_client.py SOCKET put PATH < tar        get PATH > tar
        agent_client.py SOCKET http TARGET           request JSON        raw < bytes
        agent_client.py SOCKET forward tcp|unix WHERE
@@ -109,8 +110,6 @@ def take_options(words):
             options["close"] = words.pop(0).encode()
         elif word == "--resize-after":
             options["resize"] = (words.pop(0).encode(), int(words.pop(0)), int(words.pop(0)))
-        elif word == "--eof-later":
-            options["eof"] = words.pop(0).encode()
         elif word == "--no-eof":
             options["no_eof"] = True
         else:
@@ -127,9 +126,6 @@ def act_on(stream, options, seen):
     if "resize" in options and options["resize"][0] in seen:
         _, rows, cols = options.pop("resize")
         stream.sendall(frame(WINSIZE, struct.pack(">HHHH", rows, cols, 0, 0)))
-    if "eof" in options and options["eof"] in seen:
-        options.pop("eof")
-        stream.sendall(frame(STDIN_EOF))
 
 
 def run_exec(stream, options):
@@ -142,7 +138,7 @@ def run_exec(stream, options):
     reply(stream)
     seen = b""
     window = STDIN_WINDOW
-    feeds = "eof" not in options and "no_eof" not in options
+    feeds = "no_eof" not in options
     while True:
         ready, _, _ = select.select([stream, 0] if feeds and window > 0 else [stream], [], [])
         if stream not in ready:
@@ -235,4 +231,5 @@ def main():
         sys.exit(__doc__)
 
 
-main()
+if __name__ == "__main__":
+    main()

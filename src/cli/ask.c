@@ -7,14 +7,13 @@
 
 int ask(struct cli *cli, const char *method, json_t *params, json_t **ret, struct err *err)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *given = params;
 	int r;
 
-	r = link_open(cli, &client, err);
+	r = link_open(cli, err);
 	if (r < 0)
 		return r;
-	return request_call(cli, client, method, TAKE_PTR(given), NULL, ret, err);
+	return request_call(cli, method, TAKE_PTR(given), NULL, ret, err);
 }
 
 int ask_about(struct cli *cli, const char *method, const char *key, const char *value, json_t **ret,

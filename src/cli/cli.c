@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/signals.h"
+#include "rpc/client.h"
 
 #define WARNING_BYTES_MAX 4096
 
@@ -202,7 +203,10 @@ static int open_standard_fds(void)
 	for (int fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			continue;
-		if (open("/dev/null", O_RDONLY) < 0)
+		/* The lowest free number, which is this one. */
+		const int opened = open("/dev/null", O_RDONLY);
+
+		if (opened < 0)
 			return -errno;
 	}
 	return 0;
@@ -229,6 +233,7 @@ int cli_main(int argc, char **argv)
 		return out_fail(&cli.out, &err);
 	}
 	status = out_flush(&cli.out, run_line(&cli, &line));
+	rpc_client_free(cli.client);
 	out_done(&cli.out);
 	cancel_done(&cli.cancel);
 	return status;

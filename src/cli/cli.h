@@ -9,10 +9,13 @@
 #include "cli/command.h"
 #include "cli/out.h"
 
+struct rpc_client;
+
 struct cli {
 	struct out out;
-	struct cancel cancel; /* fired by the first SIGINT, SIGTERM or SIGHUP */
-	int in_fd;	      /* borrowed: standard input */
+	struct cancel cancel;	   /* fired by the first SIGINT, SIGTERM or SIGHUP */
+	int in_fd;		   /* borrowed: standard input */
+	struct rpc_client *client; /* owned: the connection, from link_open() on; NULL before */
 };
 
 /* Runs argv and returns the exit status; what was to be printed has been. */

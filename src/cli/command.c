@@ -84,67 +84,55 @@ const struct command *command_find(const char *noun, const char *verb)
 	return NULL;
 }
 
-static size_t add_candidate(const char *names[static CANDIDATES_MAX], size_t count,
-			    const char *name)
-{
-	if (count < CANDIDATES_MAX && name)
-		names[count++] = name;
-	return count;
-}
-
-static const char *nearest_noun(const char *noun)
+/* The nearest of the nouns, or with `noun` of its verbs; NULL when none is near. */
+static const char *nearest_name(const char *noun, const char *word)
 {
 	const char *names[CANDIDATES_MAX];
 	size_t count = 0;
 
-	for (size_t i = 0; i < command_count; i++)
-		count = add_candidate(names, count, commands[i]->noun);
-	for (size_t i = 0; i < command_alias_count; i++)
-		count = add_candidate(names, count, command_aliases[i].noun);
-	return text_nearest(noun, names, count);
-}
+	for (size_t i = 0; i < command_count + command_alias_count && count < CANDIDATES_MAX; i++) {
+		const bool is_alias = i >= command_count;
+		const char *its_noun =
+			is_alias ? command_aliases[i - command_count].noun : commands[i]->noun;
+		const char *its_verb =
+			is_alias ? command_aliases[i - command_count].verb : commands[i]->verb;
+		const char *name = noun ? its_verb : its_noun;
 
-static const char *nearest_verb(const char *noun, const char *verb)
-{
-	const char *names[CANDIDATES_MAX];
-	size_t count = 0;
-
-	for (size_t i = 0; i < command_count; i++) {
-		if (str_eq(commands[i]->noun, noun))
-			count = add_candidate(names, count, commands[i]->verb);
+		if (name && (!noun || str_eq(its_noun, noun)))
+			names[count++] = name;
 	}
-	for (size_t i = 0; i < command_alias_count; i++) {
-		if (str_eq(command_aliases[i].noun, noun))
-			count = add_candidate(names, count, command_aliases[i].verb);
-	}
-	return text_nearest(verb, names, count);
+	return text_nearest(word, names, count);
 }
 
 /* "vm start" is what somebody means who types "banger start". */
-static const struct command *find_by_verb(const char *verb)
+static bool find_by_verb(const char *verb, const struct command **ret)
 {
 	for (size_t i = 0; i < command_count; i++) {
-		if (commands[i]->verb && str_eq(commands[i]->verb, verb))
-			return commands[i];
+		if (commands[i]->verb && str_eq(commands[i]->verb, verb)) {
+			*ret = commands[i];
+			return true;
+		}
 	}
-	return NULL;
+	return false;
 }
 
 /* A verb without its noun, then a misspelt noun, then a misspelt verb without its noun. */
 static int fail_unknown_noun(const char *noun, struct err *err)
 {
-	const struct command *command = find_by_verb(noun);
-	const char *nearest = command ? NULL : nearest_noun(noun);
+	const struct command *command;
+	const char *nearest;
 
+	if (find_by_verb(noun, &command))
+		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean '%s %s'?",
+			       noun, command->noun, command->verb);
+	nearest = nearest_name(NULL, noun);
 	if (nearest)
 		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean '%s'?", noun,
 			       nearest);
-	nearest = command ? NULL : nearest_verb("vm", noun);
+	nearest = nearest_name("vm", noun);
 	if (nearest)
-		command = command_find("vm", nearest);
-	if (command)
-		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean '%s %s'?",
-			       noun, command->noun, command->verb);
+		return err_set(err, ERR_INVALID, "unknown command '%s'; did you mean 'vm %s'?",
+			       noun, nearest);
 	return err_set(err, ERR_INVALID, "unknown command '%s'", noun);
 }
 
@@ -156,7 +144,7 @@ int command_unknown(const char *noun, const char *verb, struct err *err)
 		return fail_unknown_noun(noun, err);
 	if (!verb)
 		return err_set(err, ERR_INVALID, "'%s' needs a verb", noun);
-	nearest = nearest_verb(noun, verb);
+	nearest = nearest_name(noun, verb);
 	if (nearest)
 		return err_set(err, ERR_INVALID, "unknown command '%s %s'; did you mean '%s %s'?",
 			       noun, verb, noun, nearest);

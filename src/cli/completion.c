@@ -185,18 +185,17 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		{ COMPLETES_IMAGE, "image.list", "images" },
 		{ COMPLETES_KERNEL, "kernel.list", "kernels" },
 	};
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	struct err ignored = ERR_INIT;
 
-	if (link_open_running(&client, NULL, &ignored) < 0)
+	if (link_open_running(context, NULL, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
 		AUTO_JSON *result = NULL;
 		const json_t *item;
 		size_t index;
 
-		if (sources[i].kind != kind || request_call(context, client, sources[i].method,
-							    NULL, NULL, &result, &ignored) < 0)
+		if (sources[i].kind != kind ||
+		    request_call(context, sources[i].method, NULL, NULL, &result, &ignored) < 0)
 			continue;
 		json_array_foreach(json_object_get(result, sources[i].list), index, item) {
 			const char *name = json_get_str(item, "name");

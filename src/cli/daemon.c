@@ -93,14 +93,13 @@ static void add_operations(const json_t *operations, struct buf *out)
 
 static int run_status(struct cli *cli, const struct invocation *invocation)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *status = NULL;
 	AUTO_JSON *operations = NULL;
 	struct err err = ERR_INIT;
 
 	(void)invocation;
-	if (link_open_running(&client, NULL, &err) < 0 ||
-	    request_call(cli, client, "daemon.status", NULL, NULL, &status, &err) < 0)
+	if (link_open_running(cli, NULL, &err) < 0 ||
+	    request_call(cli, "daemon.status", NULL, NULL, &status, &err) < 0)
 		return cli_fail(cli, &err);
 	if (cli->out.is_json) {
 		out_json(&cli->out, status);
@@ -109,7 +108,7 @@ static int run_status(struct cli *cli, const struct invocation *invocation)
 	add_status(status, &cli->out.pending);
 	if (json_get_u64(status, "operations") == 0)
 		return 0;
-	if (request_call(cli, client, "daemon.operations.list", NULL, NULL, &operations, &err) < 0)
+	if (request_call(cli, "daemon.operations.list", NULL, NULL, &operations, &err) < 0)
 		return cli_fail(cli, &err);
 	add_operations(json_object_get(operations, "operations"), &cli->out.pending);
 	return 0;
@@ -135,19 +134,18 @@ static const struct opt stop_opts[] = {
 	  .help = "cancel operations in flight instead of refusing" },
 };
 
-static int stop(struct cli *cli, struct rpc_client *client, bool is_forced, json_t **ret,
-		struct err *err)
+static int stop(struct cli *cli, bool is_forced, json_t **ret, struct err *err)
 {
 	AUTO_PATHS paths = { .socket = NULL };
 	json_t *params = json_new_object();
 	int r;
 
 	json_put_bool(params, "force", is_forced);
-	r = request_call(cli, client, "daemon.stop", params, NULL, ret, err);
+	r = request_call(cli, "daemon.stop", params, NULL, ret, err);
 	if (r < 0)
 		return err_context(err, r, "cannot stop bangerd");
 	/* Our own connection must not be what it waits for. */
-	rpc_client_close(client);
+	rpc_client_close(cli->client);
 	r = link_paths(&paths, err);
 	return r < 0 ? r : link_wait_gone(cli, paths.socket, err);
 }
@@ -155,24 +153,23 @@ static int stop(struct cli *cli, struct rpc_client *client, bool is_forced, json
 static int run_stop(struct cli *cli, const struct invocation *invocation)
 {
 	const struct stop_args *args = invocation->args;
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 
-	if (link_open_running(&client, NULL, &err) < 0) {
+	if (link_open_running(cli, NULL, &err) < 0) {
 		if (err.kind != ERR_NOT_FOUND)
 			return cli_fail(cli, &err);
 		result = json_new_object();
 		json_put(result, "pid", json_null());
-	} else if (stop(cli, client, args->force, &result, &err) < 0) {
+	} else if (stop(cli, args->force, &result, &err) < 0) {
 		return cli_fail(cli, &err);
 	}
 	if (cli->out.is_json)
 		out_json(&cli->out, result);
 	else
 		out_addf(&cli->out, "%s\n",
-			 client ? "bangerd is stopped; running VMs go on"
-				: "bangerd was not running");
+			 cli->client ? "bangerd is stopped; running VMs go on"
+				     : "bangerd was not running");
 	return 0;
 }
 

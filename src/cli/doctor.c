@@ -67,13 +67,21 @@ static json_t *without_daemon(const struct err *err)
 	return result;
 }
 
+static void add_checks(const json_t *checks, bool has_colour, struct buf *out)
+{
+	const json_t *check;
+	size_t i;
+
+	json_array_foreach(checks, i, check) {
+		add_check(check, has_colour, out);
+	}
+}
+
 static int run_doctor(struct cli *cli, const struct invocation *invocation)
 {
 	struct out *out = &cli->out;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
-	const json_t *check;
-	size_t i;
 
 	(void)invocation;
 	if (ask(cli, "doctor", NULL, &result, &err) < 0) {
@@ -81,12 +89,10 @@ static int run_doctor(struct cli *cli, const struct invocation *invocation)
 			return cli_fail(cli, &err);
 		result = without_daemon(&err);
 	}
-	if (out->is_json) {
+	if (out->is_json)
 		out_json(out, result);
-	} else {
-		json_array_foreach(json_object_get(result, "checks"), i, check)
-			add_check(check, out->out_has_colour, &out->pending);
-	}
+	else
+		add_checks(json_object_get(result, "checks"), out->out_has_colour, &out->pending);
 	return json_get_bool(result, "ok") ? 0 : EXIT_FAILED;
 }
 
@@ -121,7 +127,6 @@ static void add_version(struct buf *out, const char *program, const json_t *json
 /* The daemon's is told when one runs; its absence is no failure. */
 static int run_version(struct cli *cli, const struct invocation *invocation)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *ours =
 		version_json(banger_version.version, banger_version.commit, banger_version.built);
 	AUTO_JSON *theirs = NULL;
@@ -129,7 +134,7 @@ static int run_version(struct cli *cli, const struct invocation *invocation)
 	struct err ignored = ERR_INIT;
 
 	(void)invocation;
-	if (link_open_running(&client, &ping, &ignored) == 0)
+	if (link_open_running(cli, &ping, &ignored) == 0)
 		theirs = version_json(json_get_str(ping, "version"), json_get_str(ping, "commit"),
 				      json_get_str(ping, "built"));
 	if (cli->out.is_json) {

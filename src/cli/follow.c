@@ -15,7 +15,7 @@
 #include "cli/log_text.h"
 #include "cli/out.h"
 
-#define CHUNK_BYTES  (64 * 1024)
+#define CHUNK_BYTES  65536U
 #define PROC_FD_SIZE 32
 
 struct tail {
@@ -39,10 +39,10 @@ static int write_text(struct tail *tail, bool is_end)
 {
 	AUTO_BUF text = BUF_INIT;
 	size_t used;
-	int r;
 
 	if (tail->follow->is_raw) {
-		r = fd_write_all(tail->cli->out.out_fd, buf_span(&tail->held));
+		int r = fd_write_all(tail->cli->out.out_fd, buf_span(&tail->held));
+
 		buf_clear(&tail->held);
 		return r;
 	}

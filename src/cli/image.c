@@ -58,8 +58,9 @@ static int run_list(struct cli *cli, const struct invocation *invocation)
 		return 0;
 	}
 	table_init(&table, list_columns, ARRAY_LEN(list_columns));
-	json_array_foreach(json_object_get(result, "images"), i, image)
+	json_array_foreach(json_object_get(result, "images"), i, image) {
 		add_image(&table, image, clock_wall_seconds());
+	}
 	table_render(&table, out->out_width, out->out_has_colour, &out->pending);
 	return 0;
 }
@@ -199,8 +200,9 @@ static int run_catalog(struct cli *cli, const struct invocation *invocation)
 		return 0;
 	}
 	table_init(&table, catalog_columns, ARRAY_LEN(catalog_columns));
-	json_array_foreach(json_object_get(result, "entries"), i, entry)
+	json_array_foreach(json_object_get(result, "entries"), i, entry) {
 		add_entry(&table, entry);
+	}
 	table_render(&table, out->out_width, out->out_has_colour, &out->pending);
 	return 0;
 }

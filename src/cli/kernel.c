@@ -79,8 +79,9 @@ static int run_list(struct cli *cli, const struct invocation *invocation)
 		return 0;
 	}
 	table_init(&table, columns, ARRAY_LEN(columns));
-	json_array_foreach(json_object_get(result, "kernels"), i, kernel)
+	json_array_foreach(json_object_get(result, "kernels"), i, kernel) {
 		add_kernel(&table, kernel, clock_wall_seconds());
+	}
 	table_render(&table, out->out_width, out->out_has_colour, &out->pending);
 	return 0;
 }

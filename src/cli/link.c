@@ -321,10 +321,10 @@ static int settle_version(struct cli *cli, const char *socket, const json_t *pin
 {
 	AUTO_BUF theirs = BUF_INIT;
 	AUTO_BUF ours = BUF_INIT;
-	int r;
 
 	if (program_is_this_version(cli)) {
-		r = retire(cli, socket, ping, err);
+		int r = retire(cli, socket, ping, err);
+
 		if (r == 0)
 			*presence = RPC_ABSENT;
 		return r;
@@ -354,7 +354,20 @@ static int start_unless_alive(struct cli *cli, const struct paths *paths, struct
 	return err_context(err, r, "cannot start bangerd");
 }
 
-int link_open(struct cli *cli, struct rpc_client **ret, struct err *err)
+static int connect_client(struct cli *cli, const char *socket, struct err *err)
+{
+	struct rpc_client *client;
+	int r;
+
+	r = rpc_connect(socket, &client, err);
+	if (r < 0)
+		return err_context(err, r, "cannot reach bangerd");
+	rpc_client_free(cli->client);
+	cli->client = client;
+	return 0;
+}
+
+int link_open(struct cli *cli, struct err *err)
 {
 	AUTO_PATHS paths = { .socket = NULL };
 	AUTO_JSON *ping = NULL;
@@ -377,11 +390,10 @@ int link_open(struct cli *cli, struct rpc_client **ret, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	r = rpc_connect(paths.socket, ret, err);
-	return r < 0 ? err_context(err, r, "cannot reach bangerd") : 0;
+	return connect_client(cli, paths.socket, err);
 }
 
-int link_open_running(struct rpc_client **ret, json_t **ret_ping, struct err *err)
+int link_open_running(struct cli *cli, json_t **ret_ping, struct err *err)
 {
 	AUTO_PATHS paths = { .socket = NULL };
 	AUTO_JSON *ping = NULL;
@@ -396,9 +408,9 @@ int link_open_running(struct rpc_client **ret, json_t **ret_ping, struct err *er
 		return r;
 	if (presence != RPC_ALIVE)
 		return err_set(err, ERR_NOT_FOUND, "bangerd is not running");
-	r = rpc_connect(paths.socket, ret, err);
+	r = connect_client(cli, paths.socket, err);
 	if (r < 0)
-		return err_context(err, r, "cannot reach bangerd");
+		return r;
 	if (ret_ping)
 		*ret_ping = TAKE_PTR(ping);
 	return 0;

@@ -23,11 +23,11 @@ struct cli;
 /* The folders, from the environment. */
 int link_paths(struct paths *ret, struct err *err) MUST_CHECK;
 
-/* A connection to a daemon of this very version, started or restarted where needed. */
-int link_open(struct cli *cli, struct rpc_client **ret, struct err *err) MUST_CHECK;
+/* Connects cli->client to a daemon of this very version, started or restarted where needed. */
+int link_open(struct cli *cli, struct err *err) MUST_CHECK;
 
-/* A connection to whichever daemon runs; ERR_NOT_FOUND when none does. *ret_ping may be NULL. */
-int link_open_running(struct rpc_client **ret, json_t **ret_ping, struct err *err) MUST_CHECK;
+/* The same to whichever daemon runs; ERR_NOT_FOUND when none does. `ret_ping` may be NULL. */
+int link_open_running(struct cli *cli, json_t **ret_ping, struct err *err) MUST_CHECK;
 
 /*
  * What `bangerd --defaults` prints: {"default_image", "defaults"} as in daemon.status, from the

@@ -156,14 +156,14 @@ static int set_number(const struct opt *opt, struct opt_number *field, const cha
 {
 	const uint64_t max = opt->max ? opt->max : UINT64_MAX;
 	uint64_t number;
-	int r;
 
 	if (!parse_number(opt, value, &number))
 		return fail_range(opt, value, form_of(opt), err);
 	if (number < opt->min || number > max)
 		return fail_range(opt, value, "", err);
 	if (opt->check_number) {
-		r = opt->check_number(number, err);
+		int r = opt->check_number(number, err);
+
 		if (r < 0)
 			return err_context(err, r, "--%s", opt->name);
 	}
@@ -246,7 +246,6 @@ static int parse_letters(struct opt_cursor *cursor, const char *word, struct err
 	for (const char *p = word + 1; *p; p++) {
 		const char *value = p + 1;
 		struct opt_match match;
-		int r;
 
 		if (!find_letter(cursor, *p, &match))
 			return err_set(err, ERR_INVALID, "unknown option '-%c' in '%s'", *p, word);
@@ -255,7 +254,8 @@ static int parse_letters(struct opt_cursor *cursor, const char *word, struct err
 			continue;
 		}
 		if (*value == '\0') {
-			r = take_word(cursor, match.opt, &value, err);
+			int r = take_word(cursor, match.opt, &value, err);
+
 			if (r < 0)
 				return r;
 		}

@@ -21,8 +21,12 @@ static const char *const colour_codes[] = {
 /* no-color.org: any value but the empty one; and terminals that say they cannot. */
 static bool colour_is_wanted(void)
 {
-	return str_empty(getenv("NO_COLOR")) && !str_empty(getenv("TERM")) &&
-	       !str_eq(getenv("TERM"), "dumb");
+	/* NOLINTBEGIN(concurrency-mt-unsafe): one thread */
+	const char *no_colour = getenv("NO_COLOR");
+	const char *term = getenv("TERM");
+	/* NOLINTEND(concurrency-mt-unsafe) */
+
+	return str_empty(no_colour) && !str_empty(term) && !str_eq(term, "dumb");
 }
 
 size_t out_terminal_width(int fd)

@@ -16,7 +16,7 @@
 #include "base/progress.h"
 #include "cli/out.h"
 
-#define PROGRESS_BYTES_FROM (1024 * 1024)
+#define PROGRESS_BYTES_FROM (1ULL << 20)
 
 /* What one line shows; strings are borrowed, NULL for none. */
 struct progress_line {

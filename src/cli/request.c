@@ -8,13 +8,14 @@
 #include "cli/cli.h"
 #include "cli/link.h"
 #include "cli/progress_view.h"
+#include "rpc/client.h"
 
 #define TICK_MS 100 /* how often the live line's clock moves */
 
 /* One connection and the request that it is busy with. */
 struct slot {
 	struct rpc_client *client; /* NULL: none yet */
-	bool is_owned;		   /* false for the caller's, which is the first slot's */
+	bool is_owned;		   /* false for the program's, which is the first slot's */
 	struct request *request;   /* borrowed; NULL while idle */
 	struct progress_view view;
 	struct progress progress; /* into the view */
@@ -174,16 +175,14 @@ static void run_all(struct run *run, struct request *requests, size_t count)
 		requests[next].r = err_set(&requests[next].err, ERR_CANCELLED, "cancelled");
 }
 
-static void run_requests(struct cli *cli, struct rpc_client *client, struct request *requests,
-			 size_t count, int *ret_fd)
+static void run_requests(struct cli *cli, struct request *requests, size_t count, int *ret_fd)
 {
 	AUTO_FREE struct run *run = mem_alloc(1, sizeof(*run));
 
 	run->cli = cli;
 	run->ret_fd = ret_fd;
 	run->slot_count = count < REQUESTS_AT_ONCE ? count : REQUESTS_AT_ONCE;
-	if (run->slot_count > 0)
-		run->slots[0].client = client;
+	run->slots[0].client = cli->client;
 
 	run_all(run, requests, count);
 
@@ -194,12 +193,12 @@ static void run_requests(struct cli *cli, struct rpc_client *client, struct requ
 	}
 }
 
-int request_call(struct cli *cli, struct rpc_client *client, const char *method, json_t *params,
-		 int *ret_fd, json_t **ret, struct err *err)
+int request_call(struct cli *cli, const char *method, json_t *params, int *ret_fd, json_t **ret,
+		 struct err *err)
 {
 	struct request request = { .method = method, .params = params };
 
-	run_requests(cli, client, &request, 1, ret_fd);
+	run_requests(cli, &request, 1, ret_fd);
 	if (request.r < 0) {
 		*err = request.err;
 		requests_done(&request, 1);
@@ -209,8 +208,7 @@ int request_call(struct cli *cli, struct rpc_client *client, const char *method,
 	return 0;
 }
 
-void requests_run(struct cli *cli, struct rpc_client *client, struct request *requests,
-		  size_t count)
+void requests_run(struct cli *cli, struct request *requests, size_t count)
 {
-	run_requests(cli, client, requests, count, NULL);
+	run_requests(cli, requests, count, NULL);
 }

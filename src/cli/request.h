@@ -10,7 +10,6 @@
 
 #include "base/err.h"
 #include "base/macros.h"
-#include "rpc/client.h"
 
 struct cli;
 
@@ -34,12 +33,11 @@ void requests_done(struct request *requests, size_t count);
  * that came with the reply. ERR_CANCELLED after a signal: the connection is closed then, which
  * makes the daemon undo what it had begun.
  */
-int request_call(struct cli *cli, struct rpc_client *client, const char *method, json_t *params,
-		 int *ret_fd, json_t **ret, struct err *err) MUST_CHECK;
+int request_call(struct cli *cli, const char *method, json_t *params, int *ret_fd, json_t **ret,
+		 struct err *err) MUST_CHECK;
 
 /*
- * Runs all, at most REQUESTS_AT_ONCE at a time, and returns when each has its outcome. `client`
- * serves the first ones; the others get connections of their own.
+ * Runs all, at most REQUESTS_AT_ONCE at a time, and returns when each has its outcome. The
+ * program's connection serves the first ones; the others get connections of their own.
  */
-void requests_run(struct cli *cli, struct rpc_client *client, struct request *requests,
-		  size_t count);
+void requests_run(struct cli *cli, struct request *requests, size_t count);

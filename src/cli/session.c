@@ -58,8 +58,7 @@ static void read_window(int fd, uint16_t *ret_rows, uint16_t *ret_columns)
 	*ret_columns = size.ws_col;
 }
 
-static int open_stream(struct cli *cli, struct rpc_client *client, const struct session *session,
-		       int *ret_fd, struct err *err)
+static int open_stream(struct cli *cli, const struct session *session, int *ret_fd, struct err *err)
 {
 	const char *method = session->argv ? "vm.exec" : "vm.shell";
 	json_t *params = json_new_object();
@@ -68,7 +67,7 @@ static int open_stream(struct cli *cli, struct rpc_client *client, const struct 
 	int r;
 
 	json_put_str(params, "vm", session->vm);
-	r = request_call(cli, client, method, params, &fd, &result, err);
+	r = request_call(cli, method, params, &fd, &result, err);
 	if (r < 0)
 		return r;
 	if (fd < 0)
@@ -81,7 +80,7 @@ static int open_stream(struct cli *cli, struct rpc_client *client, const struct 
  */
 static void collect_env(const struct session *session, struct strv *ret)
 {
-	const char *term = getenv("TERM");
+	const char *term = getenv("TERM"); // NOLINT(concurrency-mt-unsafe): one thread
 
 	if (session->has_tty && !str_empty(term))
 		strv_addf(ret, "TERM=%s", term);
@@ -138,14 +137,13 @@ static int pump(struct cli *cli, int fd, const struct session *session,
 	return r;
 }
 
-int session_run(struct cli *cli, struct rpc_client *client, const struct session *session,
-		int *ret_status, struct err *err)
+int session_run(struct cli *cli, const struct session *session, int *ret_status, struct err *err)
 {
 	struct guest_exec_status status = { .status = 0 };
 	AUTO_CLOSE int fd = -1;
 	int r;
 
-	r = open_stream(cli, client, session, &fd, err);
+	r = open_stream(cli, session, &fd, err);
 	if (r < 0)
 		return err_context(err, r, "cannot reach '%s'", session->vm);
 

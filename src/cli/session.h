@@ -11,7 +11,6 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/strv.h"
-#include "rpc/client.h"
 
 struct cli;
 
@@ -24,8 +23,8 @@ struct session {
 };
 
 /* The command's exit status (128 + n after a signal), 127 when it does not exist in the guest. */
-int session_run(struct cli *cli, struct rpc_client *client, const struct session *session,
-		int *ret_status, struct err *err) MUST_CHECK;
+int session_run(struct cli *cli, const struct session *session, int *ret_status, struct err *err)
+	MUST_CHECK;
 
 /* Whether a shell gets a terminal: when standard input is one. */
 bool session_is_interactive(const struct cli *cli);

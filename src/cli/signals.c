@@ -109,8 +109,8 @@ static void on_stop(int signal)
 	install(signal, SIG_DFL);
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, signal);
-	(void)raise(signal);
-	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+	(void)kill(getpid(), signal);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL); // NOLINT(concurrency-mt-unsafe): one thread
 	install(signal, on_stop);
 	if (was_raw && tcsetattr(state.terminal_fd, TCSANOW, &state.raw) == 0)
 		state.is_raw = 1;

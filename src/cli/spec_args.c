@@ -120,8 +120,7 @@ static void announce_emulation(struct cli *cli, const json_t *status)
 			 "security boundary");
 }
 
-int spec_args_announce(struct cli *cli, struct rpc_client *client, const struct spec_args *args,
-		       struct err *err)
+int spec_args_announce(struct cli *cli, const struct spec_args *args, struct err *err)
 {
 	AUTO_JSON *status = NULL;
 	AUTO_BUF spec = BUF_INIT;
@@ -129,7 +128,7 @@ int spec_args_announce(struct cli *cli, struct rpc_client *client, const struct 
 	const char *image;
 	int r;
 
-	r = request_call(cli, client, "daemon.status", NULL, NULL, &status, err);
+	r = request_call(cli, "daemon.status", NULL, NULL, &status, err);
 	if (r < 0)
 		return r;
 	defaults = json_object_get(status, "defaults");
@@ -165,11 +164,10 @@ static void add_default(struct buf *out, const json_t *defaults, const char *wha
  */
 static int read_defaults(struct cli *cli, json_t **ret, struct err *err)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	struct err ignored = ERR_INIT;
 
-	if (link_open_running(&client, NULL, &ignored) == 0 &&
-	    request_call(cli, client, "daemon.status", NULL, NULL, ret, &ignored) == 0)
+	if (link_open_running(cli, NULL, &ignored) == 0 &&
+	    request_call(cli, "daemon.status", NULL, NULL, ret, &ignored) == 0)
 		return 0;
 	return link_read_defaults(cli, ret, err);
 }

@@ -9,7 +9,6 @@
 #include "base/limits.h"
 #include "base/macros.h"
 #include "cli/opt.h"
-#include "rpc/client.h"
 
 struct cli;
 
@@ -101,8 +100,7 @@ json_t *spec_args_params(const struct spec_args *args) MUST_CHECK;
  * Prints "spec: 4 vcpu · ..." with what the daemon would use where nothing was given, and says when
  * VMs run under emulation.
  */
-int spec_args_announce(struct cli *cli, struct rpc_client *client, const struct spec_args *args,
-		       struct err *err) MUST_CHECK;
+int spec_args_announce(struct cli *cli, const struct spec_args *args, struct err *err) MUST_CHECK;
 
 /* The help's tail: what a VM gets here where nothing is said. */
 void spec_args_help_tail(struct cli *cli, struct buf *out);

@@ -117,10 +117,9 @@ static size_t widest_to_shrink(const struct table *table,
 
 static void fit(const struct table *table, size_t limit, size_t widths[static TABLE_COLUMNS_MAX])
 {
-	size_t widest;
-
 	while (total_width(table, widths) > limit) {
-		widest = widest_to_shrink(table, widths);
+		const size_t widest = widest_to_shrink(table, widths);
+
 		if (widest == table->column_count)
 			break;
 		widths[widest]--;

@@ -33,18 +33,16 @@ static void print_vm(struct cli *cli, const json_t *result)
 static int run_create(struct cli *cli, const struct invocation *invocation)
 {
 	const struct create_args *args = invocation->args;
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 	json_t *params;
 
-	if (link_open(cli, &client, &err) < 0 ||
-	    spec_args_announce(cli, client, &args->spec, &err) < 0)
+	if (link_open(cli, &err) < 0 || spec_args_announce(cli, &args->spec, &err) < 0)
 		return cli_fail(cli, &err);
 
 	params = spec_args_params(&args->spec);
 	json_put_bool(params, "start", args->start);
-	if (request_call(cli, client, "vm.create", params, NULL, &result, &err) < 0) {
+	if (request_call(cli, "vm.create", params, NULL, &result, &err) < 0) {
 		(void)err_context(&err, -EIO, "cannot create the VM");
 		return cli_fail(cli, &err);
 	}

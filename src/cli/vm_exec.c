@@ -41,12 +41,10 @@ static const struct opt shell_opts[] = { GUEST_PATH_OPT, ENV_OPT };
 
 static int run_session(struct cli *cli, const struct session *session)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	struct err err = ERR_INIT;
 	int status = 0;
 
-	if (link_open(cli, &client, &err) < 0 ||
-	    session_run(cli, client, session, &status, &err) < 0)
+	if (link_open(cli, &err) < 0 || session_run(cli, session, &status, &err) < 0)
 		return cli_fail(cli, &err);
 	return status;
 }

@@ -33,17 +33,16 @@ static const struct opt logs_opts[] = {
 static int open_log(struct cli *cli, const char *vm, bool is_console, json_t **ret, int *ret_fd,
 		    struct err *err)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	json_t *params;
 	int r;
 
-	r = link_open(cli, &client, err);
+	r = link_open(cli, err);
 	if (r < 0)
 		return r;
 	params = json_new_object();
 	json_put_str(params, "vm", vm);
 	json_put_bool(params, "console", is_console);
-	r = request_call(cli, client, "vm.logs", params, ret_fd, ret, err);
+	r = request_call(cli, "vm.logs", params, ret_fd, ret, err);
 	if (r < 0)
 		return r;
 	if (*ret_fd < 0)

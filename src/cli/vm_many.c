@@ -17,7 +17,7 @@
 #include "cli/request.h"
 #include "cli/vm_view.h"
 
-#define TIMEOUT_MAX_MS (3600 * 1000) /* an hour: a guest that needs more is stuck */
+#define TIMEOUT_MAX_MS 3600000U /* an hour: a guest that needs more is stuck */
 
 /* What the verbs' options fill; each verb uses what its table offers. */
 struct many_args {
@@ -71,7 +71,7 @@ static void mark_repeats(struct targets *targets)
 	}
 }
 
-static void resolve(struct cli *cli, struct rpc_client *client, struct targets *targets)
+static void resolve(struct cli *cli, struct targets *targets)
 {
 	struct request *requests = mem_alloc(targets->count, sizeof(*requests));
 
@@ -80,7 +80,7 @@ static void resolve(struct cli *cli, struct rpc_client *client, struct targets *
 		requests[i].params = json_new_object();
 		json_put_str(requests[i].params, "vm", targets->items[i].reference);
 	}
-	requests_run(cli, client, requests, targets->count);
+	requests_run(cli, requests, targets->count);
 
 	for (size_t i = 0; i < targets->count; i++) {
 		const json_t *vm = json_object_get(requests[i].result, "vm");
@@ -109,8 +109,8 @@ static json_t *verb_params(const struct target *target, const struct many_args *
 }
 
 /* Runs the verb on every resolved target; the requests are the caller's to release. */
-static void act(struct cli *cli, struct rpc_client *client, struct targets *targets,
-		const struct invocation *invocation, struct request *requests)
+static void act(struct cli *cli, struct targets *targets, const struct invocation *invocation,
+		struct request *requests)
 {
 	AUTO_FREE char *method = mem_printf("vm.%s", invocation->command->verb);
 	size_t count = 0;
@@ -125,7 +125,7 @@ static void act(struct cli *cli, struct rpc_client *client, struct targets *targ
 		target->request->params = verb_params(target, invocation->args);
 		target->request->label = targets->count > 1 ? target->name : NULL;
 	}
-	requests_run(cli, client, requests, count);
+	requests_run(cli, requests, count);
 	for (size_t i = 0; i < count; i++)
 		requests[i].method = NULL; /* it dies with this function */
 }
@@ -202,20 +202,19 @@ static int print_targets(struct cli *cli, const struct command *command,
 
 static int run_many(struct cli *cli, const struct invocation *invocation)
 {
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	CLEANUP(targets_done) struct targets targets = { .items = NULL };
 	struct request *requests;
 	struct err err = ERR_INIT;
 	int status;
 
-	if (link_open(cli, &client, &err) < 0)
+	if (link_open(cli, &err) < 0)
 		return cli_fail(cli, &err);
 	targets_init(&targets, invocation->parsed);
-	resolve(cli, client, &targets);
+	resolve(cli, &targets);
 	mark_repeats(&targets);
 
 	requests = mem_alloc(targets.count, sizeof(*requests));
-	act(cli, client, &targets, invocation, requests);
+	act(cli, &targets, invocation, requests);
 	status = print_targets(cli, invocation->command, &targets);
 	requests_done(requests, targets.count);
 	mem_free(requests);

@@ -51,13 +51,14 @@ static size_t add_idle_names(const json_t *vms, struct buf *out)
 
 		if (str_eq(state, "running") || str_eq(state, "paused"))
 			continue;
-		buf_addf(out, "%s%s", count++ ? ", " : "", name ? name : "?");
+		buf_addf(out, "%s%s", out->len > 0 ? ", " : "", name ? name : "?");
+		count++;
 	}
 	return count;
 }
 
 /* 1: go on, 0: the user said no or there is nothing to do. */
-static int ask(struct cli *cli, struct rpc_client *client, struct err *err)
+static int ask(struct cli *cli, struct err *err)
 {
 	AUTO_JSON *result = NULL;
 	AUTO_BUF names = BUF_INIT;
@@ -70,7 +71,7 @@ static int ask(struct cli *cli, struct rpc_client *client, struct err *err)
 		err_hint(err, "'banger vm prune --force' deletes without asking");
 		return r;
 	}
-	r = request_call(cli, client, "vm.list", NULL, NULL, &result, err);
+	r = request_call(cli, "vm.list", NULL, NULL, &result, err);
 	if (r < 0)
 		return r;
 	count = add_idle_names(json_object_get(result, "vms"), &names);
@@ -112,18 +113,17 @@ static int print_result(struct cli *cli, const json_t *result)
 static int run_prune(struct cli *cli, const struct invocation *invocation)
 {
 	const struct prune_args *args = invocation->args;
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 	int r = 1;
 
-	if (link_open(cli, &client, &err) < 0)
+	if (link_open(cli, &err) < 0)
 		return cli_fail(cli, &err);
 	if (!args->force)
-		r = ask(cli, client, &err);
+		r = ask(cli, &err);
 	if (r == 0)
 		return cli_status(cli, 0);
-	if (r < 0 || request_call(cli, client, "vm.prune", NULL, NULL, &result, &err) < 0)
+	if (r < 0 || request_call(cli, "vm.prune", NULL, NULL, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	return print_result(cli, result);
 }

@@ -53,15 +53,14 @@ static int check_args(const struct invocation *invocation, struct err *err)
 	return 0;
 }
 
-static int create(struct cli *cli, struct rpc_client *client, const struct run_args *args,
-		  json_t **ret, struct err *err)
+static int create(struct cli *cli, const struct run_args *args, json_t **ret, struct err *err)
 {
 	json_t *params = spec_args_params(&args->spec);
 	int r;
 
 	json_put_bool(params, "start", true);
 	json_put_bool(params, "ephemeral", args->rm);
-	r = request_call(cli, client, "vm.create", params, NULL, ret, err);
+	r = request_call(cli, "vm.create", params, NULL, ret, err);
 	if (r < 0 && err->kind == ERR_CANCELLED)
 		return err_set(err, ERR_CANCELLED,
 			       "cancelled; bangerd undoes what was begun of the VM");
@@ -81,14 +80,14 @@ static int print_name(struct cli *cli, const json_t *result)
 	return 0;
 }
 
-static int delete_vm(struct cli *cli, struct rpc_client *client, const char *vm, struct err *err)
+static int delete_vm(struct cli *cli, const char *vm, struct err *err)
 {
 	json_t *params = json_new_object();
 	AUTO_JSON *result = NULL;
 	int r;
 
 	json_put_str(params, "vm", vm);
-	r = request_call(cli, client, "vm.delete", params, NULL, &result, err);
+	r = request_call(cli, "vm.delete", params, NULL, &result, err);
 	return r < 0 ? err_context(err, r, "cannot delete '%s'", vm) : 0;
 }
 
@@ -101,8 +100,7 @@ static void remind(struct cli *cli, const char *name, bool is_interactive)
 			 name, name, name, name);
 }
 
-static int run_in(struct cli *cli, struct rpc_client *client, const struct invocation *invocation,
-		  const json_t *vm)
+static int run_in(struct cli *cli, const struct invocation *invocation, const json_t *vm)
 {
 	const struct run_args *args = invocation->args;
 	const char *name = json_get_str(vm, "name");
@@ -115,7 +113,7 @@ static int run_in(struct cli *cli, struct rpc_client *client, const struct invoc
 	struct err err = ERR_INIT;
 	int status = 0;
 
-	if (session_run(cli, client, &session, &status, &err) < 0)
+	if (session_run(cli, &session, &status, &err) < 0)
 		status = cli_fail(cli, &err);
 	if (!args->rm) {
 		remind(cli, name, session.has_tty);
@@ -123,7 +121,7 @@ static int run_in(struct cli *cli, struct rpc_client *client, const struct invoc
 	}
 	/* After a signal the end of the connection deletes it: nobody waits for that. */
 	err = ERR_INIT;
-	if (!cancel_is_fired(&cli->cancel) && delete_vm(cli, client, session.vm, &err) < 0) {
+	if (!cancel_is_fired(&cli->cancel) && delete_vm(cli, session.vm, &err) < 0) {
 		const int failed = cli_fail(cli, &err);
 
 		return status ? status : failed;
@@ -134,20 +132,18 @@ static int run_in(struct cli *cli, struct rpc_client *client, const struct invoc
 static int run_run(struct cli *cli, const struct invocation *invocation)
 {
 	const struct run_args *args = invocation->args;
-	CLEANUP(rpc_client_freep) struct rpc_client *client = NULL;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 
 	if (check_args(invocation, &err) < 0)
 		return cli_usage(cli, invocation->command, &err);
-	if (link_open(cli, &client, &err) < 0 ||
-	    spec_args_announce(cli, client, &args->spec, &err) < 0 ||
-	    create(cli, client, args, &result, &err) < 0)
+	if (link_open(cli, &err) < 0 || spec_args_announce(cli, &args->spec, &err) < 0 ||
+	    create(cli, args, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	cli_print_warnings(cli, result);
 	if (args->detach)
 		return print_name(cli, result);
-	return run_in(cli, client, invocation, json_object_get(result, "vm"));
+	return run_in(cli, invocation, json_object_get(result, "vm"));
 }
 
 const struct command vm_run_command = {

@@ -154,8 +154,9 @@ void vm_view_table(const json_t *vms, int64_t now, size_t width, bool has_colour
 	size_t i;
 
 	table_init(&table, vm_columns, ARRAY_LEN(vm_columns));
-	json_array_foreach(vms, i, vm)
+	json_array_foreach(vms, i, vm) {
 		add_vm(&table, vm, now);
+	}
 	table_render(&table, width, has_colour, out);
 }
 

@@ -2,7 +2,7 @@
  * header. */
 #pragma once
 
-#define LIMIT_RPC_FRAME_BYTES	1048576 /* 1 MiB, one JSON-RPC line: specified (SPEC 4) */
+#define LIMIT_RPC_FRAME_BYTES	1048576	      /* 1 MiB, one JSON-RPC line: specified (SPEC 4) */
 #define LIMIT_RPC_CLIENTS	256	      /* connections at a time: specified (SPEC 4) */
 #define LIMIT_VMS		10000	      /* rows; far over what a host can run */
 #define LIMIT_VCPUS		32	      /* Firecracker's own maximum */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/last_words.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
@@ -20,7 +21,6 @@
 #define TERM_GRACE_MS  2000  /* for a VMM to end QEMU and remove its sockets */
 #define KILL_GRACE_MS  10000 /* a killed process goes as soon as the kernel has freed its memory */
 #define ASK_TIMEOUT_MS 3000  /* for the agent to agree to a shutdown */
-#define CONSOLE_LINES  20
 
 /*
  * The VMM's process, from the table or, for one that this daemon has not adopted, from
@@ -108,38 +108,20 @@ int vm_erase(struct daemon *daemon, const char *id, struct err *err)
 	return r;
 }
 
-/* How it ended, and the last that it said. */
-static char *describe_end(struct daemon *daemon, const char *id, const struct vmm_exit *status)
+int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 {
 	AUTO_FREE char *console = vm_file(daemon, id, VM_FILE_CONSOLE);
 	AUTO_FREE char *log = vm_file(daemon, id, VM_FILE_VMM_LOG);
-	AUTO_BUF text = BUF_INIT;
-
-	buf_add_str(&text, "the VMM ");
-	vmm_exit_text(status, &text);
-	buf_add_str(&text, "; log: ");
-	vmm_log_tail(log, 2, &text);
-	buf_add_str(&text, "; console: ");
-	vmm_log_tail(console, CONSOLE_LINES, &text);
-	return buf_detach(&text);
-}
-
-int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
-{
 	AUTO_CLOSE int pidfd = open_vmm(daemon, id);
 	AUTO_FREE char *reason = NULL;
-	struct vmm_exit status = { .code = CLD_EXITED, .status = 0 };
-	bool is_clean;
+	struct vmm_exit status;
 	int r;
 
-	/* A VMM that an earlier daemon started is not our child: how it ended nobody can tell any
-	 * more. */
+	/* A VMM that an earlier daemon started is not our child: its files have to tell. */
 	r = pidfd >= 0 ? vmm_reap(pidfd, &status) : -ECHILD;
 	if (r == 0)
 		return 0; /* it lives */
-	is_clean = r < 0 || (status.code == CLD_EXITED && status.status == 0);
-	if (!is_clean)
-		reason = describe_end(daemon, id, &status);
+	reason = last_words(console, log, r > 0 ? &status : NULL);
 	r = vm_teardown(daemon, id, err);
 	if (r < 0)
 		return r;
@@ -148,7 +130,7 @@ int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 	else
 		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id },
 			  "the guest powered off");
-	return store_vm_set_state(daemon->store, id, is_clean ? VM_STOPPED : VM_ERROR, reason, err);
+	return store_vm_set_state(daemon->store, id, reason ? VM_ERROR : VM_STOPPED, reason, err);
 }
 
 /* Whether the guest was told: through its agent or, failing that, by the three keys. */

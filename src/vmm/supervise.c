@@ -21,6 +21,7 @@
 #define CONNECT_PAUSE_MAX_NS   (50 * NSEC_PER_MSEC)
 #define LOG_TAIL_BYTES	       2048
 #define LOG_TAIL_LINES	       3
+#define LOG_TAIL_LINES_MAX     32
 #define LOG_LINE_BYTES_MAX     200
 
 void vmm_process_done(struct vmm_process *process)
@@ -81,7 +82,7 @@ static bool take_last_line(struct span *text, struct span *ret)
 void vmm_log_tail(const char *path, size_t lines_max, struct buf *out)
 {
 	char bytes[LOG_TAIL_BYTES];
-	struct span lines[16];
+	struct span lines[LOG_TAIL_LINES_MAX];
 	struct span text;
 	size_t count = 0;
 	const ssize_t n = read_tail(path, bytes);

@@ -17,6 +17,7 @@
 #include "base/spawn.h"
 #include "base/strv.h"
 #include "daemon/handles.h"
+#include "daemon/last_words.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/rollback.h"
@@ -280,6 +281,59 @@ static void test_vm_files(void **state)
 	CHECK_STR(api, "/run/b/vm/0123456789ab/api.sock");
 }
 
+static void test_last_words_of_log(void **state)
+{
+	static const struct {
+		const char *log;
+		bool is_good;
+	} rows[] = {
+		{ "", false },
+		{ "\n\n", false },
+		{ "2026 [x:main] banger-vmm ends, exit status 0\n", true },
+		{ "2026 [x:main] banger-vmm ends, exit status 0", true },
+		{ "2026 [x:main] banger-vmm ends, exit status 1\n", false },
+		{ "2026 [x:main] banger-vmm ends, exit status 10\n", false },
+		{ "a banger-vmm ends, exit status 0\nb running banger-vmm 0.1.0\n", false },
+		{ "2026 [anonymous-instance:main] Firecracker exiting successfully. exit_code=0\n",
+		  true },
+		{ "2026 [anonymous-instance:main] Firecracker exiting with error. exit_code=1\n",
+		  false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		CHECK_ROW(i, last_words_log_is_good(span_str(rows[i].log)) == rows[i].is_good);
+}
+
+static void test_last_words_of_console(void **state)
+{
+#define PANIC "[ 4.2] Kernel panic - not syncing: sysrq triggered crash"
+#define TRACE "[ 4.2]  </TASK>\r\n[ 4.2] Rebooting in 1 seconds..\r\n"
+	static const struct {
+		const char *console;
+		const char *line; /* NULL: no panic */
+	} rows[] = {
+		{ "", NULL },
+		{ "login: ", NULL },
+		{ "[ 9.1] reboot: Power down\r\n", NULL },
+		{ PANIC "\r\n" TRACE, PANIC "\r" },
+		{ TRACE, "" }, /* the reason is farther up than was read */
+		/* A panic of an earlier boot, then one that ended well, or talks of it. */
+		{ PANIC "\r\n" TRACE "[ 9.1] reboot: Power down\r\n", NULL },
+		{ PANIC "\r\n", NULL },
+		{ PANIC ": one\n" TRACE PANIC ": two\n" TRACE "\n", PANIC ": two" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct span line = span_str("untouched");
+		const bool is_panic = last_words_is_panic(span_str(rows[i].console), &line);
+
+		CHECK_ROW(i, is_panic == (rows[i].line != NULL));
+		CHECK_ROW(i, span_eq(line, span_str(rows[i].line ? rows[i].line : "untouched")));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +344,8 @@ int main(void)
 		cmocka_unit_test(test_ssh_key),
 		cmocka_unit_test(test_rollback),
 		cmocka_unit_test(test_vm_files),
+		cmocka_unit_test(test_last_words_of_log),
+		cmocka_unit_test(test_last_words_of_console),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

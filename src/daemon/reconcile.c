@@ -15,87 +15,97 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/private.h"
+#include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
+#include "daemon/vmm_search.h"
 #include "vmm/supervise.h"
 
-#define ADOPT_TIMEOUT_MS  1000
-#define CMDLINE_BYTES_MAX 16384
+#define ADOPT_TIMEOUT_MS 1000
 
-/* --- VMMs that were started but not yet written down when the daemon was killed --- */
+/* --- VMMs that handles.json does not name, or whose VM should not run --- */
 
-struct stray_search {
-	struct strv *folders; /* of vms/ that had something begun: their ids */
-	const char *runtime_dir;
-};
-
-/* The argument after `option` in a command line of NUL-terminated strings; NULL when there is none.
- */
-static const char *argument_of(const struct buf *cmdline, const char *option)
+static bool should_run(const struct vm *vm)
 {
-	const char *end = cmdline->ptr + cmdline->len;
+	return vm->state == VM_RUNNING || vm->state == VM_PAUSED;
+}
 
-	for (const char *at = cmdline->ptr; at < end; at += strlen(at) + 1) {
-		const char *next = at + strlen(at) + 1;
-
-		if (str_eq(at, option) && next < end)
-			return next;
+static const struct vm *find_row(const struct vm_list *vms, const char *id)
+{
+	for (size_t i = 0; i < vms->count; i++) {
+		if (str_eq(vms->items[i].id, id))
+			return &vms->items[i];
 	}
 	return NULL;
 }
 
-/* Ends the process `name` of /proc if it is a VMM of ours with one of the ids. */
-static int end_stray(void *context, const char *name)
+static bool is_written_down(struct daemon *daemon, const struct vmm_sighting *sighting)
 {
-	const struct stray_search *search = context;
-	AUTO_FREE char *path = mem_printf("/proc/%s/cmdline", name);
-	AUTO_CLOSE int pidfd = -1;
-	AUTO_BUF cmdline = BUF_INIT;
-	const char *id, *api_socket;
-	uint64_t pid, start_time;
-	struct vmm_exit status;
+	struct err ignored = ERR_INIT;
+	struct handles known;
 
-	if (!parse_u64_text(name, INT32_MAX, &pid) ||
-	    process_start_time((pid_t)pid, &start_time) < 0)
-		return 0;
-	if (file_read(AT_FDCWD, path, CMDLINE_BYTES_MAX, &cmdline) < 0)
-		return 0;
-	id = argument_of(&cmdline, "--id");
-	api_socket = argument_of(&cmdline, "--api-sock");
-	/* Another daemon's VM may have any id, but never a socket in our folder. */
-	if (!id || !api_socket || !strv_has(search->folders, id) ||
-	    !str_starts(api_socket, search->runtime_dir))
-		return 0;
-	pidfd = process_open((pid_t)pid, start_time);
-	if (pidfd < 0)
-		return 0;
-	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = id },
-		  "ending VMM %llu, which was started but never written down",
-		  (unsigned long long)pid);
-	IGNORE_RESULT(vmm_kill(pidfd, SIGKILL));
-	IGNORE_RESULT(vmm_wait_exit(pidfd, clock_now_ns() + 10 * NSEC_PER_SEC, NULL));
-	IGNORE_RESULT(vmm_reap(pidfd, &status));
-	return 0;
+	return handles_load(daemon, sighting->id, &known, &ignored) == 0 &&
+	       known.pid == sighting->handles.pid &&
+	       known.start_time == sighting->handles.start_time &&
+	       str_eq(known.boot_id, sighting->handles.boot_id);
 }
 
-/* Only after an operation was cut short, so the walk through /proc is rare. */
-static int end_strays(struct daemon *daemon, const struct vm_list *vms, struct err *err)
+/* Into the table, where whatever comes next finds it. 0 also when it has ended. */
+static int take_over(struct daemon *daemon, const struct vmm_sighting *sighting, struct err *err)
 {
-	AUTO_CLOSE int proc_fd = -1;
-	AUTO_STRV ids = { 0 };
-	struct stray_search search = { .folders = &ids, .runtime_dir = daemon->paths.runtime_dir };
+	int pidfd = process_open(sighting->handles.pid, sighting->handles.start_time);
+
+	if (pidfd == -ESRCH || vm_table_get(daemon->table, sighting->id, NULL, NULL)) {
+		fd_close(pidfd);
+		return 0;
+	}
+	if (pidfd < 0)
+		return err_sys(err, pidfd, "open VMM process %d", (int)sighting->handles.pid);
+	return vm_table_add(daemon->table, sighting->id, &sighting->handles, pidfd, err);
+}
+
+static int settle_vmm(struct daemon *daemon, const struct vm_list *vms,
+		      const struct vmm_sighting *sighting, struct err *err)
+{
+	const struct vm *row = find_row(vms, sighting->id);
+	const bool is_known = is_written_down(daemon, sighting);
 	int r;
 
-	for (size_t i = 0; i < vms->count; i++) {
-		if (vms->items[i].intent != VM_INTENT_NONE)
-			strv_add(&ids, vms->items[i].id);
+	if (!is_known) {
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = sighting->id },
+			  "found VMM %d, which handles.json does not name",
+			  (int)sighting->handles.pid);
+		r = take_over(daemon, sighting, err);
+		if (r < 0)
+			return r;
 	}
-	if (ids.count == 0)
+	/* What was begun with it is finished or undone later, and ends it if need be. */
+	if (row && row->intent != VM_INTENT_NONE)
 		return 0;
-	proc_fd = dir_open("/proc");
-	r = proc_fd < 0 ? proc_fd : dir_each(proc_fd, end_stray, &search);
-	return r < 0 ? err_sys(err, r, "look for VMMs in /proc") : 0;
+	if (row && should_run(row))
+		return is_known ? 0 : handles_save(daemon, row->id, &sighting->handles, err);
+	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = sighting->id }, "ending VMM %d: %s",
+		  (int)sighting->handles.pid,
+		  row ? "its VM should not run" : "it belongs to no VM");
+	return vm_teardown(daemon, sighting->id, err);
+}
+
+static int settle_vmms(struct daemon *daemon, const struct vm_list *vms, struct err *err)
+{
+	AUTO_VMM_SIGHTINGS found = { 0 };
+	int r;
+
+	r = vmm_search(daemon, &found, err);
+	for (size_t i = 0; i < found.count && r == 0; i++) {
+		struct err vmm_err = ERR_INIT;
+
+		if (settle_vmm(daemon, vms, &found.items[i], &vmm_err) < 0)
+			log_write(LOG_LEVEL_ERROR,
+				  &(struct log_fields){ .vm = found.items[i].id, .err = &vmm_err },
+				  "cannot settle a VMM, leaving it as it is");
+	}
+	return r;
 }
 
 /* --- one VM --- */
@@ -177,17 +187,16 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 
 static int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
-	const bool should_run = vm->state == VM_RUNNING || vm->state == VM_PAUSED;
 	struct handles handles;
-	int r;
+	int r = 0;
 
 	if (vm->intent != VM_INTENT_NONE) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id },
 			  "finishing or undoing '%s'", vm_intent_name(vm->intent));
 		return finish_intent(daemon, vm, err);
 	}
-	r = should_run && !vm_table_get(daemon->table, vm->id, NULL, NULL) ? adopt(daemon, vm, err)
-									   : 0;
+	if (should_run(vm) && !vm_table_get(daemon->table, vm->id, NULL, NULL))
+		r = adopt(daemon, vm, err);
 	if (r < 0)
 		return r;
 	if (vm->ephemeral &&
@@ -205,6 +214,7 @@ struct sweep {
 	int dir_fd; /* borrowed */
 	const struct vm_list *vms;
 	size_t name_len; /* how much of an id the folder's name is */
+	bool keeps_disks;
 };
 
 static int sweep_folder(void *context, const char *name)
@@ -219,19 +229,27 @@ static int sweep_folder(void *context, const char *name)
 		if (strncmp(sweep->vms->items[i].id, name, sweep->name_len) == 0)
 			return 0;
 	}
+	/* We remove a folder before its row, so the database is not the one that this folder was
+	 * made with. Disks are worth more than room. */
+	if (sweep->keeps_disks && vm_disks_are_in(sweep->dir_fd, name)) {
+		log_write(LOG_LEVEL_WARN, NULL,
+			  "folder '%s' has disks, but belongs to no VM of the database, leaving it",
+			  name);
+		return 0;
+	}
 	r = dir_remove_tree(sweep->dir_fd, name);
 	log_write(r < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, NULL, "folder '%s' belongs to no VM, %s",
 		  name, r < 0 ? "and cannot be removed, ignoring" : "removed");
 	return 0;
 }
 
-static int sweep_folders(const char *path, const struct vm_list *vms, size_t name_len,
-			 struct err *err)
+static int sweep_folders(const char *path, struct sweep sweep, struct err *err)
 {
 	AUTO_CLOSE int dir_fd = dir_open(path);
-	struct sweep sweep = { .dir_fd = dir_fd, .vms = vms, .name_len = name_len };
-	const int r = dir_fd < 0 ? dir_fd : dir_each(dir_fd, sweep_folder, &sweep);
+	int r;
 
+	sweep.dir_fd = dir_fd;
+	r = dir_fd < 0 ? dir_fd : dir_each(dir_fd, sweep_folder, &sweep);
 	return r < 0 ? err_sys(err, r, "sweep '%s'", path) : 0;
 }
 
@@ -246,7 +264,7 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = store_vm_list(daemon->store, &before, err);
 	if (r == 0)
-		r = end_strays(daemon, &before, err);
+		r = settle_vmms(daemon, &before, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < before.count; i++) {
@@ -260,9 +278,13 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 	}
 	r = store_vm_list(daemon->store, &after, err);
 	if (r == 0)
-		r = sweep_folders(daemon->vms_dir, &after, VM_ID_LENGTH, err);
+		r = sweep_folders(daemon->vms_dir,
+				  (struct sweep){ .vms = &after,
+						  .name_len = VM_ID_LENGTH,
+						  .keeps_disks = true },
+				  err);
 	if (r == 0)
-		r = sweep_folders(sockets, &after, 12, err);
+		r = sweep_folders(sockets, (struct sweep){ .vms = &after, .name_len = 12 }, err);
 	return r;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/vm_disks.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -92,4 +93,18 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 	}
 	return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'",
 		       disks[disk].stem, vm->name, folder);
+}
+
+bool vm_disks_are_in(int vms_fd, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(disks); i++) {
+		for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
+			AUTO_FREE char *path = mem_printf("%s/%s.%s", name, disks[i].stem,
+							  disk_kind_suffix((enum disk_kind)kind));
+
+			if (faccessat(vms_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+				return true;
+		}
+	}
+	return false;
 }

@@ -26,3 +26,6 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 int vm_disks_explain(struct daemon *daemon, enum disk_engine engine,
 		     char ret_reason[static DISK_REASON_SIZE], enum disk_kind *ret, struct err *err)
 	MUST_CHECK;
+
+/* Whether the VM's folder `name` below `vms_fd` has a disk in it. */
+bool vm_disks_are_in(int vms_fd, const char *name);

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/spawn.h"
 #include "base/strv.h"
+#include "base/text.h"
 #include "daemon/handles.h"
 #include "daemon/last_words.h"
 #include "daemon/operations.h"
@@ -24,6 +25,7 @@
 #include "daemon/ssh_key.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
+#include "daemon/vmm_search.h"
 
 #define ID_A "0123456789abcdef0123456789abcdef"
 #define ID_B "fedcba98765432100123456789abcdef"
@@ -281,6 +283,62 @@ static void test_vm_files(void **state)
 	CHECK_STR(api, "/run/b/vm/0123456789ab/api.sock");
 }
 
+/* Words as in /proc/PID/cmdline; the array's own NUL ends the last one. */
+#define CMDLINE(words)                \
+	{                             \
+		words, sizeof(words), \
+	}
+#define BEGIN "/bin/banger-vmm\0--id\0" ID_A "\0--api-sock\0/run/a"
+
+static void test_sightings(void **state)
+{
+	static const struct {
+		const char *words;
+		size_t size;
+	} bad[] = {
+		{ "", 0 },
+		CMDLINE("bangerd"),
+		CMDLINE("/bin/banger-vmm\0--version"),
+		CMDLINE("/bin/banger-vmm\0--id\0" ID_A "\0--api-sock"),
+		{ BEGIN, sizeof(BEGIN) - 1 }, /* cut off: no NUL behind the last word */
+		CMDLINE("/bin/banger-vmm\0--id\0" ID_A "0\0--api-sock\0/run/a"),
+		CMDLINE("/bin/banger-vmm\0--id\0../../../../../../../../../../etc\0--api-sock\0/"
+			"run/a"),
+		CMDLINE("strace\0/bin/banger-vmm\0--id\0" ID_A "\0--api-sock\0/run/a"),
+		CMDLINE("/bin/banger-vmm\0--api-sock\0/run/a\0--id\0" ID_A),
+	};
+	static const struct {
+		const char *words;
+		size_t size;
+		enum vmm_engine engine;
+		enum vmm_accelerator accelerator;
+	} good[] = {
+		{ BEGIN, sizeof(BEGIN), VMM_ENGINE_FIRECRACKER, VMM_ACCELERATOR_KVM },
+		{ BEGIN "\0--qemu\0/bin/qemu\0--accel\0tcg",
+		  sizeof(BEGIN "\0--qemu\0/bin/qemu\0--accel\0tcg"), VMM_ENGINE_QEMU,
+		  VMM_ACCELERATOR_TCG },
+		{ BEGIN "\0--qemu\0tcg\0--accel\0kvm", sizeof(BEGIN "\0--qemu\0tcg\0--accel\0kvm"),
+		  VMM_ENGINE_QEMU, VMM_ACCELERATOR_KVM },
+	};
+	struct vmm_sighting got = { .id = "untouched" };
+	const char *socket = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CHECK_ROW(i,
+			  !vmm_sighting_parse(span_of(bad[i].words, bad[i].size), &got, &socket));
+		CHECK_ROW(i, str_eq(got.id, "untouched") && !socket);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		CHECK_ROW(i,
+			  vmm_sighting_parse(span_of(good[i].words, good[i].size), &got, &socket));
+		CHECK_STR(got.id, ID_A);
+		CHECK_STR(socket, "/run/a");
+		CHECK_ROW(i, got.handles.engine == good[i].engine &&
+				     got.handles.accelerator == good[i].accelerator);
+	}
+}
+
 static void test_last_words_of_log(void **state)
 {
 	static const struct {
@@ -344,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_ssh_key),
 		cmocka_unit_test(test_rollback),
 		cmocka_unit_test(test_vm_files),
+		cmocka_unit_test(test_sightings),
 		cmocka_unit_test(test_last_words_of_log),
 		cmocka_unit_test(test_last_words_of_console),
 	};

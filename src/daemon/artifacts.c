@@ -54,6 +54,19 @@ static int unknown_image(const char *name, struct err *err)
 	return r;
 }
 
+/* After a pull that did not end well: what is in the image's place, an older one perhaps, is whole,
+ * and the record says what there is. */
+static int settle_image(struct daemon *daemon, const char *name, struct err *err)
+{
+	AUTO_IMAGE_RECORD found = { 0 };
+	struct err load_err = ERR_INIT;
+
+	if (image_load(daemon->images_dir, name, &found, &load_err) < 0)
+		return store_image_delete(daemon->store, name, err);
+	found.state = ARTIFACT_READY;
+	return store_image_put(daemon->store, &found, err);
+}
+
 /* Builds under the image's lock. The record says PULLING before the first file is made. */
 static int build_image(struct daemon *daemon, const char *name, const struct job *job,
 		       struct image_record *ret, struct err *err)
@@ -80,8 +93,7 @@ static int build_image(struct daemon *daemon, const char *name, const struct job
 	failpoint("image.pull.intent");
 	r = image_build(&request, job->cancel, job->progress, ret, err);
 	if (r < 0) {
-		/* Nothing of it is left, so neither is the record. */
-		if (store_image_delete(daemon->store, name, &undo_err) < 0)
+		if (settle_image(daemon, name, &undo_err) < 0)
 			err_append(err, &undo_err);
 		return r;
 	}
@@ -202,6 +214,19 @@ static int unknown_kernel(const char *name, struct err *err)
 	return r;
 }
 
+/* As settle_image(). */
+static int settle_kernel(struct daemon *daemon, const char *name, struct err *err)
+{
+	struct err load_err = ERR_INIT;
+	AUTO_KERNEL kernel;
+
+	kernel_init(&kernel);
+	if (kernel_load(daemon->kernels_dir, name, &kernel, &load_err) < 0)
+		return store_kernel_delete(daemon->store, name, err);
+	kernel.record.state = ARTIFACT_READY;
+	return store_kernel_put(daemon->store, &kernel.record, err);
+}
+
 static int build_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			struct kernel_record *ret, struct err *err)
 {
@@ -222,7 +247,7 @@ static int build_kernel(struct daemon *daemon, const char *name, const struct jo
 	failpoint("kernel.pull.intent");
 	r = kernel_pull(daemon->kernels_dir, name, job->cancel, job->progress, &kernel, err);
 	if (r < 0) {
-		if (store_kernel_delete(daemon->store, name, &undo_err) < 0)
+		if (settle_kernel(daemon, name, &undo_err) < 0)
 			err_append(err, &undo_err);
 		return r;
 	}
@@ -338,7 +363,6 @@ int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct
 static int reconcile_image_record(struct daemon *daemon, const struct image_record *record,
 				  struct err *err)
 {
-	AUTO_IMAGE_RECORD found = { 0 };
 	struct err load_err = ERR_INIT;
 
 	if (record->state == ARTIFACT_DELETING) {
@@ -351,20 +375,14 @@ static int reconcile_image_record(struct daemon *daemon, const struct image_reco
 	}
 	if (record->state == ARTIFACT_READY)
 		return 0;
-	/* PULLING: it was renamed into its place, or it is not there. */
-	if (image_load(daemon->images_dir, record->name, &found, &load_err) < 0)
-		return store_image_delete(daemon->store, record->name, err);
-	found.state = ARTIFACT_READY;
-	return store_image_put(daemon->store, &found, err);
+	return settle_image(daemon, record->name, err);
 }
 
 static int reconcile_kernel_record(struct daemon *daemon, const struct kernel_record *record,
 				   struct err *err)
 {
-	AUTO_KERNEL kernel;
 	struct err load_err = ERR_INIT;
 
-	kernel_init(&kernel);
 	if (record->state == ARTIFACT_DELETING) {
 		if (kernel_remove(daemon->kernels_dir, record->name, &load_err) < 0 &&
 		    load_err.kind != ERR_NOT_FOUND) {
@@ -375,10 +393,7 @@ static int reconcile_kernel_record(struct daemon *daemon, const struct kernel_re
 	}
 	if (record->state == ARTIFACT_READY)
 		return 0;
-	if (kernel_load(daemon->kernels_dir, record->name, &kernel, &load_err) < 0)
-		return store_kernel_delete(daemon->store, record->name, err);
-	kernel.record.state = ARTIFACT_READY;
-	return store_kernel_put(daemon->store, &kernel.record, err);
+	return settle_kernel(daemon, record->name, err);
 }
 
 /* Folders that have no record: a database that was lost, or copied from elsewhere. */

@@ -70,6 +70,7 @@ static int emit_blocks(struct content *content, const uint8_t *bytes, size_t cou
 {
 	size_t from = 0;
 
+	assert(bytes);
 	while (from < count) {
 		bool zero = is_zero(bytes + from * SPACE_BLOCK_SIZE, SPACE_BLOCK_SIZE);
 		size_t to = from + 1;

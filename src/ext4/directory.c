@@ -223,22 +223,32 @@ static void encode_leaves(const struct directory *directory, const struct hashed
 	}
 }
 
-/* The entries of an index block: the first one's hash is the room for limit and count. */
-static void put_index(uint8_t *block, uint32_t entries_at, size_t limit, const uint32_t *hashes,
-		      size_t stride, size_t count, uint32_t first_block, uint32_t start)
+/* An index block: every `stride`-th of `hashes`, each for one of the blocks from `first_block` on.
+ */
+struct dx {
+	uint32_t entries_at;
+	uint32_t limit;
+	const uint32_t *hashes;
+	size_t stride;
+	size_t count;
+	size_t first_block;
+};
+
+/* The first entry's hash is the room for limit and count. */
+static void put_index(uint8_t *block, const struct dx *dx, uint32_t start)
 {
-	uint8_t *entries = block + entries_at;
-	uint8_t *tail = entries + limit * DX_ENTRY_SIZE;
+	uint8_t *entries = block + dx->entries_at;
+	uint8_t *tail = entries + (size_t)dx->limit * DX_ENTRY_SIZE;
 	uint32_t crc;
 	size_t i;
 
-	for (i = 0; i < count; i++) {
-		put_le32(entries + i * DX_ENTRY_SIZE, hashes[i * stride]);
-		put_le32(entries + i * DX_ENTRY_SIZE + 4, first_block + (uint32_t)i);
+	for (i = 0; i < dx->count; i++) {
+		put_le32(entries + i * DX_ENTRY_SIZE, dx->hashes[i * dx->stride]);
+		put_le32(entries + i * DX_ENTRY_SIZE + 4, (uint32_t)(dx->first_block + i));
 	}
-	put_le16(entries, limit);
-	put_le16(entries + 2, count);
-	crc = ext2fs_crc32c_le(start, block, entries_at + count * DX_ENTRY_SIZE);
+	put_le16(entries, dx->limit);
+	put_le16(entries + 2, dx->count);
+	crc = ext2fs_crc32c_le(start, block, dx->entries_at + dx->count * DX_ENTRY_SIZE);
 	/* The tail with its checksum taken as zero. */
 	put_le32(tail + 4, ext2fs_crc32c_le(crc, tail, DX_TAIL_SIZE));
 }
@@ -256,8 +266,9 @@ static int encode_indexed(const struct directory *directory, const struct hashed
 {
 	CLEANUP(leaves_done) struct leaves leaves = { .hashes = NULL };
 	AUTO_BUF blocks = BUF_INIT;
+	struct dx dx;
 	size_t nodes, i;
-	uint8_t *root;
+	uint8_t *block;
 
 	encode_leaves(directory, hashed, start, &leaves, &blocks);
 	if (leaves.count > (size_t)ROOT_LIMIT * NODE_LIMIT)
@@ -265,24 +276,29 @@ static int encode_indexed(const struct directory *directory, const struct hashed
 			       "it has %zu names, more than an index of two levels can hold",
 			       directory->count);
 
-	root = add_block(out);
-	if (leaves.count <= ROOT_LIMIT) {
-		put_root(directory, root, 0);
-		put_index(root, ROOT_ENTRIES, ROOT_LIMIT, leaves.hashes, 1, leaves.count, 1, start);
-		buf_add(out, buf_span(&blocks));
-		return 0;
-	}
-	nodes = (leaves.count + NODE_LIMIT - 1) / NODE_LIMIT;
-	put_root(directory, root, 1);
-	put_index(root, ROOT_ENTRIES, ROOT_LIMIT, leaves.hashes, NODE_LIMIT, nodes, 1, start);
+	nodes = leaves.count <= ROOT_LIMIT ? 0 : (leaves.count + NODE_LIMIT - 1) / NODE_LIMIT;
+	dx = (struct dx){ .entries_at = ROOT_ENTRIES,
+			  .limit = ROOT_LIMIT,
+			  .hashes = leaves.hashes,
+			  .stride = nodes > 0 ? NODE_LIMIT : 1,
+			  .count = nodes > 0 ? nodes : leaves.count,
+			  .first_block = 1 };
+	block = add_block(out);
+	put_root(directory, block, nodes > 0);
+	put_index(block, &dx, start);
 	for (i = 0; i < nodes; i++) {
-		size_t from = i * NODE_LIMIT;
-		size_t count = leaves.count - from < NODE_LIMIT ? leaves.count - from : NODE_LIMIT;
-		uint8_t *node = add_block(out);
+		const size_t from = i * NODE_LIMIT;
+		const size_t rest = leaves.count - from;
 
-		put_entry(node, 0, SPACE_BLOCK_SIZE, span_of(NULL, 0), 0);
-		put_index(node, NODE_ENTRIES, NODE_LIMIT, leaves.hashes + from, 1, count,
-			  (uint32_t)(1 + nodes + from), start);
+		dx = (struct dx){ .entries_at = NODE_ENTRIES,
+				  .limit = NODE_LIMIT,
+				  .hashes = leaves.hashes + from,
+				  .stride = 1,
+				  .count = rest < NODE_LIMIT ? rest : NODE_LIMIT,
+				  .first_block = 1 + nodes + from };
+		block = add_block(out);
+		put_entry(block, 0, SPACE_BLOCK_SIZE, span_of(NULL, 0), 0);
+		put_index(block, &dx, start);
 	}
 	buf_add(out, buf_span(&blocks));
 	return 0;

@@ -43,8 +43,7 @@ static int make_seed(struct ext4_writer *from, const struct ext4_options *option
 	return 0;
 }
 
-int ext4_from_tar(int tar_fd, int image_fd, const struct ext4_options *options,
-		  const struct cancel *cancel, const struct progress *progress,
+int ext4_from_tar(const struct ext4_input *input, int image_fd, const struct ext4_options *options,
 		  struct ext4_summary *ret, struct err *err)
 {
 	CLEANUP(ext4_writer_done) struct ext4_writer writer = { .fd = -1 };
@@ -58,16 +57,16 @@ int ext4_from_tar(int tar_fd, int image_fd, const struct ext4_options *options,
 		limits.bytes = EXT4_BYTES_DEFAULT;
 	r = ext4_writer_init(&writer, image_fd, options->size_bytes, options, ROOT_MODE, err);
 	if (r == 0)
-		r = tar_read(&writer, tar_fd, &limits, cancel, progress, &summary, err);
+		r = tar_read(&writer, input, &limits, &summary, err);
 	if (r < 0)
 		return r;
 	summary.has_init = has_init(&writer);
 	if (options->seed_fd >= 0) {
-		r = make_seed(&writer, options, cancel, &summary, err);
+		r = make_seed(&writer, options, input->cancel, &summary, err);
 		if (r < 0)
 			return r;
 	}
-	progress_report(progress, "image", "finishing the image", summary.content_bytes, 0);
+	progress_report(input->progress, "image", "finishing the image", summary.content_bytes, 0);
 	r = ext4_writer_seal(&writer, &summary, err);
 	if (r < 0)
 		return r;

@@ -79,6 +79,13 @@ struct ext4_options {
 
 #define EXT4_OPTIONS_INIT ((struct ext4_options){ .seed_fd = -1 })
 
+/* Where the tar comes from, who may stop it and who wants to know. All borrowed. */
+struct ext4_input {
+	int tar_fd;
+	const struct cancel *cancel;	 /* NULL: nobody */
+	const struct progress *progress; /* NULL: nobody */
+};
+
 struct ext4_summary {
 	uint64_t size_bytes;
 	uint64_t used_bytes;	/* of its blocks, what is not free */
@@ -91,7 +98,7 @@ struct ext4_summary {
 };
 
 /*
- * Reads a tar (any format that libarchive knows as tar; uncompressed) from `tar_fd` to its end and
+ * Reads a tar (any format that libarchive knows as tar; uncompressed) from `input` to its end and
  * makes the file system in `image_fd`, an empty regular file opened for reading and writing. Both
  * are borrowed. Data is on stable storage when it returns 0. On failure the file's content is of no
  * use.
@@ -107,8 +114,7 @@ struct ext4_summary {
  *
  * trusted.overlay.* attributes are dropped: they would mean something to the guest's overlayfs.
  */
-int ext4_from_tar(int tar_fd, int image_fd, const struct ext4_options *options,
-		  const struct cancel *cancel, const struct progress *progress,
+int ext4_from_tar(const struct ext4_input *input, int image_fd, const struct ext4_options *options,
 		  struct ext4_summary *ret, struct err *err) MUST_CHECK;
 
 /*

@@ -53,80 +53,87 @@ static void put_child(uint8_t *entry, const struct child *child)
 	put_le16(entry + 8, (size_t)(child->physical >> 32));
 }
 
-static int write_node(uint8_t *node, uint32_t checksum_start, struct space *space,
-		      struct sink *sink, uint64_t *ret_physical)
+static int write_node(uint8_t *node, const struct extent_target *target, uint64_t *ret_physical)
 {
-	uint32_t checked = HEADER_SIZE + EXTENT_NODE_MAX * ENTRY_SIZE;
+	const uint32_t checked = HEADER_SIZE + EXTENT_NODE_MAX * ENTRY_SIZE;
 	uint64_t taken;
 
-	put_le32(node + checked, ext2fs_crc32c_le(checksum_start, node, checked));
-	*ret_physical = space_take(space, 1, &taken);
-	return sink_write(sink, *ret_physical * SPACE_BLOCK_SIZE, span_of(node, SPACE_BLOCK_SIZE));
+	put_le32(node + checked, ext2fs_crc32c_le(target->checksum_start, node, checked));
+	*ret_physical = space_take(target->space, 1, &taken);
+	return sink_write(target->sink, *ret_physical * SPACE_BLOCK_SIZE,
+			  span_of(node, SPACE_BLOCK_SIZE));
 }
 
-/* Writes nodes over `count` runs (depth 0) or children; `ret` gets one child for each. */
-static int write_level(const struct tree_run *runs, const struct child *children, size_t count,
-		       unsigned depth, uint32_t checksum_start, struct space *space,
-		       struct sink *sink, struct child *ret)
-{
-	size_t from, i;
+/* The entries of a level: the runs themselves at the bottom, else what is below. */
+struct level {
+	const struct tree_run *runs;
+	const struct child *children; /* NULL at the bottom */
+	size_t count;
+	unsigned depth;
+};
 
-	for (from = 0; from < count; from += EXTENT_NODE_MAX) {
-		size_t n = count - from < EXTENT_NODE_MAX ? count - from : EXTENT_NODE_MAX;
+static void put_entries(uint8_t *node, const struct level *level, size_t from, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		uint8_t *entry = node + HEADER_SIZE + i * ENTRY_SIZE;
+
+		if (level->children)
+			put_child(entry, &level->children[from + i]);
+		else
+			put_run(entry, &level->runs[from + i]);
+	}
+}
+
+/* Writes the nodes that hold a level; `ret` gets one child for each. */
+static int write_level(const struct level *level, const struct extent_target *target,
+		       struct child *ret)
+{
+	size_t from;
+
+	for (from = 0; from < level->count; from += EXTENT_NODE_MAX) {
+		const size_t rest = level->count - from;
+		const size_t count = rest < EXTENT_NODE_MAX ? rest : EXTENT_NODE_MAX;
 		uint8_t node[SPACE_BLOCK_SIZE] = { 0 };
 		struct child *child = &ret[from / EXTENT_NODE_MAX];
 		int r;
 
-		put_header(node, n, EXTENT_NODE_MAX, depth);
-		for (i = 0; i < n; i++) {
-			uint8_t *entry = node + HEADER_SIZE + i * ENTRY_SIZE;
-
-			if (depth == 0)
-				put_run(entry, &runs[from + i]);
-			else
-				put_child(entry, &children[from + i]);
-		}
-		child->logical = depth == 0 ? runs[from].logical : children[from].logical;
-		r = write_node(node, checksum_start, space, sink, &child->physical);
+		put_header(node, count, EXTENT_NODE_MAX, level->depth);
+		put_entries(node, level, from, count);
+		child->logical =
+			level->children ? level->children[from].logical : level->runs[from].logical;
+		r = write_node(node, target, &child->physical);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-int extent_encode(const struct tree_run *runs, size_t count, uint32_t checksum_start,
-		  struct space *space, struct sink *sink, uint8_t root[static EXTENT_ROOT_SIZE],
-		  uint32_t *ret_blocks)
+int extent_encode(const struct tree_run *runs, size_t count, const struct extent_target *target,
+		  uint8_t root[static EXTENT_ROOT_SIZE], uint32_t *ret_blocks)
 {
 	AUTO_FREE struct child *children = NULL;
+	struct level level = { .runs = runs, .count = count };
 	uint32_t blocks = 0;
-	unsigned depth = 0;
-	size_t i;
 
-	memset(root, 0, EXTENT_ROOT_SIZE);
-	while (count > EXTENT_ROOT_MAX) {
-		size_t nodes = (count + EXTENT_NODE_MAX - 1) / EXTENT_NODE_MAX;
+	while (level.count > EXTENT_ROOT_MAX) {
+		const size_t nodes = (level.count + EXTENT_NODE_MAX - 1) / EXTENT_NODE_MAX;
 		struct child *above = mem_alloc(nodes, sizeof(*above));
-		int r = write_level(runs, children, count, depth, checksum_start, space, sink,
-				    above);
+		const int r = write_level(&level, target, above);
 
 		mem_free(children);
 		children = above;
 		if (r < 0)
 			return r;
+		level.children = children;
+		level.count = nodes;
+		level.depth++;
 		blocks += (uint32_t)nodes;
-		count = nodes;
-		depth++;
 	}
-	put_header(root, count, EXTENT_ROOT_MAX, depth);
-	for (i = 0; i < count; i++) {
-		uint8_t *entry = root + HEADER_SIZE + i * ENTRY_SIZE;
-
-		if (depth == 0)
-			put_run(entry, &runs[i]);
-		else
-			put_child(entry, &children[i]);
-	}
+	memset(root, 0, EXTENT_ROOT_SIZE);
+	put_header(root, level.count, EXTENT_ROOT_MAX, level.depth);
+	put_entries(root, &level, 0, level.count);
 	*ret_blocks = blocks;
 	return 0;
 }

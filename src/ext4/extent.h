@@ -14,11 +14,16 @@
 #define EXTENT_ROOT_MAX	 4U   /* entries in the inode */
 #define EXTENT_NODE_MAX	 340U /* entries in a block */
 
+/* Where the blocks of a tree go. */
+struct extent_target {
+	uint32_t checksum_start; /* with the inode's number and generation in it */
+	struct space *space;	 /* borrowed, as the next one */
+	struct sink *sink;
+};
+
 /*
  * Encodes `count` runs into `root`; takes and writes the blocks that it needs, whose number is
- * *ret_blocks. `checksum_start` is the seed with the inode's number and generation in it. 0 or
- * -errno.
+ * *ret_blocks. `target` may be NULL when the runs fit into the root. 0 or -errno.
  */
-int extent_encode(const struct tree_run *runs, size_t count, uint32_t checksum_start,
-		  struct space *space, struct sink *sink, uint8_t root[static EXTENT_ROOT_SIZE],
-		  uint32_t *ret_blocks) MUST_CHECK;
+int extent_encode(const struct tree_run *runs, size_t count, const struct extent_target *target,
+		  uint8_t root[static EXTENT_ROOT_SIZE], uint32_t *ret_blocks) MUST_CHECK;

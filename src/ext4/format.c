@@ -129,7 +129,7 @@ static int create(struct format *format, struct err *err)
 
 	(void)snprintf(name, sizeof(name), "%d", input->writer->fd);
 	fill_parameters(input, &param);
-	e = ext2fs_initialize(name, EXT2_FLAG_64BITS, &param, io_fd_manager, &format->fs);
+	e = ext2fs_initialize(name, EXT2_FLAG_64BITS, &param, io_fd_manager(), &format->fs);
 	if (e != 0) {
 		format->fs = NULL;
 		return failed(format, e, "lay out the file system", err);
@@ -224,7 +224,7 @@ static int extent_root(struct format *format, uint32_t inode, uint8_t root[stati
 	uint32_t blocks = 0;
 
 	if (in->run_count <= EXTENT_ROOT_MAX)
-		return extent_encode(&tree->runs[in->run_first], in->run_count, 0, NULL, NULL, root,
+		return extent_encode(&tree->runs[in->run_first], in->run_count, NULL, root,
 				     &blocks);
 	assert(input->roots[format->next_root].inode == inode);
 	memcpy(root, input->roots[format->next_root++].bytes, EXTENT_ROOT_SIZE);

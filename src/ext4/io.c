@@ -44,7 +44,7 @@ static errcode_t io_open(const char *name, int flags, io_channel *ret)
 	io->fd = (int)fd;
 	channel = mem_alloc(1, sizeof(*channel));
 	channel->magic = EXT2_ET_MAGIC_IO_CHANNEL;
-	channel->manager = io_fd_manager;
+	channel->manager = io_fd_manager();
 	channel->name = mem_strdup(name);
 	channel->block_size = SUPERBLOCK_BYTES;
 	channel->refcount = 1;
@@ -149,7 +149,10 @@ static struct struct_io_manager manager = {
 	.write_blk64 = io_write64,
 };
 
-io_manager const io_fd_manager = &manager;
+io_manager io_fd_manager(void)
+{
+	return &manager;
+}
 
 int io_fd_errno(io_channel channel)
 {

@@ -8,7 +8,7 @@
 #include <ext2fs/ext2fs.h>
 
 /* "Opens" a name made of the descriptor's decimal number; the descriptor stays the caller's. */
-extern io_manager const io_fd_manager;
+io_manager io_fd_manager(void);
 
 /* The first errno that reading or writing gave, or 0. */
 int io_fd_errno(io_channel channel);

@@ -138,6 +138,7 @@ static int seal_extents(struct seal *seal, struct err *err)
 {
 	struct ext4_writer *writer = seal->writer;
 	struct tree *tree = &writer->tree;
+	struct extent_target target = { .space = &writer->space, .sink = &writer->sink };
 	uint32_t i;
 
 	for (i = 0; i < tree->inode_count; i++) {
@@ -153,9 +154,9 @@ static int seal_extents(struct seal *seal, struct err *err)
 		}
 		root = &seal->roots[seal->root_count++];
 		root->inode = i;
-		r = extent_encode(&tree->runs[in->run_first], in->run_count,
-				  identity_inode_seed(&seal->identity, in->number), &writer->space,
-				  &writer->sink, root->bytes, &in->meta_blocks);
+		target.checksum_start = identity_inode_seed(&seal->identity, in->number);
+		r = extent_encode(&tree->runs[in->run_first], in->run_count, &target, root->bytes,
+				  &in->meta_blocks);
 		if (r < 0)
 			return ext4_writer_failed(r, err);
 	}

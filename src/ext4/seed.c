@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-#define COPY_SIZE (1024U * 1024U)
+#define COPY_SIZE ((size_t)1024 * 1024)
 
 struct seed {
 	struct ext4_writer *from; /* borrowed, as the next three */

@@ -6,8 +6,8 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-#define SINK_BUFFER_SIZE (1024U * 1024U)
-#define SINK_DIRECT_MIN	 (256U * 1024U) /* from here on copying costs more than a call */
+#define SINK_BUFFER_SIZE ((size_t)1024 * 1024)
+#define SINK_DIRECT_MIN	 ((size_t)256 * 1024) /* from here on copying costs more than a call */
 
 void sink_init(struct sink *sink, int fd, uint64_t end)
 {

@@ -11,6 +11,9 @@
  * group. */
 #define LAST_GROUP_SLACK 50U
 
+/* What one bitmap block counts. */
+#define INODES_PER_GROUP_MAX 32768ULL
+
 /* The resize inode's block, and extent tree blocks of a journal in pieces. */
 #define JOURNAL_SLACK 8U
 
@@ -102,31 +105,38 @@ static uint64_t round_up(uint64_t value, uint64_t to)
 	return div_ceil(value, to) * to;
 }
 
-/* The layout of `blocks` blocks for at least `inodes` inodes; the last group is dropped when it is
- * too short. */
-static void layout_fill(const struct space *space, uint64_t blocks, uint64_t inodes,
-			struct layout *ret)
+/* The layout of `blocks` blocks for at least `inodes` inodes. */
+static void layout_of(const struct space *space, uint64_t blocks, uint64_t inodes,
+		      struct layout *ret)
 {
-	uint64_t ratio = blocks * SPACE_BLOCK_SIZE / SPACE_BYTES_PER_INODE;
-	uint64_t wanted = inodes > ratio ? inodes : ratio;
-	uint64_t rest = blocks % SPACE_GROUP_BLOCKS;
-	uint64_t overhead, per_group;
+	const uint64_t ratio = blocks * SPACE_BLOCK_SIZE / SPACE_BYTES_PER_INODE;
+	const uint64_t wanted = inodes > ratio ? inodes : ratio;
+	uint64_t per_group;
 
 	ret->descriptor_blocks = space->descriptor_blocks;
 	ret->blocks = blocks;
 	ret->groups = (uint32_t)div_ceil(blocks, SPACE_GROUP_BLOCKS);
 	ret->journal_blocks = journal_blocks(blocks);
 	per_group = round_up(div_ceil(wanted, ret->groups), SPACE_INODES_PER_BLOCK);
-	if (per_group > SPACE_BLOCK_SIZE * 8)
-		per_group = SPACE_BLOCK_SIZE * 8;
+	if (per_group > INODES_PER_GROUP_MAX)
+		per_group = INODES_PER_GROUP_MAX;
 	ret->inodes_per_group = (uint32_t)per_group;
 	ret->table_blocks = ret->inodes_per_group / SPACE_INODES_PER_BLOCK;
+}
 
+/* The same, with a last group that is too short for its tables dropped, as libext2fs does. */
+static void layout_fill(const struct space *space, uint64_t blocks, uint64_t inodes,
+			struct layout *ret)
+{
+	const uint64_t rest = blocks % SPACE_GROUP_BLOCKS;
+	uint64_t overhead;
+
+	layout_of(space, blocks, inodes, ret);
 	overhead = 2 + ret->table_blocks;
 	if (space_has_super(ret->groups - 1))
 		overhead += 1 + space->descriptor_blocks;
 	if (rest > 0 && rest < overhead + LAST_GROUP_SLACK && ret->groups > 1)
-		layout_fill(space, blocks - rest, inodes, ret);
+		layout_of(space, blocks - rest, inodes, ret);
 }
 
 /* Blocks that must be there: what is taken, tables, journal, the resize inode's block, backup

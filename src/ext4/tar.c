@@ -15,18 +15,16 @@
 #include "base/text.h"
 #include "ext4/tar_entry.h"
 
-#define READ_SIZE      (1024U * 1024U)
+#define READ_SIZE      ((size_t)1024 * 1024)
 #define PROGRESS_BYTES (8ULL << 20)
 #define PROGRESS_STAGE "image"
 
 struct tar {
-	struct ext4_writer *writer; /* borrowed, as the next five */
+	struct ext4_writer *writer; /* borrowed, as all but archive and buf */
 	struct archive *archive;    /* owned */
-	const struct cancel *cancel;
-	const struct progress *progress;
+	const struct ext4_input *input;
 	const struct ext4_limits *limits;
 	struct err *err;
-	int fd;
 	uint8_t *buf; /* owned */
 	uint64_t entries;
 	uint64_t content_bytes;
@@ -45,10 +43,10 @@ static void tar_done(struct tar *tar)
 static la_ssize_t read_some(struct archive *archive, void *context, const void **ret_buffer)
 {
 	struct tar *tar = context;
-	ssize_t n = cancel_poll(tar->cancel, tar->fd, POLLIN, UINT64_MAX);
+	ssize_t n = cancel_poll(tar->input->cancel, tar->input->tar_fd, POLLIN, UINT64_MAX);
 
 	if (n >= 0)
-		n = fd_read_some(tar->fd, tar->buf, READ_SIZE);
+		n = fd_read_some(tar->input->tar_fd, tar->buf, READ_SIZE);
 	if (n < 0) {
 		tar->read_error = (int)n;
 		archive_set_error(archive, (int)-n, "read");
@@ -100,7 +98,8 @@ static bool is_harmless(const struct tar *tar)
 
 static void report(struct tar *tar)
 {
-	progress_report(tar->progress, PROGRESS_STAGE, "writing the image", tar->content_bytes, 0);
+	progress_report(tar->input->progress, PROGRESS_STAGE, "writing the image",
+			tar->content_bytes, 0);
 	tar->reported = tar->content_bytes;
 }
 
@@ -161,7 +160,7 @@ static int read_content(struct tar *tar, struct archive_entry *entry, uint32_t i
 static int add_hard_link(struct tar *tar, struct tree_place *place, const char *target)
 {
 	struct tree *tree = &tar->writer->tree;
-	struct tree_place found;
+	struct tree_place found = { .existing = TREE_NONE };
 	uint32_t inode;
 	int r;
 
@@ -235,8 +234,8 @@ static int add_entry(struct tar *tar, struct archive_entry *entry, const char *p
 {
 	struct tree *tree = &tar->writer->tree;
 	const char *link = archive_entry_hardlink(entry);
-	struct tree_attributes attributes;
-	struct tree_place place;
+	struct tree_attributes attributes = { 0 };
+	struct tree_place place = { .existing = TREE_NONE };
 	uint32_t inode = TREE_NONE;
 	bool is_folder;
 	int r;
@@ -292,7 +291,7 @@ static int read_entries(struct tar *tar)
 		struct archive_entry *entry;
 		int r;
 
-		r = cancel_check(tar->cancel, tar->err);
+		r = cancel_check(tar->input->cancel, tar->err);
 		if (r < 0)
 			return r;
 		r = archive_read_next_header(tar->archive, &entry);
@@ -313,25 +312,19 @@ static int read_rest(struct tar *tar)
 	ssize_t n;
 
 	do {
-		n = cancel_poll(tar->cancel, tar->fd, POLLIN, UINT64_MAX);
+		n = cancel_poll(tar->input->cancel, tar->input->tar_fd, POLLIN, UINT64_MAX);
 		if (n >= 0)
-			n = fd_read_some(tar->fd, tar->buf, READ_SIZE);
+			n = fd_read_some(tar->input->tar_fd, tar->buf, READ_SIZE);
 	} while (n > 0);
 	tar->read_error = (int)n;
 	return n < 0 ? archive_failed(tar, "read the tar stream") : 0;
 }
 
-int tar_read(struct ext4_writer *writer, int tar_fd, const struct ext4_limits *limits,
-	     const struct cancel *cancel, const struct progress *progress, struct ext4_summary *ret,
-	     struct err *err)
+int tar_read(struct ext4_writer *writer, const struct ext4_input *input,
+	     const struct ext4_limits *limits, struct ext4_summary *ret, struct err *err)
 {
 	CLEANUP(tar_done)
-	struct tar tar = { .writer = writer,
-			   .cancel = cancel,
-			   .progress = progress,
-			   .limits = limits,
-			   .err = err,
-			   .fd = tar_fd };
+	struct tar tar = { .writer = writer, .input = input, .limits = limits, .err = err };
 	int r;
 
 	tar.buf = mem_alloc(1, READ_SIZE);
@@ -355,6 +348,7 @@ int tar_warm_up(struct err *err)
 	iconv_t conversion = iconv_open("ANSI_X3.4-1968", "UTF-8");
 
 	/* What libarchive asks for in the C locale when a pax header has a name. */
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): POSIX says so */
 	if (conversion == (iconv_t)-1)
 		return err_sys(err, -errno, "load character sets");
 	(void)iconv_close(conversion);

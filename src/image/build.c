@@ -20,7 +20,7 @@
 #include "kernel/mmdebstrap.h"
 
 #define STAGE	       "image"
-#define PIECE_SIZE     (256U * 1024U)
+#define PIECE_SIZE     ((size_t)256 * 1024)
 #define PROGRESS_BYTES (8ULL << 20)
 #define KIND_MANAGED   "managed"
 
@@ -188,7 +188,9 @@ static int write_image(struct build *build, struct err *err)
 
 static int fill_record(struct build *build, struct image_record *image, struct err *err)
 {
-	uint64_t root_used, seed_used, size;
+	uint64_t root_used = 0;
+	uint64_t seed_used = 0;
+	uint64_t size = 0;
 	int r;
 
 	r = file_usage(build->root_fd, &root_used, &size);

@@ -40,6 +40,14 @@ static const int refused[] = {
 	SCMP_SYS(readlink), SCMP_SYS(stat),   SCMP_SYS(sysinfo), SCMP_SYS(ioctl),
 };
 
+static const struct scmp_arg_cmp not_executable = {
+	.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0
+};
+
+static const struct scmp_arg_cmp empty_path = {
+	.arg = 3, .op = SCMP_CMP_EQ, .datum_a = AT_EMPTY_PATH, .datum_b = 0
+};
+
 static int add_rules(scmp_filter_ctx filter)
 {
 	size_t i;
@@ -56,15 +64,14 @@ static int add_rules(scmp_filter_ctx filter)
 			return r;
 	}
 	/* Memory is never executable, whatever is mapped. */
-	r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-			     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &not_executable);
 	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-				     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+					   &not_executable);
 	/* glibc's fstat(): a descriptor and an empty path. */
 	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
-				     SCMP_A3(SCMP_CMP_EQ, AT_EMPTY_PATH));
+		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+					   &empty_path);
 	return r;
 }
 

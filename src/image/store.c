@@ -20,7 +20,7 @@
 #include "kernel/mmdebstrap.h"
 #include "model/names.h"
 
-#define RECORD_SIZE_MAX (64 * 1024)
+#define RECORD_SIZE_MAX 65536U
 
 /* --- the record --- */
 

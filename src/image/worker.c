@@ -50,6 +50,7 @@ int image_worker_main(int argc, char **argv)
 {
 	AUTO_BUF answer = BUF_INIT;
 	struct ext4_options options = EXT4_OPTIONS_INIT;
+	const struct ext4_input input = { .tar_fd = IMAGE_WORKER_TAR };
 	struct ext4_summary summary = { 0 };
 	struct err err = ERR_INIT;
 	int r;
@@ -58,8 +59,7 @@ int image_worker_main(int argc, char **argv)
 	(void)argv;
 	r = prepare(&options, &err);
 	if (r == 0)
-		r = ext4_from_tar(IMAGE_WORKER_TAR, IMAGE_WORKER_IMAGE, &options, NULL, NULL,
-				  &summary, &err);
+		r = ext4_from_tar(&input, IMAGE_WORKER_IMAGE, &options, &summary, &err);
 	worker_write_answer(r, &summary, &err, &answer);
 	if (fd_write_all(IMAGE_WORKER_CONTROL, buf_span(&answer)) < 0)
 		return EXIT_BROKEN;

@@ -36,6 +36,12 @@ static void fill_spawn(struct spawn *spawn, const char *program, char *const *ar
 #endif
 }
 
+/* Somebody else owns what it had. */
+static void forget(struct image_worker *worker)
+{
+	*worker = IMAGE_WORKER_INIT;
+}
+
 static int send_orders(int control_fd, const struct ext4_options *options, bool has_seed,
 		       struct err *err)
 {
@@ -86,7 +92,7 @@ int image_worker_start(const char *program, int image_fd, int seed_fd,
 	if (r < 0)
 		return err_context(err, r, "start the image worker");
 	*ret = worker;
-	worker = IMAGE_WORKER_INIT;
+	forget(&worker);
 	return 0;
 }
 

@@ -131,7 +131,7 @@ static void check_image(int fd, const struct ext4_summary *summary)
 
 	memset(&check, 0, sizeof(check));
 	(void)snprintf(name, sizeof(name), "%d", fd);
-	MUST(ext2fs_open(name, EXT2_FLAG_64BITS, 0, 0, io_fd_manager, &check.fs) == 0);
+	MUST(ext2fs_open(name, EXT2_FLAG_64BITS, 0, 0, io_fd_manager(), &check.fs) == 0);
 	MUST(ext2fs_read_bitmaps(check.fs) == 0);
 	MUST(check.fs->super->s_inodes_count <= INODES_MAX);
 	walk(&check);
@@ -158,9 +158,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int tar = memfd_create("tar", MFD_CLOEXEC);
 	int image = memfd_create("image", MFD_CLOEXEC);
 
+	const struct ext4_input input = { .tar_fd = tar };
+
 	MUST(tar >= 0 && image >= 0);
 	MUST(fd_pwrite_all(tar, span_of(data, size), 0) == 0);
-	if (ext4_from_tar(tar, image, &options, NULL, NULL, &summary, &err) == 0)
+	if (ext4_from_tar(&input, image, &options, &summary, &err) == 0)
 		check_image(image, &summary);
 	else
 		MUST(err.kind != ERR_NONE && err.message[0] != '\0');

@@ -71,6 +71,7 @@ static void print_summary(const struct ext4_summary *s)
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { .options = EXT4_OPTIONS_INIT };
+	const struct ext4_input input = { .tar_fd = STDIN_FILENO };
 	struct ext4_summary summary = { 0 };
 	struct err err = ERR_INIT;
 	AUTO_CLOSE int image = -1;
@@ -95,8 +96,7 @@ int main(int argc, char **argv)
 		arguments.options.seed_fd = seed;
 	}
 	r = arguments.is_empty ? ext4_seed(image, &arguments.options, &summary, &err)
-			       : ext4_from_tar(STDIN_FILENO, image, &arguments.options, NULL, NULL,
-					       &summary, &err);
+			       : ext4_from_tar(&input, image, &arguments.options, &summary, &err);
 	if (r < 0) {
 		(void)fprintf(stderr, "%s: %s\n", err_kind_name(err.kind), err.message);
 		return 1;

@@ -95,7 +95,8 @@ int make_image(struct tar_maker *tar, const struct ext4_options *options, struct
 {
 	AUTO_CLOSE int tar_fd = tar_end(tar);
 	AUTO_CLOSE int image = new_image();
-	int r = ext4_from_tar(tar_fd, image, options, NULL, NULL, ret, err);
+	const struct ext4_input input = { .tar_fd = tar_fd };
+	int r = ext4_from_tar(&input, image, options, ret, err);
 
 	return r < 0 ? r : TAKE_FD(image);
 }
@@ -107,7 +108,7 @@ ext2_filsys open_image(int fd)
 	errcode_t e;
 
 	(void)snprintf(name, sizeof(name), "%d", fd);
-	e = ext2fs_open(name, EXT2_FLAG_64BITS, 0, 0, io_fd_manager, &fs);
+	e = ext2fs_open(name, EXT2_FLAG_64BITS, 0, 0, io_fd_manager(), &fs);
 	if (e != 0)
 		fail_msg("open: %s", error_message(e));
 	e = ext2fs_read_bitmaps(fs);

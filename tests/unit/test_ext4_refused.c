@@ -318,11 +318,12 @@ static void test_damaged(void **state)
 		AUTO_CLOSE int cut = memfd_create("cut", MFD_CLOEXEC);
 		struct ext4_summary summary = { 0 };
 		struct err err = ERR_INIT;
+		const struct ext4_input input = { .tar_fd = cut };
 		char bytes[1024];
 
 		assert_true(pread(fd, bytes, (size_t)at, 0) == at);
 		assert_int_equal(fd_pwrite_all(cut, span_of(bytes, (size_t)at), 0), 0);
-		assert_true(ext4_from_tar(cut, image, &options, NULL, NULL, &summary, &err) < 0);
+		assert_true(ext4_from_tar(&input, image, &options, &summary, &err) < 0);
 		CHECK_STR(err_kind_name(err.kind), "protocol");
 	}
 	fd_close(fd);
@@ -340,9 +341,11 @@ static void test_cancelled(void **state)
 	(void)state;
 	assert_int_equal(fd_pipe(ends), 0);
 	assert_int_equal(cancel_init(&cancel), 0);
+	const struct ext4_input input = { .tar_fd = ends[0], .cancel = &cancel };
+
 	cancel_fire(&cancel);
 	/* The pipe never says anything. */
-	assert_true(ext4_from_tar(ends[0], image, &options, &cancel, NULL, &summary, &err) < 0);
+	assert_true(ext4_from_tar(&input, image, &options, &summary, &err) < 0);
 	CHECK_STR(err_kind_name(err.kind), "cancelled");
 	cancel_done(&cancel);
 	fd_close(ends[0]);

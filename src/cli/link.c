@@ -340,7 +340,6 @@ static int settle_version(struct cli *cli, const char *socket, const json_t *pin
 /* Another command may have started one at the same moment: then its daemon will do as well. */
 static int start_unless_alive(struct cli *cli, const struct paths *paths, struct err *err)
 {
-	AUTO_JSON *ping = NULL;
 	struct err ignored = ERR_INIT;
 	enum rpc_presence presence;
 	int r;
@@ -348,8 +347,8 @@ static int start_unless_alive(struct cli *cli, const struct paths *paths, struct
 	r = start_daemon(cli, paths, err);
 	if (r == 0 || err->kind == ERR_CANCELLED)
 		return r;
-	if (rpc_probe(paths->socket, LINK_ANSWER_MS, &presence, &ping, &ignored) == 0 &&
-	    presence == RPC_ALIVE && is_this_version(ping))
+	if (rpc_probe(paths->socket, LINK_ANSWER_MS, &presence, NULL, &ignored) == 0 &&
+	    presence == RPC_ALIVE)
 		return 0;
 	return err_context(err, r, "cannot start bangerd");
 }

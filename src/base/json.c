@@ -41,6 +41,9 @@ int json_read(struct span text, json_t **ret, struct err *err)
 
 	if (!depth_is_bounded(text))
 		return err_set(err, ERR_PROTOCOL, "JSON nested deeper than %d", JSON_DEPTH_MAX);
+	/* jansson takes a zero byte after a number for blank space. */
+	if (text.len > 0 && memchr(text.ptr, '\0', text.len))
+		return err_set(err, ERR_PROTOCOL, "JSON with a zero byte");
 	json = json_loadb((const char *)text.ptr, text.len,
 			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
 	if (!json)

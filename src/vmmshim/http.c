@@ -33,7 +33,7 @@ struct http {
 	http_request_fn on_request;
 	void *context;
 	struct http_exchange *exchanges; /* all of them */
-	bool is_due;			 /* connections were resumed: MHD does not say so by itself */
+	bool is_due; /* connections were resumed: MHD does not say so by itself */
 };
 
 static struct MHD_Response *make_response(const struct api_reply *reply)

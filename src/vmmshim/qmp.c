@@ -150,11 +150,40 @@ static int read_error(const json_t *error, struct err *ret, struct err *err)
 	return 0;
 }
 
+/*
+ * QEMU writes unsigned 64-bit numbers where the guest did not say (balloon statistics), which do
+ * not fit jansson's integers: such a line is read with all its numbers as reals.
+ */
+static int parse_line(struct span text, json_t **ret, struct err *err)
+{
+	const int r = json_read(text, ret, err);
+	json_error_t problem;
+
+	if (r == 0)
+		return 0;
+	*ret = json_loadb((const char *)text.ptr, text.len,
+			  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &problem);
+	return *ret ? 0 : r;
+}
+
+bool qmp_number(const json_t *value, uint64_t *ret)
+{
+	if (json_is_integer(value) && json_integer_value(value) >= 0) {
+		*ret = (uint64_t)json_integer_value(value);
+		return true;
+	}
+	if (json_is_real(value) && json_real_value(value) >= 0 && json_real_value(value) < 0x1p63) {
+		*ret = (uint64_t)json_real_value(value);
+		return true;
+	}
+	return false;
+}
+
 static int read_reply(struct qmp *qmp, const json_t *line, struct err *err)
 {
 	const json_t *result = json_object_get(line, "return");
 	const json_t *error = json_object_get(line, "error");
-	const json_t *id = json_object_get(line, "id");
+	uint64_t id = 0;
 	struct qmp_pending *slot = NULL;
 	struct err failure = ERR_INIT;
 	const bool was_ready = qmp->state == QMP_READY;
@@ -165,8 +194,8 @@ static int read_reply(struct qmp *qmp, const json_t *line, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (json_is_integer(id) && json_integer_value(id) > 0)
-		slot = find_pending(qmp, (uint64_t)json_integer_value(id));
+	if (qmp_number(json_object_get(line, "id"), &id) && id != 0)
+		slot = find_pending(qmp, id);
 	if (!slot || qmp->state == QMP_GREETING)
 		return err_set(err, ERR_PROTOCOL, "QEMU answered what nobody asked%s%s",
 			       error ? ": " : "", failure.message);
@@ -184,7 +213,7 @@ static int read_line(struct qmp *qmp, struct span text, struct err *err)
 	AUTO_JSON *line = NULL;
 	int r;
 
-	r = json_read(text, &line, err);
+	r = parse_line(text, &line, err);
 	if (r < 0)
 		return err_context(err, r, "QEMU sent a line that is no JSON");
 	if (!json_is_object(line))

@@ -81,6 +81,9 @@ int qmp_feed(struct qmp *qmp, struct span bytes, struct err *err) MUST_CHECK;
 void qmp_command(struct qmp *qmp, const char *name, json_t *arguments, qmp_reply_fn reply,
 		 void *context);
 
+/* A number in a result: false when there is none, or one that is negative or 2^63 and more. */
+bool qmp_number(const json_t *value, uint64_t *ret) MUST_CHECK;
+
 /* What is to be sent, and that the first `count` bytes of it were. */
 struct span qmp_output(const struct qmp *qmp) MUST_CHECK;
 void qmp_sent(struct qmp *qmp, size_t count);

@@ -230,11 +230,11 @@ static void add_guest_stats(json_t *into, const json_t *stats)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		const json_t *value = json_object_get(stats, names[i].theirs);
+		uint64_t value = 0;
 
-		/* An unknown one is 2^64-1, which jansson has no integer for. */
-		if (json_is_integer(value) && json_integer_value(value) >= 0)
-			json_put_u64(into, names[i].ours, (uint64_t)json_integer_value(value));
+		/* What the guest did not say is 2^64-1. */
+		if (qmp_number(json_object_get(stats, names[i].theirs), &value))
+			json_put_u64(into, names[i].ours, value);
 	}
 }
 
@@ -244,6 +244,7 @@ static void on_balloon_size(void *context, const json_t *result, const struct er
 	const uint64_t memory_mib = vmm->api.config.machine.mem_size_mib;
 	const uint64_t target = vmm->api.config.balloon.amount_mib;
 	json_t *answer = TAKE_PTR(vmm->action_result);
+	uint64_t left = 0;
 	uint64_t actual;
 
 	if (err) {
@@ -251,7 +252,9 @@ static void on_balloon_size(void *context, const json_t *result, const struct er
 		fail_action(vmm, "Internal VMM error", err);
 		return;
 	}
-	actual = memory_mib - json_get_u64(result, "actual") / MIB;
+	if (!qmp_number(json_object_get(result, "actual"), &left) || left / MIB > memory_mib)
+		left = memory_mib * MIB;
+	actual = memory_mib - left / MIB;
 	json_put_u64(answer, "target_pages", target * 256);
 	json_put_u64(answer, "actual_pages", actual * 256);
 	json_put_u64(answer, "target_mib", target);

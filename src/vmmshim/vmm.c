@@ -144,19 +144,18 @@ static void dispatch(struct vmm *vmm, size_t count)
 static int run_loop(struct vmm *vmm, struct err *err)
 {
 	while (vmm->step != VMM_ENDED) {
-		const size_t count = fill_fds(vmm);
+		size_t count;
 
-		if (poll(vmm->fds, count, next_timeout_ms(vmm)) < 0) {
-			if (errno == EINTR)
-				continue;
-			return err_sys(err, -errno, "wait for events");
-		}
-		dispatch(vmm, count);
 		/* Without an API nobody can try again. */
 		if (vmm->step == VMM_IDLE && !vmm->http) {
 			vmm->exit_status = VMM_EXIT_FAILED;
-			vmm->step = VMM_ENDED;
+			return 0;
 		}
+		count = fill_fds(vmm);
+		if (poll(vmm->fds, count, next_timeout_ms(vmm)) >= 0)
+			dispatch(vmm, count);
+		else if (errno != EINTR)
+			return err_sys(err, -errno, "wait for events");
 	}
 	return 0;
 }

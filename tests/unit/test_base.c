@@ -546,6 +546,8 @@ static void test_json_read(void **state)
 		buf_add_byte(&deep, '[');
 	for (int i = 0; i < JSON_DEPTH_MAX; i++)
 		buf_add_byte(&deep, ']');
+	assert_true(json_read(span_of("1\0", 2), &json, &err) < 0);
+	CHECK_STR(err.message, "JSON with a zero byte");
 	assert_int_equal(json_read(buf_span(&deep), &json, &err), 0);
 	json_freep(&json);
 	buf_clear(&deep);

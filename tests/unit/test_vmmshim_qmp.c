@@ -165,6 +165,33 @@ static void test_replies_in_any_order(void **state)
 	assert_true(peer.failed[1]);
 }
 
+/* Numbers that are larger than jansson's integers come from guests. */
+static void test_large_numbers(void **state)
+{
+	struct peer peer;
+	struct slot slot = { &peer, 0 };
+	AUTO_JSON *json = NULL;
+	struct err err = ERR_INIT;
+	uint64_t number = 7;
+
+	(void)state;
+	peer_init(&peer);
+	assert_int_equal(feed(&peer, GREETING CAPABLE), 0);
+	qmp_command(&peer.qmp, "qom-get", NULL, on_reply, &slot);
+	assert_int_equal(feed(&peer, "{\"return\":{\"a\":18446744073709551615},\"id\":2}\n"), 0);
+	CHECK_INT(peer.replies[0], 1);
+	assert_false(peer.failed[0]);
+	qmp_done(&peer.qmp);
+	assert_int_equal(
+		json_read(span_str("[1,-1,1.5,9223372036854775807,1e300,\"1\"]"), &json, &err), 0);
+	assert_true(qmp_number(json_array_get(json, 0), &number) && number == 1);
+	assert_true(qmp_number(json_array_get(json, 3), &number) && number == INT64_MAX);
+	assert_false(qmp_number(json_array_get(json, 1), &number));
+	assert_false(qmp_number(json_array_get(json, 4), &number));
+	assert_false(qmp_number(json_array_get(json, 5), &number));
+	assert_false(qmp_number(NULL, &number));
+}
+
 static void test_disconnect_completes_once(void **state)
 {
 	struct err err = ERR_INIT;
@@ -263,6 +290,7 @@ int main(void)
 		cmocka_unit_test(test_handshake),
 		cmocka_unit_test(test_cut_anywhere),
 		cmocka_unit_test(test_replies_in_any_order),
+		cmocka_unit_test(test_large_numbers),
 		cmocka_unit_test(test_disconnect_completes_once),
 		cmocka_unit_test(test_violations),
 		cmocka_unit_test(test_line_limit),

@@ -25,13 +25,13 @@ static int place(struct content *content, uint64_t logical, uint64_t count, cons
 		uint64_t want = count < SPACE_RUN_MAX ? count : SPACE_RUN_MAX;
 		uint64_t taken;
 		uint64_t physical = space_take(content->space, want, &taken);
-		int r;
 
 		tree_add_run(content->tree, content->inode, (uint32_t)logical, physical,
 			     (uint32_t)taken);
 		if (bytes) {
-			r = sink_write(content->sink, physical * SPACE_BLOCK_SIZE,
-				       span_of(bytes, (size_t)taken * SPACE_BLOCK_SIZE));
+			int r = sink_write(content->sink, physical * SPACE_BLOCK_SIZE,
+					   span_of(bytes, (size_t)taken * SPACE_BLOCK_SIZE));
+
 			if (r < 0)
 				return r;
 			bytes += taken * SPACE_BLOCK_SIZE;
@@ -115,13 +115,13 @@ static int skip_to(struct content *content, uint64_t offset)
 {
 	uint64_t at = content->block * SPACE_BLOCK_SIZE + content->fill;
 	size_t taken;
-	int r;
 
 	if (content->fill > 0 && offset > at) {
 		uint64_t gap = offset - at;
 		size_t size = gap < SPACE_BLOCK_SIZE ? (size_t)gap : SPACE_BLOCK_SIZE;
 
-		r = fill_partial(content, NULL, size, &taken);
+		int r = fill_partial(content, NULL, size, &taken);
+
 		if (r < 0)
 			return r;
 		at += taken;
@@ -161,12 +161,11 @@ int content_add(struct content *content, uint64_t offset, struct span bytes)
 
 int content_end(struct content *content, uint64_t size)
 {
-	size_t taken;
-	int r;
-
 	assert(size >= content->block * SPACE_BLOCK_SIZE + content->fill);
 	if (content->fill > 0) {
-		r = fill_partial(content, NULL, SPACE_BLOCK_SIZE, &taken);
+		size_t taken;
+		int r = fill_partial(content, NULL, SPACE_BLOCK_SIZE, &taken);
+
 		if (r < 0)
 			return r;
 	}

@@ -43,11 +43,10 @@ int sink_flush(struct sink *sink)
 
 int sink_write(struct sink *sink, uint64_t offset, struct span bytes)
 {
-	int r;
-
 	if (sink->used > 0 &&
 	    (offset != sink->at + sink->used || bytes.len > SINK_BUFFER_SIZE - sink->used)) {
-		r = sink_flush(sink);
+		int r = sink_flush(sink);
+
 		if (r < 0)
 			return r;
 	}

@@ -89,7 +89,6 @@ static int add_acl(struct archive_entry *entry, int type, const char *name, stru
 {
 	AUTO_BUF acl = BUF_INIT;
 	size_t row;
-	int r;
 
 	/*
 	 * For an access ACL without more than the mode has, libarchive has no entries; with more,
@@ -99,7 +98,8 @@ static int add_acl(struct archive_entry *entry, int type, const char *name, stru
 		return 0;
 	acl_begin(&acl);
 	for (row = 0; row < ARRAY_LEN(acl_tags); row++) {
-		r = add_acl_tag(entry, type, row, &acl, err);
+		int r = add_acl_tag(entry, type, row, &acl, err);
+
 		if (r < 0)
 			return r;
 	}

@@ -51,7 +51,7 @@ static int check_path(struct span path, struct err *err)
 static int make_folder(struct tree *tree, uint32_t folder, struct span name, uint32_t *ret,
 		       struct err *err)
 {
-	char copy[TREE_NAME_MAX]; /* the name may lie in tree.text, which may move */
+	char copy[TREE_NAME_MAX] = { 0 }; /* the name may lie in tree.text, which may move */
 	struct tree_place place = { .folder = folder,
 				    .name = span_of(copy, name.len),
 				    .existing = TREE_NONE };

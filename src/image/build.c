@@ -65,7 +65,7 @@ static int make_staging(struct build *build, struct err *err)
 	AUTO_FREE char *name = NULL;
 	int r;
 
-	r = folder_open_images(build->request->images_dir, true, &build->images_fd, err);
+	r = folder_make_images(build->request->images_dir, &build->images_fd, err);
 	if (r < 0)
 		return r;
 	r = folder_name(FOLDER_NEW, build->recipe->name, &name);
@@ -217,13 +217,13 @@ static int fill_record(struct build *build, struct image_record *image, struct e
 static int swap_in(struct build *build, struct err *err)
 {
 	const char *name = build->recipe->name;
-	int r;
 
 	if (renameat2(build->images_fd, build->staging, build->images_fd, name, RENAME_EXCHANGE) ==
 	    0)
 		return 0;
 	if (errno != ENOENT) {
-		r = folder_discard(build->images_fd, name, err);
+		int r = folder_discard(build->images_fd, name, err);
+
 		if (r < 0)
 			return r;
 	}

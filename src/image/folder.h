@@ -13,8 +13,8 @@
 /* PREFIX + name + "-" + random digits. 0 or -errno. */
 int folder_name(const char *prefix, const char *name, char **ret) MUST_CHECK;
 
-/* Opens `images_dir`, made when it is missing and `make`. */
-int folder_open_images(const char *images_dir, bool make, int *ret_fd, struct err *err) MUST_CHECK;
+/* Opens `images_dir`, made when it is missing. */
+int folder_make_images(const char *images_dir, int *ret_fd, struct err *err) MUST_CHECK;
 
 /* Writes image.json. */
 int folder_write_record(int dir_fd, const struct image_record *image,

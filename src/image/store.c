@@ -164,15 +164,13 @@ int folder_name(const char *prefix, const char *name, char **ret)
 	return 0;
 }
 
-int folder_open_images(const char *images_dir, bool make, int *ret_fd, struct err *err)
+int folder_make_images(const char *images_dir, int *ret_fd, struct err *err)
 {
 	int fd, r;
 
-	if (make) {
-		r = dir_make_path(images_dir, 0700);
-		if (r < 0)
-			return err_sys(err, r, "make '%s'", images_dir);
-	}
+	r = dir_make_path(images_dir, 0700);
+	if (r < 0)
+		return err_sys(err, r, "make '%s'", images_dir);
 	fd = dir_open(images_dir);
 	if (fd < 0)
 		return err_sys(err, fd, "open '%s'", images_dir);
@@ -248,20 +246,20 @@ static int collect_name(void *context, const char *name)
 
 int image_load_all(const char *images_dir, struct image_record_list *ret, struct err *err)
 {
-	AUTO_IMAGE_RECORD_LIST list = { .count = 0 };
 	AUTO_STRV names = { .count = 0 };
 	AUTO_CLOSE int images_fd = -1;
 	size_t i;
-	int r;
 
 	images_fd = dir_open(images_dir);
 	if (images_fd < 0 && images_fd != -ENOENT)
 		return err_sys(err, images_fd, "open '%s'", images_dir);
 	if (images_fd >= 0) {
-		r = dir_each(images_fd, collect_name, &names);
+		int r = dir_each(images_fd, collect_name, &names);
+
 		if (r < 0)
 			return err_sys(err, r, "list '%s'", images_dir);
 	}
+	*ret = (struct image_record_list){ .count = 0 };
 	strv_sort(&names);
 	for (i = 0; i < names.count; i++) {
 		struct err ignored = ERR_INIT;
@@ -269,10 +267,8 @@ int image_load_all(const char *images_dir, struct image_record_list *ret, struct
 
 		/* One that is damaged must not hide the others. */
 		if (load(images_fd, names.items[i], &image, &ignored) == 0)
-			*image_record_list_add(&list) = image;
+			*image_record_list_add(ret) = image;
 	}
-	*ret = list;
-	list = (struct image_record_list){ .count = 0 };
 	return 0;
 }
 

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -11,7 +13,7 @@
 #include "image/worker.h"
 
 static const char usage[] =
-	"usage: bangerd [--ready-fd FD] | --check-migrations | --version | --help\n"
+	"usage: bangerd [--ready-fd FD] | --check-migrations | --defaults | --version | --help\n"
 	"\n"
 	"Runs in the foreground and logs JSON lines to standard error; the CLI starts it in the "
 	"background.\n"
@@ -19,11 +21,13 @@ static const char usage[] =
 	"saying why not\n"
 	"  --check-migrations   exit 0: the database is up to date; 1: it will be migrated; 2: a "
 	"newer version made it\n"
+	"  --defaults           print as JSON what a VM gets where nothing is said\n"
 	"  --version            print the version\n";
 
 struct arguments {
 	int ready_fd;
 	bool check_migrations;
+	bool defaults;
 	bool version;
 	bool help;
 };
@@ -39,6 +43,8 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 			ret->help = true;
 		} else if (str_eq(argv[i], "--check-migrations")) {
 			ret->check_migrations = true;
+		} else if (str_eq(argv[i], "--defaults")) {
+			ret->defaults = true;
 		} else if (str_eq(argv[i], "--ready-fd") && i + 1 < argc &&
 			   parse_u64_text(argv[i + 1], 1023, &fd) && fd > STDERR_FILENO) {
 			ret->ready_fd = (int)fd;
@@ -58,6 +64,16 @@ static int fail(const struct err *err)
 	if (err->hint[0])
 		(void)fprintf(stderr, "hint: %s\n", err->hint);
 	return 1;
+}
+
+static int print_defaults(void)
+{
+	AUTO_BUF text = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	if (daemon_defaults(&text, &err) < 0)
+		return fail(&err);
+	return fd_write_all(STDOUT_FILENO, buf_span(&text)) < 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv)
@@ -81,6 +97,8 @@ int main(int argc, char **argv)
 		r = daemon_check_migrations(&err);
 		return r < 0 ? (fail(&err), 3) : r;
 	}
+	if (arguments.defaults)
+		return print_defaults();
 	log_init("bangerd", STDERR_FILENO, LOG_LEVEL_INFO);
 	struct daemon_options options = { .ready_fd = arguments.ready_fd };
 

@@ -48,8 +48,9 @@ void cli_print_warnings(struct cli *cli, const json_t *result)
 	json_array_foreach(json_object_get(result, "warnings"), i, warning) {
 		AUTO_BUF text = BUF_INIT;
 
-		if (!json_is_string(warning))
+		if (!json_is_string(warning) || strv_has(&cli->warned, json_string_value(warning)))
 			continue;
+		strv_add(&cli->warned, json_string_value(warning));
 		text_escape(&text, span_str(json_string_value(warning)), WARNING_BYTES_MAX);
 		out_note(&cli->out, "warning: %s", text.ptr);
 	}
@@ -234,6 +235,7 @@ int cli_main(int argc, char **argv)
 	}
 	status = out_flush(&cli.out, run_line(&cli, &line));
 	rpc_client_free(cli.client);
+	strv_done(&cli.warned);
 	out_done(&cli.out);
 	cancel_done(&cli.cancel);
 	return status;

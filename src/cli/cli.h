@@ -6,6 +6,7 @@
 #include "base/cancel.h"
 #include "base/err.h"
 #include "base/macros.h"
+#include "base/strv.h"
 #include "cli/command.h"
 #include "cli/out.h"
 
@@ -15,6 +16,7 @@ struct cli {
 	struct out out;
 	struct cancel cancel;	   /* fired by the first SIGINT, SIGTERM or SIGHUP */
 	int in_fd;		   /* borrowed: standard input */
+	struct strv warned;	   /* owned: the warnings that were printed */
 	struct rpc_client *client; /* owned: the connection, from link_open() on; NULL before */
 };
 
@@ -33,5 +35,5 @@ int cli_fail(struct cli *cli, struct err *err) MUST_CHECK;
 /* `status`, or 128 + n when a signal asked the program to end. */
 int cli_status(const struct cli *cli, int status) MUST_CHECK;
 
-/* Prints the daemon's warnings: the "warnings" member of a result, if it has one. */
+/* Prints the "warnings" of a result, if it has any, each only once in the program's life. */
 void cli_print_warnings(struct cli *cli, const json_t *result);

@@ -1,6 +1,7 @@
 /* kernel list, show, pull and rm. */
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -30,6 +31,17 @@ static void join_formats(const json_t *kernel, struct buf *out)
 	}
 }
 
+/* What is not here has no size yet: that is not 0. */
+static void add_if_present(struct table *table, const json_t *kernel, const char *key)
+{
+	if (!json_get_bool(kernel, "present"))
+		table_add(table, NULL);
+	else if (str_ends(key, "_bytes"))
+		table_add_size(table, json_get_u64(kernel, key));
+	else
+		table_addf(table, "%llu", (unsigned long long)json_get_u64(kernel, key));
+}
+
 static void add_kernel(struct table *table, const json_t *kernel, int64_t now)
 {
 	AUTO_BUF formats = BUF_INIT;
@@ -42,8 +54,8 @@ static void add_kernel(struct table *table, const json_t *kernel, int64_t now)
 	table_add(table, json_get_bool(kernel, "present") ? "yes" : "no");
 	table_add(table, json_get_str(kernel, "release"));
 	table_add(table, formats.ptr);
-	table_addf(table, "%llu", (unsigned long long)json_get_u64(kernel, "modules"));
-	table_add_size(table, json_get_u64(kernel, "size_bytes"));
+	add_if_present(table, kernel, "modules");
+	add_if_present(table, kernel, "size_bytes");
 	table_addf(table, "%llu", (unsigned long long)json_get_u64(kernel, "in_use"));
 	table_add(table, age.ptr);
 }

@@ -112,14 +112,6 @@ static uint64_t number_or(const struct opt_number *number, const json_t *default
 	return number->is_set ? number->value : json_get_u64(defaults, key);
 }
 
-static void announce_emulation(struct cli *cli, const json_t *status)
-{
-	if (str_eq(json_get_str(status, "accelerator"), "tcg"))
-		out_note(&cli->out,
-			 "warning: no usable KVM: QEMU's emulation (TCG) is slower and no "
-			 "security boundary");
-}
-
 int spec_args_announce(struct cli *cli, const struct spec_args *args, struct err *err)
 {
 	AUTO_JSON *status = NULL;
@@ -137,7 +129,6 @@ int spec_args_announce(struct cli *cli, const struct spec_args *args, struct err
 		     number_or(&args->memory, defaults, "memory_bytes"),
 		     number_or(&args->disk, defaults, "disk_bytes"), image, &spec);
 	out_note(&cli->out, "spec: %s", spec.ptr);
-	announce_emulation(cli, status);
 	return 0;
 }
 

@@ -96,10 +96,7 @@ void spec_args_note_memory(struct buf *out);
 /* The parameters of vm.create that were given. */
 json_t *spec_args_params(const struct spec_args *args) MUST_CHECK;
 
-/*
- * Prints "spec: 4 vcpu · ..." with what the daemon would use where nothing was given, and says when
- * VMs run under emulation.
- */
+/* Prints "spec: 4 vcpu · ..." with what the daemon would use where nothing was given. */
 int spec_args_announce(struct cli *cli, const struct spec_args *args, struct err *err) MUST_CHECK;
 
 /* The help's tail: what a VM gets here where nothing is said. */

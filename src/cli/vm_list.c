@@ -96,6 +96,8 @@ static int run_health(struct cli *cli, const struct invocation *invocation)
 	}
 	text_duration(&uptime, json_get_u64(result, "uptime_ms"));
 	view_pair(&out->pending, "healthy", is_healthy ? "yes" : "no");
+	if (!is_healthy)
+		view_pair(&out->pending, "because", json_get_str(result, "message"));
 	view_pair(&out->pending, "hostname", json_get_str(result, "hostname"));
 	view_pair(&out->pending, "agent", json_get_str(result, "agent_version"));
 	view_pair(&out->pending, "guest uptime", uptime.ptr);

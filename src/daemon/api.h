@@ -21,5 +21,8 @@ struct rpc_method *api_methods(size_t *ret_count) MUST_CHECK;
 int api_around(void *context, struct rpc_call *call, const struct rpc_method *method,
 	       const void *params, json_t *result, struct err *err) MUST_CHECK;
 
+/* "defaults" of daemon.status. */
+json_t *api_defaults_json(const struct vm_defaults *defaults) MUST_CHECK;
+
 /* The call's cancel and progress as a job. */
 struct job api_job(struct rpc_call *call);

@@ -46,7 +46,7 @@ static uint64_t own_memory_bytes(void)
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static json_t *defaults_json(const struct vm_defaults *defaults)
+json_t *api_defaults_json(const struct vm_defaults *defaults)
 {
 	json_t *json = json_new_object();
 
@@ -100,7 +100,7 @@ static int status(struct rpc_call *call, const void *params, json_t *result, str
 	json_put_u64(result, "vms_running", running);
 	json_put_u64(result, "operations", operations_count(daemon->operations));
 	json_put_str(result, "default_image", daemon->config.default_image_name);
-	json_put(result, "defaults", defaults_json(&daemon->defaults));
+	json_put(result, "defaults", api_defaults_json(&daemon->defaults));
 	put_engine(daemon, rpc_call_cancel(call), result);
 	return 0;
 }

@@ -316,3 +316,29 @@ int daemon_check_migrations(struct err *err)
 		r = store_check_migrations(paths.database, &schema, err);
 	return r < 0 ? r : (int)schema;
 }
+
+int daemon_defaults(struct buf *out, struct err *err)
+{
+	struct path_environment environment;
+	AUTO_PATHS paths = { 0 };
+	AUTO_CONFIG config = { 0 };
+	AUTO_JSON *json = NULL;
+	struct spec_host host;
+	struct vm_defaults defaults;
+	int r;
+
+	path_environment_read(&environment);
+	r = paths_resolve(&environment, &paths, err);
+	if (r == 0)
+		r = config_load(paths.config_file, &config, err);
+	if (r < 0)
+		return r;
+	config_read_host(&host);
+	config_vm_defaults(&config, &host, &defaults);
+	json = json_new_object();
+	json_put_str(json, "default_image", config.default_image_name);
+	json_put(json, "defaults", api_defaults_json(&defaults));
+	json_write(json, out);
+	buf_add_byte(out, '\n');
+	return 0;
+}

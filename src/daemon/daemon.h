@@ -33,3 +33,10 @@ int daemon_run(struct daemon_options *options, struct err *err) MUST_CHECK;
 /* For `bangerd --check-migrations`: 0 up to date, 1 will migrate, 2 made by a newer version; or <
  * 0. */
 int daemon_check_migrations(struct err *err) MUST_CHECK;
+
+/*
+ * For `bangerd --defaults`: appends {"default_image", "defaults"} as daemon.status has them, from
+ * the configuration and the host. Makes nothing and needs no running daemon.
+ */
+struct buf;
+int daemon_defaults(struct buf *out, struct err *err) MUST_CHECK;

@@ -52,8 +52,10 @@ script() {
 			"vm.show web": {result: {vm: $web}},
 			"vm.stop aa": {delay_ms: 300, result: {vm: ($box | .state = "stopped"), forced: true}},
 			"vm.stop bb": {delay_ms: 100, result: {vm: $web, forced: false}},
+			"vm.start aa": {result: {vm: $box, warnings: ["slow"]}},
+			"vm.start bb": {result: {vm: $web, warnings: ["slow"]}},
 			"vm.delete": {result: {id: "aa", name: "box"}},
-			"vm.create": {result: {vm: $box, warnings: ["beware"]}},
+			"vm.create": {result: {vm: $box, warnings: ["beware\u001b"]}},
 			"vm.exec": {connect: $agent}, "vm.shell": {connect: $agent},
 			"daemon.status": {result: {accelerator: "tcg", default_image: "debian-bookworm", operations: 0,
 				defaults: {vcpu: 4, memory_bytes: 8589934592, disk_bytes: 8589934592,
@@ -175,6 +177,8 @@ hint: see 'banger vm run --help'"
 hint: see banger ps"
 	# Both had begun before the first was done.
 	expect "$(grep 'vm.stop' "$FAKE_LOG" | cut -d' ' -f1)" $'vm.stop\nvm.stop\ndone\ndone'
+	run_apart banger vm start box web
+	expect "$errors" "warning: slow"
 	run_apart banger vm stop --timeout 3s box
 	expect "$status" 0
 	logged 'vm.stop {"vm":"aa","timeout_ms":3000}'
@@ -330,8 +334,7 @@ hint: end it with 'kill -9 $pid'; running VMs go on, and the next command starts
 	expect "$status" 0
 	expect "$output" box
 	contains "$errors" "spec: 3 vcpu · 512 MiB · 1 GiB disk · debian-bookworm"
-	contains "$errors" "warning: no usable KVM: QEMU's emulation (TCG) is slower and no security boundary"
-	contains "$errors" "warning: beware"
+	contains "$errors" 'warning: beware\x1b'
 	logged 'vm.create {"name":"box","vcpu":3,"memory_bytes":536870912,"disk_bytes":1073741824,"start":true,"ephemeral":false}'
 	run_apart banger --quiet vm run -d
 	expect "$errors" ""

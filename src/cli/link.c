@@ -17,7 +17,7 @@
 #include "cli/cli.h"
 
 #define READY_BYTES_MAX	 4096
-#define GONE_PAUSE_MS	 10
+#define PAUSE_MS	 10
 #define OUTPUT_BYTES_MAX 65536
 
 int link_paths(struct paths *ret, struct err *err)
@@ -97,8 +97,10 @@ int link_read_ready(struct span said, struct err *err)
 {
 	AUTO_JSON *json = NULL;
 	struct err ignored = ERR_INIT;
+	const char *kind;
 	const char *message;
 	const char *hint;
+	int r;
 
 	if (said.len == 0 || said.ptr[said.len - 1] != '\n')
 		return err_set(err, ERR_PROTOCOL, "bangerd ended before it was ready");
@@ -107,12 +109,14 @@ int link_read_ready(struct span said, struct err *err)
 	if (json_read(span_of(said.ptr, said.len - 1), &json, &ignored) < 0)
 		return err_set(err, ERR_PROTOCOL, "bangerd ended before it was ready");
 
+	kind = json_get_str(json, "kind");
 	message = json_get_str(json, "message");
 	hint = json_get_str(json, "hint");
-	(void)err_set(err, ERR_BAD_STATE, "%s", message ? message : "bangerd gave no reason");
+	r = err_set(err, kind ? err_kind_from_name(kind) : ERR_BAD_STATE, "%s",
+		    message ? message : "bangerd gave no reason");
 	if (!str_empty(hint))
 		err_hint(err, "%s", hint);
-	return -ECANCELED;
+	return r;
 }
 
 /* Reads to the first newline, the end, or the deadline. */
@@ -258,7 +262,7 @@ int link_wait_gone(struct cli *cli, const char *socket, struct err *err)
 	const uint64_t deadline_ns = clock_now_ns() + LINK_STOP_MS * NSEC_PER_MSEC;
 
 	for (;;) {
-		const uint64_t pause_ns = clock_now_ns() + GONE_PAUSE_MS * NSEC_PER_MSEC;
+		const uint64_t pause_ns = clock_now_ns() + PAUSE_MS * NSEC_PER_MSEC;
 		struct err ignored = ERR_INIT;
 		AUTO_CLOSE int fd = -1;
 
@@ -337,18 +341,35 @@ static int settle_version(struct cli *cli, const char *socket, const json_t *pin
 	return 0;
 }
 
-/* Another command may have started one at the same moment: then its daemon will do as well. */
-static int start_unless_alive(struct cli *cli, const struct paths *paths, struct err *err)
+/* Waits for the daemon that another command is starting at this moment. */
+static bool wait_alive(struct cli *cli, const char *socket)
 {
+	const uint64_t deadline_ns = clock_now_ns() + LINK_START_MS * NSEC_PER_MSEC;
+	enum rpc_presence presence = RPC_ABSENT;
 	struct err ignored = ERR_INIT;
-	enum rpc_presence presence;
+
+	while (rpc_probe(socket, LINK_ANSWER_MS, &presence, NULL, &ignored) == 0 &&
+	       presence != RPC_ALIVE && clock_now_ns() < deadline_ns) {
+		const uint64_t pause_ns = clock_now_ns() + PAUSE_MS * NSEC_PER_MSEC;
+
+		if (cancel_poll(&cli->cancel, -1, 0, pause_ns) == -ECANCELED)
+			return false;
+	}
+	return presence == RPC_ALIVE;
+}
+
+/*
+ * Of several commands that start a daemon at once one wins: the others' daemons find the place
+ * taken, perhaps before the winner listens.
+ */
+static int start_daemon_or_wait(struct cli *cli, const struct paths *paths, struct err *err)
+{
 	int r;
 
 	r = start_daemon(cli, paths, err);
 	if (r == 0 || err->kind == ERR_CANCELLED)
 		return r;
-	if (rpc_probe(paths->socket, LINK_ANSWER_MS, &presence, NULL, &ignored) == 0 &&
-	    presence == RPC_ALIVE)
+	if (err->kind == ERR_BUSY && wait_alive(cli, paths->socket))
 		return 0;
 	return err_context(err, r, "cannot start bangerd");
 }
@@ -385,7 +406,7 @@ int link_open(struct cli *cli, struct err *err)
 			return r;
 	}
 	if (presence != RPC_ALIVE) {
-		r = start_unless_alive(cli, &paths, err);
+		r = start_daemon_or_wait(cli, &paths, err);
 		if (r < 0)
 			return r;
 	}

@@ -172,6 +172,7 @@ static void tell_ready(int *ready_fd, const struct err *failure)
 	if (failure) {
 		AUTO_JSON *json = json_new_object();
 
+		json_put_str(json, "kind", err_kind_name(failure->kind));
 		json_put_str(json, "message", failure->message);
 		json_put_str(json, "hint", failure->hint[0] ? failure->hint : NULL);
 		json_write(json, &line);

@@ -309,6 +309,19 @@ static int serve(const struct paths *paths, int ready_fd, const json_t *script, 
 	return r;
 }
 
+static void say_failure(int fd, const struct err *err)
+{
+	AUTO_JSON *json = json_new_object();
+	AUTO_BUF line = BUF_INIT;
+
+	json_put_str(json, "kind", err_kind_name(err->kind));
+	json_put_str(json, "message", err->message);
+	json_write(json, &line);
+	buf_add_byte(&line, '\n');
+	if (fd_write_all(fd, buf_span(&line)) < 0)
+		_exit(3);
+}
+
 int main(int argc, char **argv)
 {
 	AUTO_PATHS paths = { .socket = NULL };
@@ -338,7 +351,7 @@ int main(int argc, char **argv)
 	path_environment_read(&environment);
 	if (paths_resolve(&environment, &paths, &err) < 0 ||
 	    serve(&paths, ready_fd == UINT64_MAX ? -1 : (int)ready_fd, script, &err) < 0) {
-		fprintf(stderr, "fake_bangerd: %s\n", err.message);
+		say_failure(ready_fd == UINT64_MAX ? STDERR_FILENO : (int)ready_fd, &err);
 		return 1;
 	}
 	return 0;

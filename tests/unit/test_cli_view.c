@@ -418,15 +418,18 @@ static void test_ready(void **state)
 		bool is_ready;
 		const char *message;
 		const char *hint;
+		enum err_kind kind;
 	} rows[] = {
-		{ "1\n", true, NULL, NULL },
-		{ "", false, "bangerd ended before it was ready", "" },
-		{ "1", false, "bangerd ended before it was ready", "" },
+		{ "1\n", true, NULL, NULL, ERR_NONE },
+		{ "", false, "bangerd ended before it was ready", "", ERR_PROTOCOL },
+		{ "1", false, "bangerd ended before it was ready", "", ERR_PROTOCOL },
 		{ "{\"message\":\"no space\",\"hint\":\"make some\"}\n", false, "no space",
-		  "make some" },
-		{ "{\"message\":\"no space\",\"hint\":null}\n", false, "no space", "" },
-		{ "{}\n", false, "bangerd gave no reason", "" },
-		{ "{broken\n", false, "bangerd ended before it was ready", "" },
+		  "make some", ERR_BAD_STATE },
+		{ "{\"message\":\"no space\",\"hint\":null}\n", false, "no space", "",
+		  ERR_BAD_STATE },
+		{ "{}\n", false, "bangerd gave no reason", "", ERR_BAD_STATE },
+		{ "{\"kind\":\"busy\",\"message\":\"taken\"}\n", false, "taken", "", ERR_BUSY },
+		{ "{broken\n", false, "bangerd ended before it was ready", "", ERR_PROTOCOL },
 	};
 
 	(void)state;
@@ -437,6 +440,7 @@ static void test_ready(void **state)
 		CHECK_ROW(i, (r == 0) == rows[i].is_ready);
 		if (r == 0)
 			continue;
+		CHECK_INT(err.kind, rows[i].kind);
 		CHECK_STR(err.message, rows[i].message);
 		CHECK_STR(err.hint, rows[i].hint);
 	}

@@ -1,25 +1,46 @@
 # What every end-to-end test uses: folders of its own, the shared images, and a census before and after.
 #
 # BANGER_BUILD is the build to test, BANGER_CACHE where tests/prepare-cache put images and kernel. Each file runs in
-# a network namespace of its own (see setup_file), so nothing it does can reach a network.
+# namespaces of its own, so nothing that it does can reach a network, and the census sees only what is its own:
+#
+#     BANGER_BUILD=... BANGER_CACHE=... tests/in-namespaces bats tests/e2e/exec.bats
+#
+# A file whose tests share one VM calls share_home and end_shared_home in setup_file and teardown_file; its setup and
+# teardown are then watch_census and compare_census.
 
 bats_require_minimum_version 1.5.0
 
+if [ -z "${BANGER_TEST_NAMESPACES:-}" ]; then
+	echo "these tests run in namespaces of their own: tests/in-namespaces bats ${BATS_TEST_FILENAME:-FILE}" >&2
+	exit 1
+fi
+
+# A test that hangs is one that failed.
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-150}
+
 PROGRAMS=$BANGER_BUILD/src/bin
+export BANGER=$PROGRAMS/banger
 IMAGE=debian-bookworm-slim
 
 banger() {
-	"$PROGRAMS/banger" "$@"
+	"$BANGER" "$@"
 }
+
+# --- homes ---
 
 # Folders short enough for socket paths; images and kernels are the shared ones.
 new_home() {
 	HOME_DIR=$(mktemp -d /tmp/banger-e2e-XXXXXX)
+	export HOME_DIR
 	export BANGER_CONFIG_DIR=$HOME_DIR/config BANGER_STATE_DIR=$HOME_DIR/state
 	export BANGER_CACHE_DIR=$HOME_DIR/cache BANGER_RUNTIME_DIR=$HOME_DIR/run
 	mkdir -m 700 "$BANGER_CONFIG_DIR" "$BANGER_STATE_DIR"
 	ln -s "$BANGER_CACHE/state/images" "$BANGER_STATE_DIR/images"
 	ln -s "$BANGER_CACHE/state/kernels" "$BANGER_STATE_DIR/kernels"
+	write_config
+}
+
+write_config() {
 	cat >"$BANGER_CONFIG_DIR/config.toml" <<-TOML
 		default_image_name = "$IMAGE"
 		[vm_defaults]
@@ -30,42 +51,14 @@ new_home() {
 	TOML
 }
 
-daemon_pid() {
-	banger --json daemon status | jq -r .pid
-}
-
-# Everything that a test could leave behind. Its own folder is not in it: that goes with the test.
-census() {
-	echo "processes:"
-	pgrep -a -f 'banger(d|-vmm)|qemu-system' | sed 's/^[0-9]* //' | sort || true
-	echo "links:"
-	ip -o link | awk '{ print $2 }' | sort
-	echo "loops:"
-	losetup -a
-	echo "mounts:"
-	wc -l </proc/self/mounts
-	echo "namespaces:"
-	ip netns list
-	echo "cgroups:"
-	find /sys/fs/cgroup -type d -name '*banger*' 2>/dev/null || true
-	echo "files:"
-	find /tmp /run /dev/shm -maxdepth 1 -name '*banger*' ! -path "$HOME_DIR" ! -path '/tmp/bats-run-*' | sort
-}
-
-# Rows and folders of VMs: none may be left when all were deleted.
-assert_no_vms() {
-	[ "$(banger --json vm list | jq '.vms | length')" -eq 0 ]
-	[ -z "$(ls "$BANGER_STATE_DIR/vms")" ]
-	[ -z "$(ls "$BANGER_RUNTIME_DIR/vm")" ]
-}
-
-setup() {
+# A home with its census before, which goes into the folder given.
+begin_home() {
 	new_home
-	census >"$BATS_TEST_TMPDIR/before"
+	census >"$1/census-before-home"
 }
 
-# Runs also when the test failed; what it finds fails the test.
-teardown() {
+# Deletes all VMs, ends the daemon and removes the home. What is found then and was not there before is a failure.
+end_home() {
 	local ids status=0
 	unset BANGER_FAILPOINT
 	ids=$(banger vm list -q) || status=1
@@ -74,9 +67,9 @@ teardown() {
 	[ ! -d "$BANGER_STATE_DIR/vms" ] || assert_no_vms || status=1
 	banger --quiet daemon stop --force || status=1
 	wait_until 10 no_process_of_ours || status=1
-	census >"$BATS_TEST_TMPDIR/after"
-	diff -u "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after" || status=1
-	if [ "$status" -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ]; then
+	wait_until 5 census_is "$1/census-before-home" || status=1
+	if [ "$status" -ne 0 ] || { [ -n "${BATS_TEST_NAME:-}" ] && [ -z "${BATS_TEST_COMPLETED:-}" ]; }; then
+		census | diff -u "$1/census-before-home" - >&2 || true
 		echo "# --- the end of bangerd's log" >&2
 		tail -n 25 "$BANGER_STATE_DIR/bangerd.log" >&2 || true
 	fi
@@ -84,9 +77,105 @@ teardown() {
 	return "$status"
 }
 
+setup() {
+	begin_home "$BATS_TEST_TMPDIR"
+}
+
+# Runs also when the test failed; what it finds fails the test.
+teardown() {
+	end_home "$BATS_TEST_TMPDIR"
+}
+
+share_home() {
+	begin_home "$BATS_FILE_TMPDIR"
+}
+
+end_shared_home() {
+	end_home "$BATS_FILE_TMPDIR"
+}
+
+watch_census() {
+	census >"$BATS_TEST_TMPDIR/census-before"
+}
+
+compare_census() {
+	wait_until 10 census_is "$BATS_TEST_TMPDIR/census-before" && return
+	census | diff -u "$BATS_TEST_TMPDIR/census-before" - >&2
+}
+
+# --- census ---
+
+# Everything that a test could leave behind. Its own folder is not in it: that goes with the test. Processes, links,
+# listeners and mounts are those of the file's namespaces.
+census() {
+	echo "processes:"
+	ps -e -o comm=,args= |
+		awk '$1 !~ /^(bats.*|bash|sh|dash|env|ps|cat|tee|awk|mawk|sed|sort|grep|find|diff|cmp|sleep)$/' | sort
+	echo "links:"
+	ip -o link | awk '{ print $2 }' | sort
+	echo "listeners:"
+	awk '$4 == "00010000" { print $8 }' /proc/net/unix | sort
+	awk 'FNR > 1 && ($4 == "0A" || $4 == "07") { print FILENAME, $2 }' /proc/net/{tcp,udp}{,6} | sort
+	echo "packet rules:"
+	if command -v nft >/dev/null; then nft list ruleset; fi
+	echo "loops:"
+	losetup -n -O BACK-FILE | grep -F banger-e2e- | sort || true
+	echo "mounts:"
+	cut -d ' ' -f 1-3 /proc/self/mounts
+	echo "namespaces:"
+	ip netns list | grep -F banger || true
+	echo "cgroups:"
+	find /sys/fs/cgroup -type d -name '*banger*' 2>/dev/null || true
+	echo "files:"
+	find /tmp -mindepth 1 -maxdepth 1 ! -path "$HOME_DIR" ! -name 'bats-run-*' | sort
+	find /run /dev/shm "$BANGER_CACHE"/state/{images,kernels} -maxdepth 1 \
+		\( -name '*banger*' -o -name '.new-*' \) | sort
+}
+
+census_is() {
+	census | cmp -s "$1" -
+}
+
+# Rows and folders of VMs: none may be left when all were deleted.
+assert_no_vms() {
+	equal "$(banger --json vm list | jq -c .vms)" "[]"
+	equal "$(ls "$BANGER_STATE_DIR/vms")" ""
+	equal "$(ls "$BANGER_RUNTIME_DIR/vm")" ""
+}
+
+has_no_vms() {
+	assert_no_vms 2>/dev/null
+}
+
 no_process_of_ours() {
 	! pgrep -f "$HOME_DIR" >/dev/null
 }
+
+# --- asking ---
+
+daemon_pid() {
+	banger --json daemon status | jq -r .pid
+}
+
+# A member of the VM object: vm_get VM .state
+vm_get() {
+	banger --json vm show "$1" | jq -r ".vm$2"
+}
+
+state_of() {
+	vm_get "$1" .state
+}
+
+vm_is() {
+	[ "$(state_of "$1")" = "$2" ]
+}
+
+# A command in a guest, without progress.
+in_vm() {
+	banger --quiet vm exec "$1" -- "${@:2}"
+}
+
+# --- waiting ---
 
 # Waits for a condition, at most so many seconds, and says what it waited for.
 wait_until() {
@@ -101,10 +190,73 @@ wait_until() {
 	done
 }
 
-state_of() {
-	banger --json vm show "$1" | jq -r .vm.state
+file_has() {
+	grep -q -- "$2" "$1"
 }
 
-vm_is() {
-	[ "$(state_of "$1")" = "$2" ]
+process_is_gone() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+# Starts a command of its own process group that Ctrl-C can reach (a shell's background jobs ignore it), with its
+# output in $BATS_TEST_TMPDIR/NAME.out and .err; $started is its process. wait_for_status waits for it.
+start() {
+	local name=$1
+	shift
+	setsid env --default-signal=INT,QUIT "$@" \
+		>"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" </dev/null 3>&- &
+	# shellcheck disable=SC2034 # the tests' to read
+	started=$!
+}
+
+# The exit status of a child must be so.
+wait_for_status() {
+	local status=0
+	wait "$1" || status=$?
+	equal "status $status" "status $2"
+}
+
+# --- asserting ---
+
+equal() {
+	if [[ $1 != "$2" ]]; then
+		printf 'got:    %s\nwanted: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}
+
+contains() {
+	if [[ $1 != *"$2"* ]]; then
+		printf 'got:          %s\nwithout this: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}
+
+lacks() {
+	if [[ $1 == *"$2"* ]]; then
+		printf 'got:       %s\nwith this: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}
+
+matches() {
+	if [[ ! $1 =~ $2 ]]; then
+		printf 'got:            %s\ndoes not match: %s\n' "$1" "$2" >&2
+		return 1
+	fi
+}
+
+# Runs a command that must end with the status given. $output is its standard output, $lines that output's lines,
+# $stderr its standard error.
+run_for() {
+	local wanted=$1 status=0
+	shift
+	output=$("$@" 2>"$BATS_TEST_TMPDIR/stderr") || status=$?
+	stderr=$(<"$BATS_TEST_TMPDIR/stderr")
+	lines=()
+	[ -z "$output" ] || mapfile -t lines <<<"$output"
+	if [ "$status" -ne "$wanted" ]; then
+		printf 'status %s, wanted %s: %s\nstdout: %s\nstderr: %s\n' "$status" "$wanted" "$*" "$output" "$stderr" >&2
+		return 1
+	fi
 }

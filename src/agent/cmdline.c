@@ -76,7 +76,7 @@ static int word_apply(const char *word, struct boot_options *options, struct err
 int boot_options_parse(struct span cmdline, struct boot_options *ret, struct err *err)
 {
 	struct boot_options options = { .root = "" };
-	char word[WORD_MAX];
+	char word[WORD_MAX] = "";
 	bool is_too_long = false;
 
 	while (word_next(&cmdline, word, &is_too_long)) {

@@ -12,9 +12,9 @@
 #include "base/fd.h"
 #include "wire/protocol.h"
 
-#define READ_SIZE     (32 * 1024)  /* of the command's output at a time */
-#define OUTGOING_MAX  (64 * 1024)  /* frames that wait for the host before no more is read */
-#define REST_TERMINAL (256 * 1024) /* more than a terminal's buffers can hold */
+#define READ_SIZE     (32UL * 1024)  /* of the command's output at a time */
+#define OUTGOING_MAX  (64UL * 1024)  /* frames that wait for the host before no more is read */
+#define REST_TERMINAL (256UL * 1024) /* more than a terminal's buffers can hold */
 
 struct exec_pump {
 	struct conn *conn;	      /* borrowed */

@@ -19,8 +19,8 @@
 
 #define TTY_GROUP      5		    /* "tty", the group of terminals everywhere */
 #define FILES_SOFT     1024		    /* what programs with select() can bear */
-#define FILES_HARD     (512 * 1024)	    /* what those that need more may ask for */
-#define ARGS_PLAIN_MAX (1024 * 1024)	    /* fits in a quarter of the usual 8 MiB stack */
+#define FILES_HARD     (512UL * 1024)	    /* what those that need more may ask for */
+#define ARGS_PLAIN_MAX (1024UL * 1024)	    /* fits in a quarter of the usual 8 MiB stack */
 #define STACK_FOR_ARGS (32UL * 1024 * 1024) /* the kernel then takes 6 MiB of arguments */
 
 /* Where the child's failure lies; the parent makes the message. */
@@ -84,7 +84,7 @@ static void child_reset_signals(void)
 	for (int number = 1; number < NSIG; number++)
 		(void)signal(number, SIG_DFL); /* fails only for KILL, STOP and the library's own */
 	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); // NOLINT(concurrency-mt-unsafe): one thread
 }
 
 static void child_set_limits(const struct exec_command *command)
@@ -142,7 +142,7 @@ static NORETURN void child_run(const struct exec_command *command, const struct 
 		child_fail(files->report, STEP_CWD);
 	}
 	/* execvp() looks into the PATH of `environ`, which is the command's own from here on. */
-	environ = (char **)(uintptr_t)command->env;
+	environ = (char **)(uintptr_t)command->env; // NOLINT(performance-no-int-to-ptr)
 	(void)execvp(command->program, command->argv);
 	child_fail(files->report, STEP_EXEC);
 }

@@ -124,7 +124,7 @@ int forward_serve(struct conn *conn, const struct request *request, struct err *
 {
 	AUTO_CLOSE int fd = request->unix_path ? connect_unix(request->unix_path)
 					       : connect_tcp((uint16_t)request->tcp);
-	int r = fd;
+	int r;
 
 	if (fd < 0) {
 		r = request->unix_path

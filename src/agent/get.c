@@ -15,10 +15,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define READ_SIZE	(64 * 1024)
+#define READ_SIZE	(64UL * 1024)
 #define LINK_TARGET_MAX 4096
-#define XATTR_NAMES_MAX (64 * 1024) /* the kernel's XATTR_LIST_MAX */
-#define XATTR_VALUE_MAX (64 * 1024) /* the kernel's XATTR_SIZE_MAX */
+#define XATTR_NAMES_MAX (64UL * 1024) /* the kernel's XATTR_LIST_MAX */
+#define XATTR_VALUE_MAX (64UL * 1024) /* the kernel's XATTR_SIZE_MAX */
 
 struct get {
 	struct conn *conn;			  /* borrowed */
@@ -72,7 +72,7 @@ static void add_xattrs(struct archive_entry *entry, int folder, const char *name
 	const ssize_t needed = llistxattr(path, NULL, 0);
 	ssize_t size;
 
-	if (needed <= 0 || needed > XATTR_NAMES_MAX)
+	if (needed <= 0 || (size_t)needed > XATTR_NAMES_MAX)
 		return;
 	names = mem_alloc(1, (size_t)needed);
 	size = llistxattr(path, names, (size_t)needed);

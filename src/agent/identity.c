@@ -11,7 +11,7 @@
 #include "base/text.h"
 
 #define HOSTNAME_MAX	 63
-#define SSH_KEY_TEXT_MAX (16 * 1024)
+#define SSH_KEY_TEXT_MAX (16UL * 1024)
 #define ENTROPY_TEXT_MAX 1024
 #define BOOT_TOKEN_MAX	 256
 #define AUTHORIZED_MAX	 8192
@@ -74,19 +74,30 @@ static bool is_line(const char *text)
 	return true;
 }
 
+static bool hex_digit(char digit, uint8_t *ret)
+{
+	if (digit >= '0' && digit <= '9')
+		*ret = (uint8_t)(digit - '0');
+	else if (digit >= 'a' && digit <= 'f')
+		*ret = (uint8_t)(digit - 'a' + 10);
+	else if (digit >= 'A' && digit <= 'F')
+		*ret = (uint8_t)(digit - 'A' + 10);
+	else
+		return false;
+	return true;
+}
+
 static bool parse_mac(const char *text, uint8_t ret[static 6])
 {
-	static const char digits[] = "0123456789abcdef";
-
 	if (strlen(text) != 17)
 		return false;
 	for (size_t i = 0; i < 6; i++) {
-		const char *high = memchr(digits, text[3 * i] | 0x20, 16);
-		const char *low = memchr(digits, text[3 * i + 1] | 0x20, 16);
+		uint8_t high, low;
 
-		if (!high || !low || (i < 5 && text[3 * i + 2] != ':'))
+		if (!hex_digit(text[3 * i], &high) || !hex_digit(text[3 * i + 1], &low) ||
+		    (i < 5 && text[3 * i + 2] != ':'))
 			return false;
-		ret[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+		ret[i] = (uint8_t)(high << 4 | low);
 	}
 	return true;
 }

@@ -14,7 +14,7 @@
 #include "base/span.h"
 #include "base/strv.h"
 
-#define IDENTITY_BYTES_MAX   (256 * 1024) /* the file */
+#define IDENTITY_BYTES_MAX   (256UL * 1024) /* the file */
 #define IDENTITY_KEYS_MAX    256
 #define IDENTITY_ENTROPY_MIN 32 /* bytes, decoded */
 #define IDENTITY_ENTROPY_MAX 512

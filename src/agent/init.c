@@ -280,7 +280,7 @@ static void exec_init(const struct boot *boot)
 {
 	char *const first = boot->argv[0];
 
-	boot->argv[0] = (char *)(uintptr_t)boot->init;
+	boot->argv[0] = (char *)(uintptr_t)boot->init; // NOLINT(performance-no-int-to-ptr)
 	(void)execv(boot->init, boot->argv);
 	console_print("exec %s: %s", boot->init, strerrordesc_np(errno));
 	boot->argv[0] = first;

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/parse.h"
 
-#define LIST_SIZE_MAX (256 * 1024)
+#define LIST_SIZE_MAX (256UL * 1024)
 
 static int module_load(int folder, const char *name)
 {

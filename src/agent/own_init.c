@@ -122,7 +122,7 @@ void own_init_prepare(void)
 {
 	const sigset_t awaited = awaited_signals();
 
-	(void)sigprocmask(SIG_SETMASK, &awaited, NULL);
+	(void)sigprocmask(SIG_SETMASK, &awaited, NULL); // NOLINT(concurrency-mt-unsafe): one thread
 	/* Ctrl-Alt-Del comes to us as SIGINT instead of resetting the machine. */
 	(void)reboot(RB_DISABLE_CAD);
 }

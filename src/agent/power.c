@@ -16,7 +16,7 @@
 
 #define READY_DEADLINE_MS 30000 /* how long systemd may take before it listens to signals */
 #define READY_PAUSE_MS	  50
-#define STATUS_MAX	  (64 * 1024)
+#define STATUS_MAX	  (64UL * 1024)
 #define ACPI_TABLE	  "/sys/firmware/acpi/tables/FACP"
 #define ACPI_TABLE_MAX	  4096
 
@@ -88,8 +88,8 @@ static void signal_systemd(int number)
 /* OpenRC, sysvinit, runit, busybox: each brings the program that knows how to tell it. */
 static bool run_program(const char *name)
 {
-	char *const argv[] = { (char *)(uintptr_t)name, NULL };
-	char *const env[] = { (char *)(uintptr_t) "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	char *env[] = { path, NULL };
 	int status = 0;
 	const pid_t pid = fork();
 
@@ -97,8 +97,8 @@ static bool run_program(const char *name)
 		return false;
 	if (pid == 0) {
 		(void)signal(SIGPIPE, SIG_DFL);
-		environ = (char **)(uintptr_t)env;
-		(void)execvp(name, argv);
+		environ = env;
+		(void)execlp(name, name, NULL);
 		_exit(127);
 	}
 	while (waitpid(pid, &status, 0) < 0) {

@@ -98,6 +98,7 @@ int root_open_folder(int root_fd, const char *path, mode_t mode)
 	return r < 0 ? r : open_folder(root_fd, path);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as a path is, which has a limit */
 int root_open_beneath(int top_fd, const char *path, bool is_made)
 {
 	const char *slash = strrchr(path, '/');

@@ -71,7 +71,7 @@ static NORETURN void child_serve(const struct server *server, int fd)
 	sigset_t none;
 
 	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL); // NOLINT(concurrency-mt-unsafe): one thread
 	(void)signal(SIGTERM, SIG_DFL);
 	(void)signal(SIGINT, SIG_DFL);
 	(void)signal(SIGHUP, SIG_DFL);
@@ -311,6 +311,7 @@ static int open_signals(const struct server_options *options)
 		sigaddset(&taken, SIGTERM);
 		sigaddset(&taken, SIGINT);
 	}
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
 	if (sigprocmask(SIG_SETMASK, &taken, NULL) < 0)
 		return -errno;
 	fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -26,6 +26,7 @@ static bool find_in_passwd(const char *name, struct user *user)
 
 	if (!file)
 		return false;
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
 	while ((entry = fgetpwent(file))) {
 		if (!str_eq(entry->pw_name, name))
 			continue;
@@ -56,6 +57,7 @@ static void find_groups(struct user *user)
 	user->groups[user->group_count++] = user->gid;
 	if (!file)
 		return;
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
 	while (user->group_count < USER_GROUPS_MAX && (entry = fgetgrent(file))) {
 		if (entry->gr_gid != user->gid && group_has(entry, user->name))
 			user->groups[user->group_count++] = entry->gr_gid;

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2154 # what the guest's shell is to expand; bats sets stderr
 # The real agent program on a Unix socket of this machine, asked by a client that knows the protocol on its own
 # (agent_client.py): commands, their ends, files, forwards, and hosts that misbehave. agent_boot.bats has the guest.
 
@@ -197,7 +198,7 @@ EOF
 @test "a command that closes its stdin does not hang the host" {
 	run client exec -- sh -c 'exec <&-; sleep 0.2; echo done' < <(head -c 3000000 /dev/zero)
 	[ "$status" -eq 0 ]
-	[ "$output" = done ]
+	[ "$output" = "done" ]
 }
 
 @test "output that nobody takes is not read from the command" {

@@ -83,6 +83,16 @@ static void apply(const struct place *place, const char *json)
 	identity_done(&identity);
 }
 
+static void check_network(const struct identity_network *network)
+{
+	assert_true(network->has_mac && network->has_gateway);
+	assert_memory_equal(network->mac, "\x02\xab\0\0\0\x0f", 6);
+	assert_memory_equal(network->address, "\xac\x10\0\x09", 4);
+	assert_memory_equal(network->gateway, "\xac\x10\0\x01", 4);
+	CHECK_INT(network->prefix, 16);
+	CHECK_INT(network->dns.count, 2);
+}
+
 static void test_parse(void **state)
 {
 	struct identity identity;
@@ -106,15 +116,17 @@ static void test_parse(void **state)
 	CHECK_STR(identity.ssh_host_key, "K\nK\n");
 	CHECK_INT(identity.wall_seconds, 1790000000);
 	CHECK_STR(identity.boot_token, "t");
-	assert_true(identity.has_network && identity.network.has_mac &&
-		    identity.network.has_gateway);
-	assert_memory_equal(identity.network.mac, "\x02\xab\0\0\0\x0f", 6);
-	assert_memory_equal(identity.network.address, "\xac\x10\0\x09", 4);
-	assert_memory_equal(identity.network.gateway, "\xac\x10\0\x01", 4);
-	CHECK_INT(identity.network.prefix, 16);
-	CHECK_INT(identity.network.dns.count, 2);
+	assert_true(identity.has_network);
+	check_network(&identity.network);
 	identity_done(&identity);
+}
 
+static void test_parse_null_network(void **state)
+{
+	struct identity identity;
+	struct err err = ERR_INIT;
+
+	(void)state;
 	assert_int_equal(identity_parse_text(span_str("{\"hostname\":\"b\",\"network\":null}"),
 					     &identity, &err),
 			 0);
@@ -354,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_parse_null_network),
 		cmocka_unit_test(test_parse_refused),
 		cmocka_unit_test(test_hostname_limit),
 		cmocka_unit_test_setup_teardown(test_files_in_an_empty_root, place_set_up,

@@ -1,0 +1,234 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # what the guest's shell is to expand
+# The agent as /init of real guests (QEMU microvm, TCG) whose image has no init of its own: an ext4 with a shell, made
+# here. The kernel is that of tests/prepare-cache, or else pulled. Images with systemd are tests/e2e's.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	export TOOL=$BANGER_BUILD/tests/integration/kernel_tool
+	export KERNEL=$BATS_FILE_TMPDIR/kernels/debian-cloud
+	mkdir -p "$BATS_FILE_TMPDIR/kernels"
+	if [ -d "${BANGER_CACHE:-/nonexistent}/state/kernels/debian-cloud" ]; then
+		cp -r --reflink=auto "$BANGER_CACHE/state/kernels/debian-cloud" "$KERNEL"
+	else
+		"$TOOL" pull "$BATS_FILE_TMPDIR/kernels" debian-cloud >/dev/null
+	fi
+	"$TOOL" initramfs "$BATS_FILE_TMPDIR/kernels" debian-cloud "$BANGER_BUILD/src/bin/banger-vsock-agent"
+	make_root "$BATS_FILE_TMPDIR/root"
+	make_disk "$BATS_FILE_TMPDIR/root.ext4" 64M 512M -d "$BATS_FILE_TMPDIR/root"
+	make_disk "$BATS_FILE_TMPDIR/work.ext4" 16M 256M
+	ssh-keygen -q -t ed25519 -N '' -C root@box -f "$BATS_FILE_TMPDIR/host_key"
+}
+
+# A shell and a few programs of this machine with their libraries: an image, and none with an init.
+make_root() {
+	local program file
+	mkdir -p "$1"/{bin,etc,tmp,lib64}
+	for program in sh bash cat ls df id stty sleep mount readlink date hostname ip; do
+		cp "$(readlink -f "$(command -v "$program")")" "$1/bin/$program"
+		ldd "$1/bin/$program" | grep -o '/[^ ]*' | while read -r file; do
+			mkdir -p "$1$(dirname "$file")"
+			[ -e "$1$file" ] || cp "$file" "$1$file"
+		done
+	done
+	echo 'root:x:0:0:root:/root:/bin/bash' >"$1/etc/passwd"
+	printf '127.0.0.1 localhost\n10.9.8.7 kept\n' >"$1/etc/hosts"
+}
+
+# make_disk FILE FILESYSTEM-SIZE DEVICE-SIZE [mke2fs options]
+make_disk() {
+	local file=$1 inner=$2 outer=$3
+	shift 3
+	truncate -s "$inner" "$file"
+	mke2fs -q -t ext4 "$@" "$file"
+	truncate -s "$outer" "$file"
+}
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return 1
+	cp --sparse=always "$BATS_FILE_TMPDIR/root.ext4" "$BATS_FILE_TMPDIR/work.ext4" .
+	identity '{}'
+}
+
+teardown() {
+	local pid
+	for pid in $(cat qemu.pid bridge.pid 2>/dev/null); do
+		kill "$pid" 2>/dev/null || true
+	done
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 20 console bridge.log 2>/dev/null
+}
+
+# Writes the VM's initrd; the argument is merged into the identity.
+identity() {
+	jq -nc --rawfile key "$BATS_FILE_TMPDIR/host_key" --rawfile pub "$BATS_FILE_TMPDIR/host_key.pub" \
+		--arg entropy "$(head -c 64 /dev/urandom | base64 -w0)" --argjson more "$1" \
+		'{hostname: "box", authorized_keys: ["ssh-ed25519 AAAA me"], ssh_host_key: $key, ssh_host_key_pub: $pub,
+		  entropy: $entropy, boot_token: "token-1"} + $more' >identity.json
+	"$TOOL" write-vm "$KERNEL/initramfs.img" initrd "$(cat identity.json)"
+}
+
+# boot [further kernel arguments [further QEMU arguments]]: returns when the agent answers.
+boot() {
+	local arguments=${1:-}
+	shift || true
+	rm -f port.sock
+	qemu-system-x86_64 -M microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off \
+		-accel tcg,thread=multi -cpu max -smp 1 -m 256 -kernel "$KERNEL/vmlinux" -initrd initrd \
+		-append "console=ttyS0 reboot=k panic=1 quiet loglevel=4 tsc_early_khz=1000000 cryptomgr.notests banger.work=/dev/vdb root=/dev/vda rw $arguments" \
+		-nodefaults -no-user-config -no-reboot -display none -serial file:console \
+		-chardev socket,path=mon.sock,server=on,wait=off,id=mon -mon chardev=mon,mode=readline \
+		-drive file=root.ext4,format=raw,if=none,id=root -device virtio-blk-device,drive=root \
+		-drive file=work.ext4,format=raw,if=none,id=work -device virtio-blk-device,drive=work \
+		-device virtio-serial-device -chardev socket,path=port.sock,server=on,wait=off,id=agent \
+		-device virtserialport,chardev=agent,name=org.banger.agent "$@" </dev/null >qemu.log 2>&1 3>&- &
+	echo $! >qemu.pid
+	wait_for test -S port.sock
+	bridge
+	wait_for health
+}
+
+bridge() {
+	rm -f vsock.sock
+	"$BANGER_BUILD/tests/integration/agent_bridge" port.sock vsock.sock 2>>bridge.log 3>&- &
+	echo $! >bridge.pid
+	wait_for test -S vsock.sock
+}
+
+wait_for() {
+	local tries
+	for tries in {1..600}; do
+		"$@" && return 0
+		sleep 0.1
+	done
+	echo "still not, after $tries tries: $*"
+	return 1
+}
+
+client() {
+	python3 "$BATS_TEST_DIRNAME/agent_client.py" vsock:vsock.sock "$@"
+}
+
+health() {
+	client http /healthz >health 2>/dev/null && tail -n 1 health | jq -e '.status == "ok"' >/dev/null
+}
+
+guest() {
+	client exec -- sh -c "$1" </dev/null
+}
+
+off() {
+	! kill -0 "$(cat qemu.pid)" 2>/dev/null
+}
+
+assert_clean_disks() {
+	local disk
+	for disk in root.ext4 work.ext4; do
+		e2fsck -fn "$disk" >fsck.log 2>&1 || { cat fsck.log; return 1; }
+	done
+}
+
+@test "a guest without init: identity, disks, commands, and a clean end" {
+	boot
+	health
+	[ "$(tail -n 1 health | jq -c '[.hostname, .boot_token, .stages]')" = '["box","token-1",["root","work","identity","init"]]' ]
+	[ "$(guest hostname)" = box ]
+	[ "$(guest 'cat /etc/hostname')" = box ]
+	[[ $(guest 'cat /etc/hosts') == *$'10.9.8.7 kept\n'*$'127.0.1.1\tbox' ]]
+	[[ $(guest 'cat /etc/machine-id') =~ ^[0-9a-f]{32}$ ]]
+	[ "$(guest 'cat /etc/ssh/ssh_host_ed25519_key')" = "$(cat "$BATS_FILE_TMPDIR/host_key")" ]
+	[ "$(guest 'ls -ld /root/.ssh /root/.ssh/authorized_keys /etc/ssh/ssh_host_ed25519_key' | cut -c1-10 | tr '\n' ' ')" = "-rw------- drwx------ -rw------- " ]
+	# Both file systems have grown to their devices.
+	[ "$(guest 'df -m --output=size / ' | tail -n 1)" -gt 400 ]
+	[ "$(guest 'df -m --output=size /root' | tail -n 1)" -gt 200 ]
+	[[ $(guest mount) == *" on /run type tmpfs"*" on /sys/fs/cgroup type cgroup2"* ]]
+	[[ $(guest 'ip -o address show lo') == *127.0.0.1/8* ]]
+	[ "$(client exec --tty --rows 31 --cols 99 -- stty size </dev/null)" = $'31 99\r' ]
+	# The agent is spared by the OOM killer, what it runs is not.
+	[ "$(guest 'read -r p </proc/$$/stat; cat /proc/$PPID/oom_score_adj /proc/self/oom_score_adj' | tr '\n' ' ')" = "-1000 0 " ]
+
+	head -c 3000000 /dev/urandom >in
+	client exec -- cat <in | cmp - in
+	client request '{"op":"stats"}' | jq -e '.stats.work_total_bytes > 200000000'
+
+	# A new identity while it runs.
+	[ "$(client request '{"op":"identity","identity":{"hostname":"other","boot_token":"token-2","wall_seconds":1900000000}}')" = '{"ok":true}' ]
+	health
+	[ "$(tail -n 1 health | jq -c '[.hostname, .boot_token]')" = '["other","token-2"]' ]
+	[ "$(guest 'date -u +%Y')" = 2030 ]
+	[[ $(guest 'cat /etc/hosts') == *$'127.0.1.1\tother' ]]
+
+	# A shell that waits for its user does not hold the end up.
+	client exec --tty --no-eof -- bash >/dev/null 2>&1 3>&- &
+	[ "$(client request '{"op":"shutdown","mode":"poweroff"}')" = '{"ok":true}' ]
+	wait_for off
+	assert_clean_disks
+}
+
+@test "the host's side may go and come back; its commands are hung up" {
+	boot
+	client exec --no-eof --close-after ready -- sh -c 'trap "echo hup >/root/first; exit" HUP; echo ready; while :; do sleep 0.1; done'
+	client exec --no-eof -- sh -c 'trap "echo hup >/root/second; exit" HUP; echo ready >/root/ready; while :; do sleep 0.1; done' >/dev/null 2>&1 3>&- &
+	wait_for guest 'cat /root/ready'
+	for _ in 1 2 3; do
+		kill "$(cat bridge.pid)"
+		bridge
+		wait_for health
+	done
+	wait_for guest 'cat /root/first /root/second'
+	# Garbage on the port is no reason to give up either.
+	kill "$(cat bridge.pid)"
+	python3 -c 'import os,socket; s = socket.socket(socket.AF_UNIX); s.connect("port.sock"); s.sendall(os.urandom(200000))'
+	bridge
+	wait_for health
+}
+
+@test "an agent that dies is started again where init is ours" {
+	boot
+	guest 'read -r line </proc/$PPID/stat; set -- ${line#*) }; kill -9 $2' || true
+	wait_for health
+	grep -aq 'the agent has died: starting it again' console
+	[ "$(guest 'echo fine')" = fine ]
+}
+
+@test "SIGTERM to init ends the machine cleanly, SIGINT as Ctrl-Alt-Del sends it too" {
+	boot
+	guest 'kill -INT 1' || true
+	wait_for off
+	assert_clean_disks
+	boot
+	guest 'kill -TERM 1' || true # it may not live to tell
+	wait_for off
+	assert_clean_disks
+}
+
+@test "a second start keeps what must stay, and the network is configured" {
+	boot
+	id=$(guest 'cat /etc/machine-id')
+	guest 'echo mine >>/root/.ssh/authorized_keys'
+	[ "$(client request '{"op":"shutdown","mode":"poweroff"}')" = '{"ok":true}' ]
+	wait_for off
+	identity '{"authorized_keys":["ssh-ed25519 BBBB new"],
+		"network":{"mac":"02:00:00:00:00:09","address":"10.77.0.9","prefix":24,"gateway":"10.77.0.1","dns":["10.77.0.1"]}}'
+	boot "" -netdev hubport,id=net,hubid=0 -device virtio-net-device,netdev=net
+	[ "$(guest 'cat /etc/machine-id')" = "$id" ]
+	[ "$(guest 'cat /root/.ssh/authorized_keys')" = $'mine\n# banger: keys below are replaced at every start\nssh-ed25519 BBBB new\n# banger: end' ]
+	[ "$(guest 'cat /etc/resolv.conf')" = "nameserver 10.77.0.1" ]
+	[[ $(guest 'ip -o -4 address show; ip route; ip link') == *"10.77.0.9/24"*"default via 10.77.0.1"*"02:00:00:00:00:09"* ]]
+}
+
+@test "what makes a VM useless is one line on the console and the end" {
+	boot_fails() {
+		boot "$@" >/dev/null 2>&1 &
+		wait_for test -e qemu.pid
+		wait_for off
+		kill $! 2>/dev/null || true
+	}
+	truncate -s 0 root.ext4
+	truncate -s 64M root.ext4
+	boot_fails ""
+	grep -a 'banger-init: mount /dev/vda: Invalid argument' console
+	rm qemu.pid
+	boot_fails "root=/dev/nonsense"
+	grep -a 'banger-init: /dev/nonsense: the device did not appear' console
+}

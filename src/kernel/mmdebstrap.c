@@ -20,8 +20,10 @@
 #include "base/spawn.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "kernel/apt_sources.h"
 #include "kernel/mmdebstrap_group.h"
 
+#define APT_FOLDER "/etc/apt"
 #define TIMEOUT_MS (60ULL * 60 * 1000)
 #define QUOTED_MAX 300 /* bytes of its messages in an error */
 #define DETAIL_MAX 200 /* bytes of a progress line */
@@ -106,6 +108,7 @@ static int fill_arguments(const struct mmdebstrap_request *request, struct strv 
 {
 	// NOLINTNEXTLINE(concurrency-mt-unsafe): nobody calls setenv()
 	const char *mirror = getenv(MMDEBSTRAP_MIRROR_VARIABLE);
+	int r;
 
 	/* "-" would read the package sources from standard input. */
 	if (mirror && (mirror[0] == '\0' || mirror[0] == '-'))
@@ -124,9 +127,13 @@ static int fill_arguments(const struct mmdebstrap_request *request, struct strv 
 	strv_add(arguments, "--");
 	strv_add(arguments, request->suite);
 	strv_add(arguments, "-");
-	if (mirror)
+	if (mirror) {
 		strv_add(arguments, mirror);
-	return 0;
+		return 0;
+	}
+	/* Without any, mmdebstrap takes Debian's own. */
+	r = apt_sources_read(APT_FOLDER, request->suite, arguments);
+	return r < 0 ? err_sys(err, r, "read the package sources in '%s'", APT_FOLDER) : 0;
 }
 
 static int start_process(struct mmdebstrap *run, const struct mmdebstrap_request *request,

@@ -19,7 +19,10 @@
 #include "base/macros.h"
 #include "base/progress.h"
 
-/* The environment variable with another package source than Debian's default mirrors. */
+/*
+ * The environment variable with the package source to use. Without it, those of the host's apt that
+ * are Debian's (apt_sources.h); without such, Debian's default mirrors.
+ */
 #define MMDEBSTRAP_MIRROR_VARIABLE "BANGER_DEBIAN_MIRROR"
 
 /* The last bytes of its messages that an error quotes. */

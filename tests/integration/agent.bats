@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2016,SC2154 # what the guest's shell is to expand; bats sets stderr
-# The real agent program on a Unix socket of this machine, asked by a client that knows the protocol on its own
+# The agent on a Unix socket of this machine, asked by a client that knows the protocol on its own
 # (agent_client.py): commands, their ends, files, forwards, and hosts that misbehave. agent_boot.bats has the guest.
 
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-	export AGENT=${BANGER_AGENT:-$BANGER_BUILD/src/bin/banger-vsock-agent}
+	export AGENT=$BANGER_BUILD/tests/integration/agent_checked # with this build's sanitizers
 	export SOCKET=$BATS_FILE_TMPDIR/agent.sock
 	"$AGENT" --listen-unix "$SOCKET" 3>&- &
 	echo $! >"$BATS_FILE_TMPDIR/agent.pid"

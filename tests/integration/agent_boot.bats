@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016 # what the guest's shell is to expand
+# shellcheck disable=SC2013,SC2016,SC2094 # pids are words; what the guest's shell is to expand
 # The agent as /init of real guests (QEMU microvm, TCG) whose image has no init of its own: an ext4 with a shell, made
 # here. The kernel is that of tests/prepare-cache, or else pulled. Images with systemd are tests/e2e's.
 

@@ -59,10 +59,13 @@ static const struct mux_pump_ops ops = { .open = open_port, .opened = answered }
 static bool step(struct fixture *fixture, struct side *side)
 {
 	static struct pollfd fds[MUX_PUMP_FDS_MAX];
-	const size_t count = mux_pump_poll_fds(side->pump, fds, ARRAY_LEN(fds));
-	const int ready = poll(fds, count, 0);
-	const int r = mux_pump_step(side->pump, fds, count, &fixture->err);
+	size_t count;
+	int ready, r;
 
+	memset(fds, 0xff, sizeof(fds)); /* what lay there before must not matter */
+	count = mux_pump_poll_fds(side->pump, fds, ARRAY_LEN(fds));
+	ready = poll(fds, count, 0);
+	r = mux_pump_step(side->pump, fds, count, &fixture->err);
 	if (r < 0)
 		fixture->failed = r;
 	return ready > 0;

@@ -91,6 +91,18 @@ static int delete_vm(struct cli *cli, const char *vm, struct err *err)
 	return r < 0 ? err_context(err, r, "cannot delete '%s'", vm) : 0;
 }
 
+/* A bangerd that was killed meanwhile took our connection with it; the next one has kept the VM. */
+static int delete_surely(struct cli *cli, const char *vm, struct err *err)
+{
+	int r = delete_vm(cli, vm, err);
+
+	if (r == 0 || rpc_client_fd(cli->client) >= 0)
+		return r;
+	*err = ERR_INIT;
+	r = link_open(cli, err);
+	return r < 0 ? r : delete_vm(cli, vm, err);
+}
+
 static void remind(struct cli *cli, const char *name, bool is_interactive)
 {
 	if (is_interactive)
@@ -121,7 +133,7 @@ static int run_in(struct cli *cli, const struct invocation *invocation, const js
 	}
 	/* After a signal the end of the connection deletes it: nobody waits for that. */
 	err = ERR_INIT;
-	if (!cancel_is_fired(&cli->cancel) && delete_vm(cli, session.vm, &err) < 0) {
+	if (!cancel_is_fired(&cli->cancel) && delete_surely(cli, session.vm, &err) < 0) {
 		const int failed = cli_fail(cli, &err);
 
 		return status ? status : failed;

@@ -309,7 +309,7 @@ static void test_verbs(void **state)
 			vm.state = (enum vm_state)s;
 			CHECK_ROW(i, vm_verb_allowed((enum vm_verb)i, vm.state) == wanted);
 			CHECK_ROW(i, (vm_check_verb(&vm, (enum vm_verb)i, &err) == 0) == wanted);
-			CHECK_INT(err.kind, wanted ? ERR_NONE : ERR_STATE);
+			CHECK_INT(err.kind, wanted ? ERR_NONE : ERR_BAD_STATE);
 		}
 	}
 }

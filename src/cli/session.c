@@ -16,9 +16,10 @@
 
 #define START_TIMEOUT_MS \
 	30000 /* from the request to the running command; a busy guest takes seconds */
-#define STATUS_NOT_FOUND 127 /* as shells say it */
-#define ROWS_DEFAULT	 24
-#define COLUMNS_DEFAULT	 80
+#define STATUS_NOT_FOUND  127 /* as shells say it, the next too */
+#define STATUS_NO_PROGRAM 126
+#define ROWS_DEFAULT	  24
+#define COLUMNS_DEFAULT	  80
 
 /* bash where the image has it: /bin/sh as a login shell has no line editing in many images. */
 static const char *const shell_argv[] = {
@@ -145,12 +146,13 @@ int session_run(struct cli *cli, const struct session *session, int *ret_status,
 
 	r = open_stream(cli, session, &fd, err);
 	if (r < 0)
-		return err_context(err, r, "cannot reach '%s'", session->vm);
+		return r;
 
 	r = start(cli, fd, session, err);
-	if (r < 0 && err->kind == ERR_NOT_FOUND && session->argv) {
+	if (r < 0 && session->argv &&
+	    (err->kind == ERR_NOT_FOUND || err->kind == ERR_UNSUPPORTED)) {
 		out_error(&cli->out, err);
-		*ret_status = STATUS_NOT_FOUND;
+		*ret_status = err->kind == ERR_NOT_FOUND ? STATUS_NOT_FOUND : STATUS_NO_PROGRAM;
 		return 0;
 	}
 	if (r < 0)

@@ -507,7 +507,7 @@ hint: end it with 'kill -9 $pid'; running VMs go on, and the next command starts
 	script '{"methods": {"vm.exec": {"error": {"kind": "state", "message": "it is stopped", "hint": "start it"}}}}'
 	run_apart banger vm exec box -- true
 	expect "$status" 1
-	expect "$errors" "banger: cannot reach 'box': it is stopped
+	expect "$errors" "banger: it is stopped
 hint: start it"
 }
 

@@ -338,15 +338,22 @@ int api_check_phase(const struct api *api, unsigned when, struct err *err)
 		       api->phase == API_NOT_STARTED ? "before" : "after");
 }
 
-static int perform(struct api *api, const struct api_route *route,
-		   const struct api_request *request, const char *id, struct api_outcome *ret,
+/* A request with the route that it goes. */
+struct call {
+	const struct api_request *request;
+	const struct api_route *route;
+	const char *id; /* of the path, or NULL */
+};
+
+static int perform(struct api *api, const struct call *call, struct api_outcome *ret,
 		   bool *ret_is_deprecated, struct err *err)
 {
+	const struct api_route *route = call->route;
 	union any_body body;
 	int r;
 
 	memset(&body, 0, sizeof(body));
-	r = read_body(route, request, id, &body, err);
+	r = read_body(route, call->request, call->id, &body, err);
 	if (r == 0)
 		r = api_check_phase(api, route->when, err);
 	if (r == 0) {
@@ -363,19 +370,18 @@ enum api_action api_handle(struct api *api, const struct api_request *request,
 			   struct api_reply *reply, uint64_t *ret_number)
 {
 	struct api_outcome outcome = { .action = API_ANSWERED };
-	const struct api_route *route;
-	const char *id = NULL;
+	struct call call = { .request = request };
 	struct err err = ERR_INIT;
 	struct parts parts;
 	int r;
 
 	*reply = (struct api_reply){ .body = BUF_INIT };
-	route = find_route(request, &id, &parts, &err);
-	if (!route) {
+	call.route = find_route(request, &call.id, &parts, &err);
+	if (!call.route) {
 		api_fault(reply, 400, err.message);
 		return API_ANSWERED;
 	}
-	r = perform(api, route, request, id, &outcome, &reply->is_deprecated, &err);
+	r = perform(api, &call, &outcome, &reply->is_deprecated, &err);
 	if (r < 0 || outcome.action == API_ANSWERED)
 		api_complete(reply, outcome.result, r < 0 ? &err : NULL);
 	*ret_number = outcome.number;

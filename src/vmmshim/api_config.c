@@ -42,12 +42,12 @@ static const struct section sections[] = {
 	{ .name = "memory-hotplug", .unsupported = "memory hotplug" },
 };
 
-static int check_names(const json_t *root, struct err *err)
+static int check_names(json_t *root, struct err *err)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)root, key, value) {
+	json_object_foreach(root, key, value) {
 		bool is_known = false;
 
 		for (size_t i = 0; i < ARRAY_LEN(sections) && !is_known; i++)
@@ -58,8 +58,7 @@ static int check_names(const json_t *root, struct err *err)
 	return 0;
 }
 
-static int apply_one(struct api *api, const struct section *section, const json_t *value,
-		     struct err *err)
+static int apply_one(struct api *api, const struct section *section, json_t *value, struct err *err)
 {
 	union any_body body;
 	struct api_outcome outcome = { .action = API_ANSWERED };
@@ -75,10 +74,10 @@ static int apply_one(struct api *api, const struct section *section, const json_
 	return r;
 }
 
-static int apply_section(struct api *api, const struct section *section, const json_t *value,
+static int apply_section(struct api *api, const struct section *section, json_t *value,
 			 struct err *err)
 {
-	const json_t *item;
+	json_t *item;
 	size_t index;
 
 	if (!value || json_is_null(value)) {

@@ -311,7 +311,8 @@ static int check_net(const struct vm_config *config, const struct net_body *body
 int config_put_net(struct vm_config *config, struct net_body *body, struct err *err)
 {
 	const int position = find_net(config, body->iface_id);
-	struct config_net *old = position < 0 ? NULL : &config->nets[position];
+	const size_t place = position < 0 ? config->net_count : (size_t)position;
+	struct config_net *slot = &config->nets[place];
 	struct config_net net = { .fd = -1 };
 	int r;
 
@@ -319,8 +320,8 @@ int config_put_net(struct vm_config *config, struct net_body *body, struct err *
 	if (r < 0)
 		return r;
 	/* A TAP device has one opener: the same one for the same interface is kept open. */
-	if (old && str_eq(old->body.host_dev_name, body->host_dev_name)) {
-		net.fd = TAKE_FD(old->fd);
+	if (position >= 0 && str_eq(slot->body.host_dev_name, body->host_dev_name)) {
+		net.fd = TAKE_FD(slot->fd);
 	} else {
 		net.fd = host_open_tap(body->host_dev_name, err);
 		if (net.fd < 0)
@@ -330,9 +331,11 @@ int config_put_net(struct vm_config *config, struct net_body *body, struct err *
 	}
 	net.body = *body;
 	*body = (struct net_body){ 0 };
-	if (old)
-		net_done(old);
-	config->nets[old ? (size_t)position : config->net_count++] = net;
+	if (position >= 0)
+		net_done(slot);
+	else
+		config->net_count++;
+	*slot = net;
 	return 0;
 }
 
@@ -424,7 +427,7 @@ static int check_machine(const struct vm_config *config, const struct machine_bo
 			       "less than %d and must be 1 or an even number if SMT is enabled.",
 			       LIMIT_VCPUS);
 	if (machine->mem_size_mib == 0 || machine->mem_size_mib % divisor != 0 ||
-	    machine->mem_size_mib > LIMIT_MEMORY_MAX_MIB)
+	    machine->mem_size_mib > (uint64_t)LIMIT_MEMORY_MAX_MIB)
 		return err_set(err, ERR_INVALID,
 			       "Machine config error: The memory size (MiB) is either 0, or not a "
 			       "multiple of the configured page size.");

@@ -62,7 +62,7 @@ struct shape {
 int shape_read(const struct shape *shape, struct span body, void *into, struct err *err) MUST_CHECK;
 
 /* The same from a value that was parsed already. */
-int shape_read_json(const struct shape *shape, const json_t *value, void *into, struct err *err)
+int shape_read_json(const struct shape *shape, json_t *value, void *into, struct err *err)
 	MUST_CHECK;
 
 /* Releases the strings and maps; the struct may be filled again after the caller zeroed it. */

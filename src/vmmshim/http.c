@@ -172,6 +172,7 @@ static enum MHD_Result queue_answer(struct http_exchange *exchange)
 	return result;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are libmicrohttpd's */
 static enum MHD_Result on_access(void *context, struct MHD_Connection *connection, const char *url,
 				 const char *method, const char *version, const char *upload,
 				 size_t *upload_size, void **request)

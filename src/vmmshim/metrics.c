@@ -39,10 +39,10 @@ void metrics_count(struct metrics *metrics, const char *method, unsigned status)
 
 static json_t *group(json_t *root, const char *name)
 {
-	json_t *object = json_new_object();
+	json_t *part = json_new_object();
 
-	json_put(root, name, object);
-	return object;
+	json_put(root, name, part);
+	return part;
 }
 
 void metrics_write(struct metrics *metrics)

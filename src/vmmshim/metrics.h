@@ -12,7 +12,7 @@
 #include "base/macros.h"
 #include "vmmshim/sink.h"
 
-#define METRICS_PERIOD_MS (60 * 1000)
+#define METRICS_PERIOD_MS (60ULL * 1000)
 
 struct metrics {
 	struct sink sink;

@@ -249,7 +249,7 @@ int qmp_feed(struct qmp *qmp, struct span bytes, struct err *err)
 			if (qmp->state == QMP_CLOSED)
 				return r;
 		} else if (i - begin >= QMP_LINE_MAX) {
-			r = err_set(err, ERR_PROTOCOL, "QEMU sent a line of more than %d bytes",
+			r = err_set(err, ERR_PROTOCOL, "QEMU sent a line of more than %lu bytes",
 				    QMP_LINE_MAX);
 		}
 	}

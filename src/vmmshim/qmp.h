@@ -22,7 +22,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define QMP_LINE_MAX	(256 * 1024) /* the longest answers asked for have some kilobytes */
+#define QMP_LINE_MAX	(256UL * 1024) /* the longest answers asked for have some kilobytes */
 #define QMP_PENDING_MAX 16
 
 enum qmp_state {

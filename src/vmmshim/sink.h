@@ -14,7 +14,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define SINK_FILE_MAX (1024 * 1024)
+#define SINK_FILE_MAX (1024UL * 1024)
 
 struct sink {
 	int fd;	       /* owned unless is_borrowed; -1: everything is dropped */

@@ -20,7 +20,7 @@
 #include "vmmshim/vmm_state.h"
 
 #define API_BACKLOG	16
-#define CONFIG_FILE_MAX (1024 * 1024)
+#define CONFIG_FILE_MAX (1024ULL * 1024)
 
 /* The places of the fixed entries; the vsock device's follow. */
 enum { FD_SIGNAL, FD_HTTP, FD_QMP, FD_CONSOLE, FD_ERRORS, FD_PROCESS, FD_FIXED_COUNT };
@@ -170,6 +170,7 @@ static int open_signals(struct vmm *vmm, struct err *err)
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGHUP);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
 		return err_sys(err, -errno, "block signals");
 	vmm->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);

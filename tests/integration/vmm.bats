@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # banger-vmm as a process: with a fake QEMU for what a real one does not do on demand, and with a real one.
 
+# Each test is a subshell of its own, with its own PID.
+# shellcheck disable=SC2030,SC2031
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -51,11 +53,11 @@ expect() {
 	local wanted=$1 text=$2
 	shift 2
 	run api "$@"
-	[ "$status" -eq 0 ] && [[ "$output" == "$wanted "*"$text"* ]] || {
+	if [ "$status" -ne 0 ] || [[ "$output" != "$wanted "*"$text"* ]]; then
 		echo "$*: wanted $wanted $text, got $output"
 		cat "$DIR/log"
 		return 1
-	}
+	fi
 }
 
 configure() {

@@ -141,14 +141,14 @@ static void test_sink_rotates(void **state)
 	old = mem_printf("%s.1", path);
 	memset(block, 'x', sizeof(block));
 	assert_int_equal(sink_open(path, &sink), 0);
-	for (int i = 0; i < SINK_FILE_MAX / 4096; i++)
+	for (size_t i = 0; i < SINK_FILE_MAX / 4096; i++)
 		sink_write(&sink, span_of(block, sizeof(block)));
 	CHECK_INT(size_of(path), SINK_FILE_MAX);
 	CHECK_INT(size_of(old), UINT64_MAX);
 	sink_write(&sink, span_str("y"));
 	CHECK_INT(size_of(path), 1);
 	CHECK_INT(size_of(old), SINK_FILE_MAX);
-	for (int i = 0; i < 3 * SINK_FILE_MAX / 4096; i++)
+	for (size_t i = 0; i < 3 * SINK_FILE_MAX / 4096; i++)
 		sink_write(&sink, span_of(block, sizeof(block)));
 	assert_true(size_of(path) <= SINK_FILE_MAX && size_of(old) == SINK_FILE_MAX);
 	CHECK_INT(sink.lost, 0);

@@ -17,7 +17,7 @@
 #include <x86intrin.h>
 #endif
 
-#define TSC_SPAN_NS	   (50 * NSEC_PER_MSEC) /* long enough for a millionth */
+#define TSC_SPAN_NS	   (20 * NSEC_PER_MSEC) /* long enough for some millionths */
 #define READ_SIZE	   8192
 #define LAST_READS_MAX	   64
 #define VSOCK_FAILURES_MAX 20 /* restarts of the channel in one VM's life */

@@ -11,15 +11,17 @@
 #define ROWS_DEFAULT 24
 #define COLS_DEFAULT 80
 
-static bool env_has(const struct strv *env, const char *name)
+/* The first of `env` from `from` on that sets `name`, which may be followed by '='; NULL if none.
+ */
+static const char *env_find(const struct strv *env, size_t from, const char *name)
 {
-	const size_t len = strlen(name);
+	const size_t len = strcspn(name, "=");
 
-	for (size_t i = 0; i < env->count; i++) {
+	for (size_t i = from; i < env->count; i++) {
 		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=')
-			return true;
+			return env->items[i];
 	}
-	return false;
+	return NULL;
 }
 
 void exec_build_env(const struct user *user, const struct strv *given, bool has_tty,
@@ -34,12 +36,15 @@ void exec_build_env(const struct user *user, const struct strv *given, bool has_
 		{ "TERM", "xterm" },
 	};
 
-	for (size_t i = 0; i < given->count; i++)
-		strv_add(ret, given->items[i]);
+	/* Of a name that is given twice the last counts; programs that see both take either. */
+	for (size_t i = 0; i < given->count; i++) {
+		if (!env_find(given, i + 1, given->items[i]))
+			strv_add(ret, given->items[i]);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(defaults); i++) {
 		if (str_eq(defaults[i].name, "TERM") && !has_tty)
 			continue;
-		if (!env_has(given, defaults[i].name))
+		if (!env_find(given, 0, defaults[i].name))
 			strv_addf(ret, "%s=%s", defaults[i].name, defaults[i].value);
 	}
 }

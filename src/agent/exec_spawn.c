@@ -147,12 +147,34 @@ static NORETURN void child_run(const struct exec_command *command, const struct 
 	child_fail(files->report, STEP_EXEC);
 }
 
+/* The kind tells a program that is not there from one that is, but cannot be executed. */
+static int exec_error(const struct exec_command *command, int r, struct err *err)
+{
+	const int result = err_sys(err, r, "exec '%s'", command->program);
+
+	switch (-r) {
+	case ENOENT:
+	case ENOTDIR:
+		err->kind = ERR_NOT_FOUND;
+		break;
+	case EACCES:
+	case ENOEXEC:
+	case EISDIR:
+	case ELIBBAD:
+	case ETXTBSY:
+		err->kind = ERR_UNSUPPORTED;
+		break;
+	default:
+		break;
+	}
+	return result;
+}
+
 static int spawn_error(const struct exec_command *command, const struct spawn_failure *failure,
 		       struct err *err)
 {
 	const int r = -failure->errnum;
 	const char *cwd = command->cwd ? command->cwd : "/";
-	int result = -EIO;
 
 	switch (failure->step) {
 	case STEP_SESSION:
@@ -160,17 +182,13 @@ static int spawn_error(const struct exec_command *command, const struct spawn_fa
 	case STEP_USER:
 		return err_sys(err, r, "become user '%s'", command->user->name);
 	case STEP_CWD:
-		result = err_sys(err, r, "cwd '%s'", cwd);
-		break;
+		return err_sys(err, r, "cwd '%s'", cwd);
 	case STEP_EXEC:
-		result = err_sys(err, r, "exec '%s'", command->program);
-		break;
+		return exec_error(command, r, err);
 	case STEP_COUNT:
-		return err_set(err, ERR_PROTOCOL, "the command's process reported nonsense");
+		break;
 	}
-	if (failure->errnum == ENOENT || failure->errnum == ENOTDIR)
-		err->kind = ERR_NOT_FOUND;
-	return result;
+	return err_set(err, ERR_PROTOCOL, "the command's process reported nonsense");
 }
 
 /* Waits until the program was executed (the pipe closes) or could not be. */

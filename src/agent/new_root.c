@@ -85,6 +85,27 @@ static void mount_one(const struct filesystem *fs)
 			      strerrordesc_np(errno));
 }
 
+/* What the kernel leaves to user space; a shell's <(...) needs the first, many scripts the others.
+ */
+static void link_descriptors(void)
+{
+	static const struct {
+		const char *target;
+		const char *path;
+	} links[] = {
+		{ "/proc/self/fd", NEW_ROOT "/dev/fd" },
+		{ "/proc/self/fd/0", NEW_ROOT "/dev/stdin" },
+		{ "/proc/self/fd/1", NEW_ROOT "/dev/stdout" },
+		{ "/proc/self/fd/2", NEW_ROOT "/dev/stderr" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+		if (symlink(links[i].target, links[i].path) < 0 && errno != EEXIST)
+			console_print("link %s: %s", links[i].path + strlen(NEW_ROOT),
+				      strerrordesc_np(errno));
+	}
+}
+
 static void move_in(const char *folder, const char *target)
 {
 	(void)mkdir(target, 0755); /* an image may lack it */
@@ -102,6 +123,7 @@ void new_root_mount(bool is_without_init)
 	move_in("/proc", NEW_ROOT "/proc");
 	move_in("/sys", NEW_ROOT "/sys");
 	mount_one(&terminals);
+	link_descriptors();
 	if (!is_without_init)
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(without_init); i++)

@@ -249,9 +249,9 @@ EOF
 	[ "$status" -eq 125 ]
 	[[ $output == "not_found: exec 'no-such-program':"* ]]
 	run agent_exec -- /etc/passwd
-	[[ $output == "system: exec '/etc/passwd': "*ermission* ]]
+	[[ $output == "unsupported: exec '/etc/passwd': "*ermission* ]]
 	run agent_exec --cwd /no/such/folder -- true
-	[[ $output == "not_found: cwd '/no/such/folder':"* ]]
+	[[ $output == "system: cwd '/no/such/folder':"* ]]
 	run agent_exec --user no-such-user -- true
 	[[ $output == "not_found: user 'no-such-user':"* ]]
 	run agent_exec --cwd relative -- true

@@ -484,11 +484,13 @@ static void test_environment(void **state)
 	(void)state;
 	strv_add(&given, "PATH=/opt");
 	strv_add(&given, "A=\xff=b");
+	strv_add(&given, "HOMER=first");
 	strv_add(&given, "HOMER=x");
 	exec_build_env(&user, &given, false, &plain);
 	CHECK_INT(plain.count, 8);
 	CHECK_STR(plain.items[0], "PATH=/opt");
 	CHECK_STR(plain.items[1], "A=\xff=b");
+	CHECK_STR(plain.items[2], "HOMER=x");
 	assert_true(strv_has(&plain, "HOME=/home/me"));
 	assert_true(strv_has(&plain, "USER=me"));
 	assert_true(strv_has(&plain, "LOGNAME=me"));

@@ -214,7 +214,7 @@ static int vm_stop_call(struct rpc_call *call, const void *params, json_t *resul
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
 	uint64_t timeout_ms;
-	bool is_forced;
+	bool is_forced = false;
 	struct vm vm;
 	int r;
 

@@ -95,7 +95,9 @@ int main(int argc, char **argv)
 	}
 	if (arguments.check_migrations) {
 		r = daemon_check_migrations(&err);
-		return r < 0 ? (fail(&err), 3) : r;
+		if (r < 0)
+			(void)fail(&err);
+		return r < 0 ? 3 : r;
 	}
 	if (arguments.defaults)
 		return print_defaults();

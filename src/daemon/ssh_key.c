@@ -96,7 +96,7 @@ int ssh_key_generate(const char *comment, struct buf *private_pem, struct buf *p
 	uint8_t seed[KEY_BYTES], public_key[KEY_BYTES];
 	size_t seed_len = sizeof(seed), public_len = sizeof(public_key);
 	AUTO_BUF blob = BUF_INIT;
-	uint32_t check;
+	uint32_t check = 0;
 	EVP_PKEY *key;
 	bool is_made;
 

@@ -301,10 +301,9 @@ static int deserialize_error(struct err *err)
 static int read_body(const struct api_route *route, const struct api_request *request,
 		     const char *id, union any_body *ret, struct err *err)
 {
-	int r;
-
 	if (id) {
-		r = check_id(id, err);
+		const int r = check_id(id, err);
+
 		if (r < 0)
 			return r;
 	}

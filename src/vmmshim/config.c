@@ -358,8 +358,6 @@ int config_check_net_patch(const struct vm_config *config, const struct net_patc
 
 int config_put_vsock(struct vm_config *config, struct vsock_body *body, struct err *err)
 {
-	int r;
-
 	if (body->guest_cid < GUEST_CID_MIN)
 		return err_set(
 			err, ERR_INVALID,
@@ -368,8 +366,8 @@ int config_put_vsock(struct vm_config *config, struct vsock_body *body, struct e
 			(unsigned)body->guest_cid);
 	if (!str_eq(config->vsock.uds_path, body->uds_path)) {
 		struct unix_listener listener = UNIX_LISTENER_INIT;
+		const int r = host_listen(body->uds_path, VSOCK_BACKLOG, &listener, err);
 
-		r = host_listen(body->uds_path, VSOCK_BACKLOG, &listener, err);
 		if (r < 0)
 			return err_context(err, r,
 					   "Vsock config error: Cannot create backend for vsock "

@@ -97,7 +97,6 @@ static enum MHD_Result begin_request(struct http_exchange *exchange,
 				     struct MHD_Connection *connection)
 {
 	struct header_check check = { .is_length_good = true };
-	char text[128];
 
 	exchange->connection = connection;
 	(void)MHD_get_connection_values(connection, MHD_HEADER_KIND, check_header, &check);
@@ -106,6 +105,8 @@ static enum MHD_Result begin_request(struct http_exchange *exchange,
 	if (check.lengths > 1 || !check.is_length_good)
 		return refuse(connection, 400, "Invalid Content-Length header.");
 	if (check.length > exchange->http->body_max) {
+		char text[128];
+
 		(void)snprintf(text, sizeof(text),
 			       "Request payload with size %" PRIu64
 			       " is larger than the limit of %zu allowed by server.",

@@ -51,15 +51,14 @@ int journal_configure(const struct journal_settings *settings, struct err *err)
 {
 	enum journal_level level = JOURNAL_INFO;
 	struct sink sink = SINK_INIT;
-	int r;
-
 	if (settings->level && !journal_level_parse(settings->level, &level))
 		return err_set(err, ERR_INVALID,
 			       "unknown variant `%s`, expected one of `Off`, `Trace`, `Debug`, "
 			       "`Info`, `Warn`, `Error`",
 			       settings->level);
 	if (settings->path) {
-		r = sink_open(settings->path, &sink);
+		const int r = sink_open(settings->path, &sink);
+
 		if (r < 0)
 			return err_set(err, ERR_SYSTEM, "%s (os error %d)", strerrordesc_np(-r),
 				       -r);

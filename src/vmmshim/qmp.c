@@ -187,10 +187,10 @@ static int read_reply(struct qmp *qmp, const json_t *line, struct err *err)
 	struct qmp_pending *slot = NULL;
 	struct err failure = ERR_INIT;
 	const bool was_ready = qmp->state == QMP_READY;
-	int r;
 
 	if (error) {
-		r = read_error(error, &failure, err);
+		const int r = read_error(error, &failure, err);
+
 		if (r < 0)
 			return r;
 	}

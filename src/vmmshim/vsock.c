@@ -98,6 +98,7 @@ void vsock_done(struct vsock *vsock)
 static void accept_clients(struct vsock *vsock)
 {
 	while (vsock->pending_count < VSOCK_PENDING_MAX) {
+		/* cppcheck-suppress nullPointer; accept4() may be told not to say who it is */
 		const int fd = accept4(vsock->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)

@@ -271,11 +271,12 @@ EOF
 }
 
 @test "a command starts clean: no descriptors, no ignored signals, its own session" {
-	run agent_exec -- sh -c 'ls /proc/$$/fd | tr "\n" " "; grep -E "SigBlk|SigIgn" /proc/$$/status | tr -d "\t\n"; ps -o pid=,sid=,pgid= -p $$'
-	read -r a b c rest <<<"$output"
-	[ "$a $b $c" = "0 1 2" ]
-	[[ $rest == "SigBlk:0000000000000000SigIgn:0000000000000000"* ]]
-	read -r pid sid pgid <<<"${rest#*0000SigIgn:0000000000000000}"
+	run agent_exec -- ls /proc/self/fd
+	[ "$output" = $'0\n1\n2\n3' ] # 3 is the folder itself
+	run agent_exec -- grep -E '^Sig(Blk|Ign)' /proc/self/status
+	[ "$output" = $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000' ]
+	run agent_exec -- sh -c 'ps -o pid=,sid=,pgid= -p $$'
+	read -r pid sid pgid <<<"$output"
 	[ "$pid" = "$sid" ] && [ "$pid" = "$pgid" ]
 }
 

@@ -181,9 +181,10 @@ static int receive(const struct call *call, struct err *err)
 
 	buf_reserve(&client->in, READ_BYTES);
 	n = unix_recv_fd(client->fd, client->in.ptr + client->in.len, READ_BYTES, &passed_fd);
-	if (n < 0)
+	if (n < 0 && n != -ECONNRESET)
 		return fail_wait(call, (int)n, err);
-	if (n == 0) {
+	/* Reset: it had not read all that we sent. */
+	if (n <= 0) {
 		const int r = err_set(err, ERR_SYSTEM,
 				      "the daemon went away before it answered '%s'", call->method);
 
@@ -422,23 +423,35 @@ static int probe_ping(int fd, uint64_t deadline_ns, enum rpc_presence *ret, json
 	return 0;
 }
 
+static int probe_once(const char *path, uint64_t deadline_ns, enum rpc_presence *ret,
+		      json_t **ret_ping, struct err *err)
+{
+	int fd = -1, r;
+
+	r = connect_until(path, deadline_ns, &fd, err);
+	if (r == 0)
+		return probe_ping(fd, deadline_ns, ret, ret_ping, err);
+	if (err->kind != ERR_NOT_FOUND && err->kind != ERR_TIMEOUT)
+		return r;
+	*ret = err->kind == ERR_TIMEOUT	       ? RPC_SILENT
+	       : r == -ENOENT || r == -ENOTDIR ? RPC_ABSENT
+					       : RPC_STALE;
+	*err = ERR_INIT;
+	return 0;
+}
+
 int rpc_probe(const char *path, uint64_t timeout_ms, enum rpc_presence *ret, json_t **ret_ping,
 	      struct err *err)
 {
 	const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NSEC_PER_MSEC;
+	const struct timespec pause = { .tv_nsec = CONNECT_PAUSE_NS };
 	AUTO_JSON *ping = NULL;
-	int fd = -1, r;
+	int r;
 
-	r = connect_until(path, deadline_ns, &fd, err);
-	if (r == 0) {
-		r = probe_ping(fd, deadline_ns, ret, &ping, err);
-	} else if (err->kind == ERR_NOT_FOUND || err->kind == ERR_TIMEOUT) {
-		*ret = err->kind == ERR_TIMEOUT	       ? RPC_SILENT
-		       : r == -ENOENT || r == -ENOTDIR ? RPC_ABSENT
-						       : RPC_STALE;
-		*err = ERR_INIT;
-		r = 0;
-	}
+	/* One that closes without an answer is ending, or dying: soon it is known to be gone. */
+	while ((r = probe_once(path, deadline_ns, ret, &ping, err)) == 0 && *ret == RPC_SILENT &&
+	       clock_now_ns() + CONNECT_PAUSE_NS < deadline_ns)
+		(void)nanosleep(&pause, NULL);
 	if (r == 0 && ret_ping)
 		*ret_ping = TAKE_PTR(ping);
 	return r;

@@ -1,6 +1,8 @@
 /* The RPC client against daemons that lie, die or are not there; and the probe. */
 #include "rpc_fixture.h"
 
+#include <pthread.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/limits.h"
@@ -224,6 +226,34 @@ static void test_probe(void **state)
 	CHECK_INT(probe(fixture.path, PATIENCE_MS), RPC_ALIVE);
 }
 
+static void *hang_up(void *context)
+{
+	struct unix_listener *listener = context;
+	const int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	fd_closep(&listener->fd);
+	fd_close(fd);
+	return NULL;
+}
+
+/* A daemon that dies with our ping in its hands: there is none, rather than one that is silent. */
+static void test_probe_of_a_dying_daemon(void **state)
+{
+	AUTO_FREE char *path = mem_printf("%s/dying", fixture.folder);
+	AUTO_FREE char *lock = mem_printf("%s.lock", path);
+	struct unix_listener listener = UNIX_LISTENER_INIT;
+	struct err err = ERR_INIT;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(unix_listen(path, 4, &listener, &err), 0);
+	assert_int_equal(pthread_create(&thread, NULL, hang_up, &listener), 0);
+	CHECK_INT(probe(path, PATIENCE_MS), RPC_STALE);
+	(void)pthread_join(thread, NULL);
+	unix_listener_done(&listener);
+	(void)unlink(lock);
+}
+
 /* A daemon that does not accept and whose backlog is full: neither probe nor connect wait for ever.
  */
 static void test_full_backlog(void **state)
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(test_timeout),
 		cmocka_unit_test(test_request_over_the_limit),
 		TEST(test_probe),
+		TEST(test_probe_of_a_dying_daemon),
 		TEST(test_full_backlog),
 		TEST(test_no_daemon),
 		TEST(test_probe_of_a_full_daemon),

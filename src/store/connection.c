@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/mem.h"
 
@@ -78,6 +79,18 @@ static bool is_no_space(int errnum)
 	return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG;
 }
 
+/*
+ * When SQLite cannot make a file it tries to open it for reading, and that it is not there is what
+ * it tells.
+ */
+static bool is_out_of_inodes(const struct connection *connection, int code)
+{
+	struct statvfs status;
+
+	return (code & 0xff) == SQLITE_CANTOPEN && statvfs(connection->path, &status) == 0 &&
+	       status.f_files > 0 && status.f_favail == 0;
+}
+
 int connection_fail(struct connection *connection, int code, struct err *err, const char *doing)
 {
 	const char *path = connection->path;
@@ -102,6 +115,8 @@ int connection_fail(struct connection *connection, int code, struct err *err, co
 			       doing, path, sqlite3_errstr(code));
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
+		if (is_out_of_inodes(connection, code))
+			errnum = ENOSPC;
 		connection->is_full = is_no_space(errnum);
 		return err_sys(err, errnum > 0 ? -errnum : -EIO,
 			       "%s in the state database '%s' (%s)", doing, path,

@@ -246,7 +246,7 @@ int store_open(const char *path, const char *reserve_path, struct store **ret, s
 	r = open_both(store, path, &first);
 	/* Opening wants a few pages of its own; VMs that are to be deleted must not fail for them.
 	 */
-	if (r < 0 && is_no_space(&first) && reserve_path && unlink(reserve_path) == 0) {
+	if (r < 0 && is_no_space(&first) && reserve_path && reserve_remove(reserve_path)) {
 		first = ERR_INIT;
 		r = open_both(store, path, &first);
 	}

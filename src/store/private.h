@@ -119,6 +119,7 @@ int statement_change(struct connection *writer, sqlite3_stmt *statement, bool *r
 /* --- reserve.c; behind the writer's lock --- */
 
 bool reserve_free(struct store *store);
+bool reserve_remove(const char *reserve_path); /* whether it was there */
 void reserve_make(struct store *store);
 
 /* --- lock_holder.c --- */

@@ -5,6 +5,7 @@
 void rollback_push(struct rollback *rollback, rollback_undo *undo)
 {
 	assert(rollback->count < ROLLBACK_STEPS_MAX);
+	/* cppcheck-suppress AssignmentAddressToInteger; both are pointers to functions */
 	rollback->steps[rollback->count++] = undo;
 }
 

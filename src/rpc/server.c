@@ -299,6 +299,7 @@ static void refuse_one(struct rpc_server *server, int reason)
 	rpc_server_tell(server, RPC_EVENT_NO_RESOURCES, "%s", err.message);
 
 	fd_closep(&server->reserve_fd);
+	/* cppcheck-suppress nullPointer; accept4() may be told not to say who it is */
 	fd = accept4(server->config.listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		send_refusal(fd, &err);
@@ -310,6 +311,7 @@ static void refuse_one(struct rpc_server *server, int reason)
 static void accept_some(struct rpc_server *server)
 {
 	for (size_t i = 0; i < ACCEPT_AT_ONCE && !server->is_paused; i++) {
+		/* cppcheck-suppress nullPointer; as above */
 		const int fd = accept4(server->config.listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
 		if (fd >= 0)

@@ -19,10 +19,24 @@ setup() {
 
 teardown() {
 	local pid
-	# A hung or stopped fake cannot be asked: it is ended by its number.
-	for pid in $(daemon_pids) $(cat "$BATS_TEST_TMPDIR"/*.pid 2>/dev/null); do
+	# A hung or stopped one cannot be asked: each is ended by its number.
+	for pid in $(daemon_pids) $(agent_pids); do
 		kill -KILL "$pid" 2>/dev/null || true
 	done
+	wait_for all_are_gone
+}
+
+all_are_gone() {
+	[[ -z $(daemon_pids)$(agent_pids) ]]
+}
+
+one_is_there() {
+	[[ -n $(daemon_pids) ]]
+}
+
+# This test's agent and the processes that it forked, which have its arguments.
+agent_pids() {
+	grep -lzxF "$AGENT" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3
 }
 
 # This test's daemons: those whose program is in its folder.
@@ -66,7 +80,6 @@ script() {
 
 start_agent() {
 	"$BANGER_BUILD/src/bin/banger-vsock-agent" --listen-unix "$AGENT" >/dev/null 2>&1 3>&- &
-	echo $! >"$BATS_TEST_TMPDIR/agent.pid"
 	wait_for test -S "$AGENT"
 }
 
@@ -227,7 +240,7 @@ hint: see '$BANGER_STATE_DIR/bangerd.log'"
 	script '{"start_silent": true}'
 	env --default-signal=INT banger ps 2>"$BATS_TEST_TMPDIR/errors" 3>&- &
 	local pid=$!
-	wait_for test -n "$(wait_for daemon_pids && daemon_pids)"
+	wait_for one_is_there
 	kill -INT $pid
 	local status=0
 	wait $pid || status=$?
@@ -291,7 +304,7 @@ hint: see '$BANGER_STATE_DIR/bangerd.log'"
 	local pid
 	pid=$(daemon_pids)
 	kill -KILL "$pid"
-	wait_for test -z "$(daemon_pids)"
+	wait_for all_are_gone
 	test -S "$BANGER_RUNTIME_DIR/bangerd.sock"
 	run_apart banger ps
 	expect "$status" 0

@@ -36,7 +36,7 @@ one_is_there() {
 
 # This test's agent and the processes that it forked, which have its arguments.
 agent_pids() {
-	grep -lzxF "$AGENT" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3
+	pgrep -f -- "--listen-unix $AGENT" || true
 }
 
 # This test's daemons: those whose program is in its folder.

@@ -273,6 +273,8 @@ static int run(struct daemon *daemon, int *ready_fd, struct err *err)
 	r = daemon_open(daemon, err);
 	if (r == 0)
 		r = serve(daemon, listener.fd, signal_fd, ready_fd, err);
+	/* Before the socket: who finds nobody there may start the next daemon at once. */
+	store_close(TAKE_PTR(daemon->store));
 	unix_listener_done(&listener);
 	return r;
 }
@@ -287,7 +289,7 @@ int daemon_run(struct daemon_options *options, struct err *err)
 
 	(void)umask(077);
 	/* A heap for each thread would cost more memory than their few allocations are worth. */
-	(void)mallopt(M_ARENA_MAX, 1);
+	(void)mallopt(M_ARENA_MAX, 1); // NOLINT(concurrency-mt-unsafe): the only thread so far
 	/* Keys and tokens pass through: no core dumps, no tracing by others (FAULTS R9). */
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	(void)prctl(PR_SET_DUMPABLE, 0);

@@ -65,6 +65,15 @@ static int64_t holder_of(const char *path, struct span locks)
 	return 0;
 }
 
+int64_t folder_lock_holder(const char *folder)
+{
+	AUTO_BUF locks = BUF_INIT;
+
+	if (file_read(AT_FDCWD, "/proc/locks", LOCKS_BYTES_MAX, &locks) < 0)
+		return 0;
+	return holder_of(folder, buf_span(&locks));
+}
+
 int64_t lock_holder(const char *path)
 {
 	AUTO_FREE char *shared = mem_printf("%s-shm", path);

@@ -1,12 +1,15 @@
 /* Finding out what is at the database's place, making a new one beside it, opening it. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/failpoint.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "store/migrations.h"
@@ -71,17 +74,54 @@ static int look_at(const char *path, struct err *err)
 	return 1;
 }
 
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return mem_strdup(".");
+	return slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+}
+
 static int sync_folder_of(const char *path)
 {
-	AUTO_FREE char *folder = mem_strdup(path);
-	char *slash = strrchr(folder, '/');
-	AUTO_CLOSE int fd = -1;
+	AUTO_FREE char *folder = folder_of(path);
+	AUTO_CLOSE int fd = dir_open(folder);
 
-	if (slash)
-		*slash = '\0';
-	fd = open(slash ? (slash == folder ? "/" : folder) : ".",
-		  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	if (fd < 0)
+		return fd;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+/*
+ * Two daemons may both write through SQLite, but what each does with the VMs is wrong to the other.
+ * The lock is the folder's, so that it holds whatever becomes of the file.
+ */
+static int lock_folder_of(const char *path, int *ret_fd, struct err *err)
+{
+	AUTO_FREE char *folder = folder_of(path);
+	AUTO_CLOSE int fd = dir_open(folder);
+	int64_t pid;
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, fd, "open the state folder '%s'", folder);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		*ret_fd = TAKE_FD(fd);
+		return 0;
+	}
+	if (errno != EWOULDBLOCK)
+		return err_sys(err, -errno, "lock the state folder '%s'", folder);
+	pid = folder_lock_holder(folder);
+	if (pid > 0)
+		r = err_set(err, ERR_BUSY, "the state folder '%s' is in use by process %" PRId64,
+			    folder, pid);
+	else
+		r = err_set(err, ERR_BUSY, "the state folder '%s' is in use by another process",
+			    folder);
+	err_hint(err, "another bangerd, with another runtime folder: stop it, or give this one a "
+		      "state folder of its own");
+	return r;
 }
 
 static void remove_new(const char *path)
@@ -236,13 +276,17 @@ int store_open(const char *path, const char *reserve_path, struct store **ret, s
 	struct err first = ERR_INIT;
 	int r;
 
+	store = mem_alloc(1, sizeof(*store));
+	store->folder_fd = -1;
+	r = lock_folder_of(path, &store->folder_fd, err);
+	if (r < 0)
+		return r;
 	r = look_at(path, err);
 	if (r == 0)
 		r = make_new(path, err);
 	if (r < 0)
 		return r;
 
-	store = mem_alloc(1, sizeof(*store));
 	r = open_both(store, path, &first);
 	/* Opening wants a few pages of its own; VMs that are to be deleted must not fail for them.
 	 */
@@ -269,6 +313,7 @@ void store_close(struct store *store)
 	connection_close(&store->reader);
 	connection_close(&store->writer);
 	mem_free(store->reserve_path);
+	fd_close(store->folder_fd);
 	mem_free(store);
 }
 

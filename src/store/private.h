@@ -62,6 +62,7 @@ struct store {
 	char *reserve_path; /* owned; NULL: no reserve. Behind the writer's lock, as the next two */
 	bool has_reserve;
 	struct err failure; /* kind ERR_NONE while writing is allowed */
+	int folder_fd;	    /* owned; holds the lock that keeps other stores out */
 };
 
 /* --- connection.c --- */
@@ -127,3 +128,4 @@ void reserve_make(struct store *store);
 /* The pid that holds a lock on the database or its shared memory, by /proc/locks; 0 when unknown.
  */
 int64_t lock_holder(const char *path);
+int64_t folder_lock_holder(const char *folder); /* the same for the folder's own lock */

@@ -287,7 +287,7 @@ static void test_foreign(void **state)
 	CHECK_INT(unlink(path), 0);
 
 	assert_true(store_open("/nowhere/state.db", NULL, &store, &err) < 0);
-	CHECK_HAS(err.message, "make the state database '/nowhere/.new-state.db'");
+	CHECK_HAS(err.message, "open the state folder '/nowhere': No such file");
 }
 
 static void test_versions(void **state)
@@ -430,6 +430,31 @@ static void test_locked(void **state)
 	store_close(open_good());
 }
 
+/* SQLite would let both in. */
+static void test_second_store(void **state)
+{
+	AUTO_FREE char *process = mem_printf("is in use by process %d", (int)getpid());
+	struct store *first, *second = NULL;
+	struct err err = ERR_INIT;
+	pid_t pid;
+	int status = 0;
+
+	(void)state;
+	empty_folder();
+	first = open_good();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(store_open(path, reserve, &second, &err) < 0 && err.kind == ERR_BUSY &&
+				      strstr(err.message, process) && err.hint[0] != '\0'
+			      ? 0
+			      : 1);
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
+	store_close(first);
+	store_close(open_good());
+}
+
 static void test_full_disk(void **state)
 {
 	static const char id[] = "00000000000000000000000000000001";
@@ -525,11 +550,12 @@ static void test_failed_sync(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_damaged),	      cmocka_unit_test(test_cut_off),
-		cmocka_unit_test(test_foreign),	      cmocka_unit_test(test_versions),
-		cmocka_unit_test(test_migrations),    cmocka_unit_test(test_half_made),
-		cmocka_unit_test(test_locked),	      cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_full_at_start), cmocka_unit_test(test_failed_sync),
+		cmocka_unit_test(test_damaged),	    cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_foreign),	    cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_migrations),  cmocka_unit_test(test_half_made),
+		cmocka_unit_test(test_locked),	    cmocka_unit_test(test_second_store),
+		cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_full_at_start),
+		cmocka_unit_test(test_failed_sync),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -34,7 +34,7 @@ bench: all
 
 install:
 	@[ -f build/release/build.ninja ] || CC=gcc CXX=g++ meson setup build/release \
-		--buildtype=release -Db_lto=true --prefix=$(PREFIX) >/dev/null
+		--buildtype=release -Db_lto=true -Dtests=false --prefix=$(PREFIX) >/dev/null
 	@meson configure build/release --prefix=$(PREFIX)
 	@DESTDIR="$(DESTDIR)" meson install -C build/release --quiet
 

@@ -399,6 +399,12 @@ int vm_delete(const struct job *job, const char *reference, struct vm *ret, stru
 	if (r < 0)
 		return r;
 	r = store_vm_set_intent(daemon->store, vm.id, VM_INTENT_DELETE, NULL, err);
+	/* Deleting makes the room that its record wants. Should we be killed on the way, a VM
+	 * without a folder is left, which can be deleted. */
+	if (r < 0 && (err->errnum == ENOSPC || err->errnum == EDQUOT)) {
+		*err = ERR_INIT;
+		r = 0;
+	}
 	if (r == 0) {
 		failpoint("vm.delete.intent");
 		/* The disks go with it, so there is nothing that a shutdown would save. */

@@ -114,11 +114,11 @@ static int lock_folder_of(const char *path, int *ret_fd, struct err *err)
 		return err_sys(err, -errno, "lock the state folder '%s'", folder);
 	pid = folder_lock_holder(folder);
 	if (pid > 0)
-		r = err_set(err, ERR_BUSY, "the state folder '%s' is in use by process %" PRId64,
-			    folder, pid);
+		r = err_set(err, ERR_BAD_STATE,
+			    "the state folder '%s' is in use by process %" PRId64, folder, pid);
 	else
-		r = err_set(err, ERR_BUSY, "the state folder '%s' is in use by another process",
-			    folder);
+		r = err_set(err, ERR_BAD_STATE,
+			    "the state folder '%s' is in use by another process", folder);
 	err_hint(err, "another bangerd, with another runtime folder: stop it, or give this one a "
 		      "state folder of its own");
 	return r;

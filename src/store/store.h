@@ -29,8 +29,8 @@ struct store;
 /*
  * Opens `path`, making or migrating it as needed, and makes the reserve file `reserve_path` (NULL:
  * none; a full disk is no error for it). ERR_UNSUPPORTED when a newer version made it, ERR_INVALID
- * when it is damaged, foreign or read-only, ERR_BUSY when another process has a store in the same
- * folder or holds the database (its pid is named where the system tells).
+ * when it is damaged, foreign or read-only, ERR_BAD_STATE when another process has a store in the
+ * same folder, ERR_BUSY when one holds the database; its pid is named where the system tells.
  */
 int store_open(const char *path, const char *reserve_path, struct store **ret, struct err *err)
 	MUST_CHECK;

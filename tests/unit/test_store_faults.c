@@ -445,7 +445,7 @@ static void test_second_store(void **state)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		_exit(store_open(path, reserve, &second, &err) < 0 && err.kind == ERR_BUSY &&
+		_exit(store_open(path, reserve, &second, &err) < 0 && err.kind == ERR_BAD_STATE &&
 				      strstr(err.message, process) && err.hint[0] != '\0'
 			      ? 0
 			      : 1);

@@ -145,7 +145,7 @@ int identity_serve(struct conn *conn, const struct request *request, struct err 
 	if (r < 0)
 		return r;
 	root = dir_open("/");
-	kernel = identity_set_kernel(&identity, err);
+	kernel = identity_set_kernel(&identity, /* is_fresh= */ true, err);
 	r = root < 0 ? err_sys(&second, root, "open /")
 		     : identity_write_files(&identity, root, &second);
 	if (kernel == 0 && r < 0)

@@ -55,5 +55,8 @@ void identity_done(struct identity *identity);
  */
 int identity_write_files(const struct identity *identity, int root_fd, struct err *err) MUST_CHECK;
 
-/* Sets the running kernel's hostname, clock, randomness and interface. All are tried, as above. */
-int identity_set_kernel(const struct identity *identity, struct err *err) MUST_CHECK;
+/*
+ * Sets the running kernel's hostname, clock, randomness and interface. All are tried, as above. One
+ * that is not fresh was written before the boot: its time only sets a clock that is behind it.
+ */
+int identity_set_kernel(const struct identity *identity, bool is_fresh, struct err *err) MUST_CHECK;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -50,17 +51,21 @@ static int add_entropy(const char *base64)
 	return r;
 }
 
-static int set_clock(int64_t wall_seconds)
+static int set_clock(int64_t wall_seconds, bool is_fresh)
 {
 	const struct timespec now = { .tv_sec = wall_seconds };
 	const int64_t behind = wall_seconds - clock_wall_seconds();
 
+	/* An old time says only what it cannot be earlier than: the machine's own clock is better.
+	 */
+	if (!is_fresh && behind <= 0)
+		return 0;
 	if (behind >= -CLOCK_TOLERANCE_SECONDS && behind <= CLOCK_TOLERANCE_SECONDS)
 		return 0;
 	return clock_settime(CLOCK_REALTIME, &now) < 0 ? -errno : 0;
 }
 
-int identity_set_kernel(const struct identity *identity, struct err *err)
+int identity_set_kernel(const struct identity *identity, bool is_fresh, struct err *err)
 {
 	struct err later = ERR_INIT;
 	int result = 0;
@@ -78,7 +83,7 @@ int identity_set_kernel(const struct identity *identity, struct err *err)
 			result = err_sys(err, r, "set the hostname");
 	}
 	if (identity->wall_seconds > 0) {
-		r = set_clock(identity->wall_seconds);
+		r = set_clock(identity->wall_seconds, is_fresh);
 		if (r < 0 && result == 0)
 			result = err_sys(err, r, "set the clock");
 	}

@@ -163,7 +163,7 @@ static void apply_identity(struct boot *boot)
 {
 	struct err err = ERR_INIT;
 	AUTO_CLOSE int root = dir_open("/");
-	int r = identity_set_kernel(&boot->identity, &err);
+	int r = identity_set_kernel(&boot->identity, /* is_fresh= */ false, &err);
 
 	if (r < 0)
 		console_print("identity: %s", err.message);

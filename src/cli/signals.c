@@ -4,17 +4,19 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/macros.h"
 #include "cli/out.h"
 
 static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
 
 /*
  * What the handlers touch. They run on the only thread and call nothing but async-signal-safe
- * functions: write, tcsetattr, sigaction, raise, _exit.
+ * functions: write, tcsetattr, sigaction, raise, exit_group.
  */
 static struct {
 	struct cancel *cancel;
@@ -60,6 +62,13 @@ static bool is_recorded(int signal)
 	return false;
 }
 
+/* Not _exit(): sanitizers look for leaks in it, which hangs when the program was just doing so. */
+static NORETURN void end_at_once(int status)
+{
+	for (;;)
+		(void)syscall(SYS_exit_group, status);
+}
+
 static void on_ending(int signal)
 {
 	const int saved = errno;
@@ -68,7 +77,7 @@ static void on_ending(int signal)
 		record(signal);
 	} else if (state.caught || state.mode == SIGNALS_COMMAND) {
 		signals_restore_terminal();
-		_exit(EXIT_SIGNAL + signal);
+		end_at_once(EXIT_SIGNAL + signal);
 	} else {
 		state.caught = signal;
 		cancel_fire(state.cancel);

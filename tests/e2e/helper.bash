@@ -127,9 +127,8 @@ census() {
 	echo "cgroups:"
 	find /sys/fs/cgroup -type d -name '*banger*' 2>/dev/null || true
 	echo "files:"
-	find /tmp -mindepth 1 -maxdepth 1 ! -path "$HOME_DIR" ! -name 'bats-run-*' | sort
-	find /run /dev/shm "$BANGER_CACHE"/state/{images,kernels} -maxdepth 1 \
-		\( -name '*banger*' -o -name '.new-*' \) | sort
+	find /tmp /run /dev/shm -mindepth 1 -maxdepth 1 ! -path "$HOME_DIR" ! -name 'bats-run-*' | sort
+	find "$BANGER_CACHE"/state/{images,kernels} -maxdepth 1 -name '.new-*' | sort
 }
 
 census_is() {
@@ -198,13 +197,14 @@ process_is_gone() {
 	! kill -0 "$1" 2>/dev/null
 }
 
-# Starts a command of its own process group that Ctrl-C can reach (a shell's background jobs ignore it), with its
-# output in $BATS_TEST_TMPDIR/NAME.out and .err; $started is its process. wait_for_status waits for it.
+# Starts a command in a process group of its own, as a shell does for a user (so that Ctrl-C and Ctrl-Z reach it), with
+# its output in $BATS_TEST_TMPDIR/NAME.out and .err; $started is its process. wait_for_status waits for it.
 start() {
 	local name=$1
 	shift
-	setsid env --default-signal=INT,QUIT "$@" \
-		>"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" </dev/null 3>&- &
+	set -m
+	"$@" >"$BATS_TEST_TMPDIR/$name.out" 2>"$BATS_TEST_TMPDIR/$name.err" </dev/null 3>&- &
+	set +m
 	# shellcheck disable=SC2034 # the tests' to read
 	started=$!
 }
@@ -249,11 +249,13 @@ matches() {
 # Runs a command that must end with the status given. $output is its standard output, $lines that output's lines,
 # $stderr its standard error.
 run_for() {
-	local wanted=$1 status=0
+	local wanted=$1
 	shift
+	# shellcheck disable=SC2034 # all of them are the tests' to read
+	status=0 lines=()
 	output=$("$@" 2>"$BATS_TEST_TMPDIR/stderr") || status=$?
 	stderr=$(<"$BATS_TEST_TMPDIR/stderr")
-	lines=()
+	# shellcheck disable=SC2034
 	[ -z "$output" ] || mapfile -t lines <<<"$output"
 	if [ "$status" -ne "$wanted" ]; then
 		printf 'status %s, wanted %s: %s\nstdout: %s\nstderr: %s\n' "$status" "$wanted" "$*" "$output" "$stderr" >&2

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fd.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/spawn.h"
@@ -168,6 +170,42 @@ static void check_store(struct daemon *daemon, json_t *checks)
 		add(checks, "database", PASS, daemon->paths.database, NULL);
 }
 
+struct lost_folders {
+	struct daemon *daemon;
+	int vms_fd; /* borrowed */
+	struct strv names;
+};
+
+static int note_lost_folder(void *context, const char *name)
+{
+	struct lost_folders *lost = context;
+	struct err err = ERR_INIT;
+	AUTO_VM vm = { 0 };
+
+	if (vm_disks_are_in(lost->vms_fd, name) &&
+	    store_vm_get(lost->daemon->store, name, &vm, &err) < 0 && err.kind == ERR_NOT_FOUND)
+		strv_add(&lost->names, name);
+	return 0;
+}
+
+/* Reconcile does not remove disks that the database knows nothing of; only the user can tell. */
+static void check_folders(struct daemon *daemon, json_t *checks)
+{
+	AUTO_CLOSE int vms_fd = dir_open(daemon->vms_dir);
+	struct lost_folders lost = { .daemon = daemon, .vms_fd = vms_fd };
+	AUTO_BUF text = BUF_INIT;
+
+	if (vms_fd >= 0 && dir_each(vms_fd, note_lost_folder, &lost) == 0 && lost.names.count > 0) {
+		buf_addf(&text,
+			 "in '%s', disks of no VM that the database knows: ", daemon->vms_dir);
+		for (size_t i = 0; i < lost.names.count; i++)
+			buf_addf(&text, "%s%s", i > 0 ? ", " : "", lost.names.items[i]);
+		add(checks, "folders", WARN, text.ptr,
+		    "remove them by hand, or put back the database that they belong to");
+	}
+	strv_done(&lost.names);
+}
+
 static void check_artifacts(struct daemon *daemon, json_t *checks)
 {
 	const char *name = daemon->config.default_image_name;
@@ -237,6 +275,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_disks(daemon, job, checks);
 	check_space(daemon, checks);
 	check_store(daemon, checks);
+	check_folders(daemon, checks);
 	check_artifacts(daemon, checks);
 	check_tools(checks);
 	check_defaults(daemon, checks);

@@ -316,6 +316,9 @@ database_refused() {
 	equal "$(kernels)" "debian-cloud ready"
 	qemu-img check -q -f qcow2 "$folder/system.qcow2"
 	log_has "folder '$(basename "$folder")' has disks, but belongs to no VM of the database, leaving it"
+	run banger --json doctor
+	equal "$(jq -c '.checks[] | select(.name == "folders") | [.status, .message]' <<<"$output")" \
+		"[\"warn\",\"in '$(dirname "$folder")', disks of no VM that the database knows: $(basename "$folder")\"]"
 	rm -r "$folder"
 }
 

@@ -18,6 +18,7 @@
 #endif
 
 #define TSC_SPAN_NS	   (20 * NSEC_PER_MSEC) /* long enough for some millionths */
+#define TSC_READS	   16			/* one in sixteen is read without a pause */
 #define READ_SIZE	   8192
 #define LAST_READS_MAX	   64
 #define VSOCK_FAILURES_MAX 20 /* restarts of the channel in one VM's life */

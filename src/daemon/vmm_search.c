@@ -46,7 +46,7 @@ bool vmm_sighting_parse(struct span cmdline, struct vmm_sighting *ret, const cha
 	const char *previous = NULL;
 	const char *word;
 
-	if (!binary || !api_socket || !str_eq(id_option, "--id") ||
+	if (!binary || !id || !api_socket || !str_eq(id_option, "--id") ||
 	    !str_eq(socket_option, "--api-sock") || !is_id(id))
 		return false;
 	while ((word = take_word(&cmdline))) {

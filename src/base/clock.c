@@ -54,11 +54,3 @@ void clock_format_utc(struct buf *out, int64_t wall_seconds)
 	}
 	buf_add_str(out, text);
 }
-
-int64_t clock_parse_utc(const char *text)
-{
-	struct tm parts = { 0 };
-	const char *end = text ? strptime(text, "%Y-%m-%dT%H:%M:%SZ", &parts) : NULL;
-
-	return end && *end == '\0' ? (int64_t)timegm(&parts) : 0;
-}

@@ -19,6 +19,3 @@ int clock_poll_ms(uint64_t deadline_ns);
 
 /* RFC 3339 with seconds, in UTC: "2026-11-22T03:00:00Z". */
 void clock_format_utc(struct buf *out, int64_t wall_seconds);
-
-/* The other way; 0 for anything that clock_format_utc() would not have written. */
-int64_t clock_parse_utc(const char *text);

@@ -78,25 +78,13 @@ ssize_t fd_write_some(int fd, struct span data)
 	return n < 0 ? -errno : n;
 }
 
-static int set_flag(int fd, int get, int set, int bit, bool on)
+int fd_set_nonblocking(int fd, bool on)
 {
-	const int flags = fcntl(fd, get);
+	const int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0)
 		return -errno;
-	if (fcntl(fd, set, on ? flags | bit : flags & ~bit) < 0)
-		return -errno;
-	return 0;
-}
-
-int fd_set_nonblocking(int fd, bool on)
-{
-	return set_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK, on);
-}
-
-int fd_set_cloexec(int fd, bool on)
-{
-	return set_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+	return fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) < 0 ? -errno : 0;
 }
 
 int fd_clone(int fd)

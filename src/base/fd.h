@@ -43,7 +43,6 @@ ssize_t fd_read_some(int fd, void *into, size_t size) MUST_CHECK;
 ssize_t fd_write_some(int fd, struct span data) MUST_CHECK;
 
 int fd_set_nonblocking(int fd, bool on) MUST_CHECK;
-int fd_set_cloexec(int fd, bool on) MUST_CHECK;
 
 /* A new close-on-exec descriptor for the same file, number 3 or above; -errno on failure. */
 int fd_clone(int fd) MUST_CHECK;

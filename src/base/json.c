@@ -133,7 +133,9 @@ static int read_strings(const struct json_field *field, const json_t *value, str
 static int read_integer(const struct json_field *field, const json_t *value, int64_t *ret,
 			struct err *err)
 {
-	const int64_t least = field->type == JSON_FIELD_U64 ? 0 : INT64_MIN;
+	const int64_t least = field->type == JSON_FIELD_I64
+				      ? INT64_MIN
+				      : (field->type == JSON_FIELD_POSITIVE ? 1 : 0);
 	const int64_t most = field->max && field->max < INT64_MAX ? (int64_t)field->max : INT64_MAX;
 
 	if (!json_is_integer(value))
@@ -158,6 +160,7 @@ static int read_field(const struct json_field *field, json_t *value, void *into,
 	case JSON_FIELD_STRINGS:
 		return read_strings(field, value, slot, err);
 	case JSON_FIELD_U64:
+	case JSON_FIELD_POSITIVE:
 	case JSON_FIELD_I64:
 		r = read_integer(field, value, &number, err);
 		if (r == 0)
@@ -237,6 +240,7 @@ void json_fields_done(const struct json_field *fields, size_t count, void *from)
 			json_freep(slot);
 			break;
 		case JSON_FIELD_U64:
+		case JSON_FIELD_POSITIVE:
 		case JSON_FIELD_I64:
 			memset(slot, 0, sizeof(uint64_t));
 			break;

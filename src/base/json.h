@@ -33,12 +33,13 @@ int json_read(struct span text, json_t **ret, struct err *err) MUST_CHECK;
 void json_write(const json_t *json, struct buf *out);
 
 enum json_field_type {
-	JSON_FIELD_STRING,  /* char *, owned by the struct; `max` bytes, 0 for 4096 */
-	JSON_FIELD_U64,	    /* uint64_t; `max` 0 for INT64_MAX */
-	JSON_FIELD_I64,	    /* int64_t */
-	JSON_FIELD_BOOL,    /* bool */
-	JSON_FIELD_STRINGS, /* struct strv; `max` items, 0 for 256 */
-	JSON_FIELD_JSON,    /* json_t *, owned: any value; its shape is the reader's business */
+	JSON_FIELD_STRING,   /* char *, owned by the struct; `max` bytes, 0 for 4096 */
+	JSON_FIELD_U64,	     /* uint64_t; `max` 0 for INT64_MAX */
+	JSON_FIELD_POSITIVE, /* uint64_t of at least 1, so that 0 means absent; `max` as above */
+	JSON_FIELD_I64,	     /* int64_t */
+	JSON_FIELD_BOOL,     /* bool */
+	JSON_FIELD_STRINGS,  /* struct strv; `max` items, 0 for 256 */
+	JSON_FIELD_JSON,     /* json_t *, owned: any value; its shape is the reader's business */
 };
 
 struct json_field {

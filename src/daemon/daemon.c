@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -17,6 +19,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/unix_socket.h"
 #include "base/version.h"
 #include "daemon/api.h"
@@ -44,6 +47,7 @@ static void daemon_done(struct daemon *daemon)
 	mem_free(daemon->kernels_dir);
 	mem_free(daemon->vms_dir);
 	mem_free(daemon->agent_path);
+	mem_free(daemon->ssh_key_path);
 	config_done(&daemon->config);
 	paths_done(&daemon->paths);
 }
@@ -77,47 +81,73 @@ static int find_agent(char **ret, struct err *err)
 	return 0; /* a missing one is said by doctor and by the first start */
 }
 
-/* The key that the user's ssh will use; made once, never replaced. */
+/*
+ * The key that the user's ssh will use: made at the first start if it is absent, never replaced.
+ * One of the user's own without its public half is said by doctor.
+ */
 static int ensure_user_key(const struct daemon *daemon, struct err *err)
 {
-	AUTO_FREE char *folder = NULL;
+	const char *name = strrchr(daemon->ssh_key_path, '/') + 1;
+	AUTO_FREE char *folder =
+		mem_strndup(daemon->ssh_key_path, (size_t)(name - 1 - daemon->ssh_key_path));
+	AUTO_FREE char *public_name = mem_printf("%s.pub", name);
 	AUTO_CLOSE int dir_fd = -1;
 	AUTO_BUF private_pem = BUF_INIT;
 	AUTO_BUF public_line = BUF_INIT;
 	int r;
 
-	if (daemon->config.ssh_key_path)
-		return 0; /* the user's own */
-	r = make_folder(daemon->paths.state_dir, "ssh", &folder, err);
-	if (r < 0)
-		return r;
-	dir_fd = dir_open(folder);
+	r = dir_make_path(folder, 0700);
+	dir_fd = r < 0 ? r : dir_open(folder);
 	if (dir_fd < 0)
-		return err_sys(err, dir_fd, "open '%s'", folder);
-	/* The public half is written last: if it is there, both are. */
-	if (faccessat(dir_fd, "id_ed25519.pub", F_OK, 0) == 0)
+		return err_sys(err, dir_fd, "make '%s'", folder);
+	if (faccessat(dir_fd, public_name, F_OK, 0) == 0)
+		return 0;
+	/* Ours without its public half is what a crash left: the public half is written last. */
+	if (daemon->config.ssh_key_path && faccessat(dir_fd, name, F_OK, 0) == 0)
 		return 0;
 	r = ssh_key_generate("banger", &private_pem, &public_line, err);
 	if (r < 0)
 		return r;
 	buf_add_byte(&public_line, '\n');
-	r = file_replace(dir_fd, "id_ed25519", buf_span(&private_pem), 0600);
+	r = file_replace(dir_fd, name, buf_span(&private_pem), 0600);
 	if (r == 0)
-		r = file_replace(dir_fd, "id_ed25519.pub", buf_span(&public_line), 0644);
+		r = file_replace(dir_fd, public_name, buf_span(&public_line), 0644);
 	ssh_key_wipe(&private_pem);
-	return r < 0 ? err_sys(err, r, "write '%s/id_ed25519'", folder) : 0;
+	return r < 0 ? err_sys(err, r, "write '%s'", daemon->ssh_key_path) : 0;
+}
+
+/* BANGER_LOG_LEVEL wins over the file (SPEC 4). */
+static int choose_log_level(const struct config *config, struct err *err)
+{
+	const char *name = getenv("BANGER_LOG_LEVEL"); // NOLINT(concurrency-mt-unsafe)
+	enum log_level level = config->log_level;
+
+	if (!str_empty(name) && log_level_parse(name, &level) < 0)
+		return err_set(err, ERR_INVALID,
+			       "BANGER_LOG_LEVEL is '%s': it must be debug, info, warn or error",
+			       name);
+	log_set_level(level);
+	return 0;
 }
 
 static int load_config(struct daemon *daemon, struct err *err)
 {
 	struct config loaded;
-	const int r = config_load(daemon->paths.config_file, &loaded, err);
+	int r;
 
+	r = config_load(daemon->paths.config_file, &loaded, err);
 	if (r < 0)
 		return r;
 	config_done(&daemon->config);
 	daemon->config = loaded;
-	log_set_level(daemon->config.log_level);
+	r = choose_log_level(&daemon->config, err);
+	if (r < 0)
+		return r;
+	daemon->ssh_key_path = loaded.ssh_key_path
+				       ? paths_expand(&daemon->paths, loaded.ssh_key_path, err)
+				       : mem_printf("%s/ssh/id_ed25519", daemon->paths.state_dir);
+	if (!daemon->ssh_key_path)
+		return -EINVAL;
 	config_read_host(&daemon->host);
 	config_vm_defaults(&daemon->config, &daemon->host, &daemon->defaults);
 	return 0;

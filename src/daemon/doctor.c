@@ -256,6 +256,16 @@ static void check_defaults(const struct daemon *daemon, json_t *checks)
 	add(checks, "defaults", PASS, text.ptr, NULL);
 }
 
+static void check_user_key(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_FREE char *public_path = mem_printf("%s.pub", daemon->ssh_key_path);
+	const bool is_there = access(public_path, R_OK) == 0;
+
+	add(checks, "ssh key", is_there ? PASS : WARN, public_path,
+	    is_there ? NULL
+		     : "it cannot be read, so new VMs authorise no key: ssh-keygen -y writes it");
+}
+
 static void check_agent(const struct daemon *daemon, json_t *checks)
 {
 	const bool is_there = access(daemon->agent_path, R_OK) == 0;
@@ -272,6 +282,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_config(daemon, checks);
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
+	check_user_key(daemon, checks);
 	check_disks(daemon, job, checks);
 	check_space(daemon, checks);
 	check_store(daemon, checks);

@@ -35,7 +35,8 @@ struct daemon {
 	char *images_dir; /* owned, as the next three: absolute */
 	char *kernels_dir;
 	char *vms_dir;
-	char *agent_path; /* the static agent that travels in every initramfs */
+	char *ssh_key_path; /* owned: the user's private key; its public half authorises */
+	char *agent_path;   /* the static agent that travels in every initramfs */
 };
 
 /* Who is asked, by whom, and how to tell them. All borrowed; `cancel` and `progress` may be NULL.

@@ -96,10 +96,7 @@ static int put_entropy(json_t *identity, struct err *err)
 /* The user's public key, if there is one yet; the guest takes it for root. */
 static void put_authorized_keys(const struct daemon *daemon, json_t *identity)
 {
-	AUTO_FREE char *path =
-		daemon->config.ssh_key_path
-			? mem_printf("%s.pub", daemon->config.ssh_key_path)
-			: mem_printf("%s/ssh/id_ed25519.pub", daemon->paths.state_dir);
+	AUTO_FREE char *path = mem_printf("%s.pub", daemon->ssh_key_path);
 	AUTO_BUF line = BUF_INIT;
 	json_t *keys = json_new_array();
 

@@ -32,11 +32,6 @@ pid_t rpc_call_peer_pid(const struct rpc_call *call)
 	return call->connection->peer.pid;
 }
 
-uid_t rpc_call_peer_uid(const struct rpc_call *call)
-{
-	return call->connection->peer.uid;
-}
-
 struct cancel *rpc_call_cancel(struct rpc_call *call)
 {
 	return &call->cancel;
@@ -119,6 +114,7 @@ static const char *field_type_name(enum json_field_type type)
 	case JSON_FIELD_STRING:
 		return "string";
 	case JSON_FIELD_U64:
+	case JSON_FIELD_POSITIVE:
 	case JSON_FIELD_I64:
 		return "integer";
 	case JSON_FIELD_BOOL:

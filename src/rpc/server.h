@@ -140,9 +140,8 @@ const char *rpc_call_method(const struct rpc_call *call);
 /* Unique per connection, from 1; requests of one connection share it. */
 uint64_t rpc_call_connection(const struct rpc_call *call);
 
-/* The peer's process id and uid at the time it connected. */
+/* The peer's process id at the time it connected. */
 pid_t rpc_call_peer_pid(const struct rpc_call *call);
-uid_t rpc_call_peer_uid(const struct rpc_call *call);
 
 /*
  * Fires when the client has gone or the server stops; others may fire it too

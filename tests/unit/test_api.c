@@ -18,6 +18,7 @@ static const char *type_word(enum json_field_type type)
 	case JSON_FIELD_STRING:
 		return "string";
 	case JSON_FIELD_U64:
+	case JSON_FIELD_POSITIVE:
 	case JSON_FIELD_I64:
 		return "integer";
 	case JSON_FIELD_BOOL:

@@ -21,6 +21,7 @@
 #define TERM_GRACE_MS  2000  /* for a VMM to end QEMU and remove its sockets */
 #define KILL_GRACE_MS  10000 /* a killed process goes as soon as the kernel has freed its memory */
 #define ASK_TIMEOUT_MS 3000  /* for the agent to agree to a shutdown */
+#define ENDING_MS      1000  /* for a VMM to end whose guest has */
 
 /*
  * The VMM's process, from the table or, for one that this daemon has not adopted, from
@@ -134,18 +135,19 @@ int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 }
 
 /* Whether the guest was told: through its agent or, failing that, by the three keys. */
-static bool ask_guest(struct daemon *daemon, const char *id, const struct job *job)
+static bool ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
+		      const struct job *job)
 {
 	AUTO_FREE char *vsock = vm_file(daemon, id, VM_FILE_VSOCK_SOCKET);
 	AUTO_FREE char *api_socket = vm_file(daemon, id, VM_FILE_API_SOCKET);
 	const struct guest_target target = {
 		.socket_path = vsock,
 		.cancel = job->cancel,
-		.deadline_ns = clock_now_ns() + ASK_TIMEOUT_MS * NSEC_PER_MSEC,
+		.deadline_ns = clock_now_ns() + timeout_ms * NSEC_PER_MSEC,
 	};
 	const struct vmm_api api = { .socket_path = api_socket,
 				     .cancel = job->cancel,
-				     .timeout_ms = ASK_TIMEOUT_MS };
+				     .timeout_ms = timeout_ms };
 	struct err err = ERR_INIT;
 
 	if (guest_shutdown(&target, GUEST_POWEROFF, &err) == 0)
@@ -153,6 +155,23 @@ static bool ask_guest(struct daemon *daemon, const char *id, const struct job *j
 	log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id, .err = &err },
 		  "the agent does not answer, trying Ctrl-Alt-Del");
 	return vmm_send_ctrl_alt_del(&api, &err) == 0;
+}
+
+/* Asks the guest to end, and waits for it to do so. Whether it did. */
+static bool end_guest(struct daemon *daemon, const char *id, int pidfd, uint64_t timeout_ms,
+		      const struct job *job)
+{
+	const uint64_t ask_ms = timeout_ms < ASK_TIMEOUT_MS ? timeout_ms : ASK_TIMEOUT_MS;
+	uint64_t wait_ms = timeout_ms;
+
+	/*
+	 * A guest that goes down at once may take the agent's answer with it, and the VMM then
+	 * takes no keys any more: who cannot be told anything may just be ending.
+	 */
+	if (!ask_guest(daemon, id, ask_ms, job) && wait_ms > ENDING_MS)
+		wait_ms = ENDING_MS;
+	failpoint("vm.stop.asked");
+	return vmm_wait_exit(pidfd, clock_now_ns() + wait_ms * NSEC_PER_MSEC, job->cancel) == 0;
 }
 
 static int stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms,
@@ -177,12 +196,7 @@ static int stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms
 	}
 	if (pidfd >= 0 && timeout_ms > 0) {
 		progress_report(job->progress, "ask", "the guest to shut down", 0, 0);
-		if (ask_guest(daemon, vm->id, job)) {
-			failpoint("vm.stop.asked");
-			r = vmm_wait_exit(pidfd, clock_now_ns() + timeout_ms * NSEC_PER_MSEC,
-					  job->cancel);
-			is_forced = r < 0;
-		}
+		is_forced = !end_guest(daemon, vm->id, pidfd, timeout_ms, job);
 	}
 	/* Cancelled while waiting: what was asked cannot be taken back, so the end is waited for,
 	 * by force. */

@@ -206,6 +206,6 @@ const struct command kernel_rm_command = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.completes = COMPLETES_KERNEL,
-	.summary = "delete a kernel that no VM and no image uses",
+	.summary = "delete a kernel that no VM uses",
 	.run = run_rm,
 };

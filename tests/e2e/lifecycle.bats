@@ -7,7 +7,7 @@ load helper
 
 # The lines on standard error that are neither progress nor a note.
 without_progress() {
-	grep -Ev '^([a-z]+: (begun|done in .*)|(disk|vmm): .*|spec: .*|warning: no usable KVM.*)$' <<<"$1" || true
+	grep -Ev '^([a-z]+: (begun|done in .*)|(disk|vmm|initramfs): .*|spec: .*|warning: no usable KVM.*)$' <<<"$1" || true
 }
 
 boot_id() {

@@ -118,7 +118,8 @@ play() {
 		send \025
 		type {echo 'Grüße ✓' | wc -m}
 		see {8\r\n.*# $}
-		type {cat >/dev/null; echo "cat: $?"}
+		type {sh -c 'echo re''ady; exec cat >/dev/null'; echo "cat: $?"}
+		see {ready\r\n}
 		send \004
 		see {cat: 0}
 		type {bash -c 'exit 44'}

@@ -274,7 +274,10 @@ EOF
 	run agent_exec -- ls /proc/self/fd
 	[ "$output" = $'0\n1\n2\n3' ] # 3 is the folder itself
 	run agent_exec -- grep -E '^Sig(Blk|Ign)' /proc/self/status
-	[ "$output" = $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000' ]
+	[ "$output" = $'SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000' ] || {
+		echo "got: $output" >&2
+		return 1
+	}
 	run agent_exec -- sh -c 'ps -o pid=,sid=,pgid= -p $$'
 	read -r pid sid pgid <<<"$output"
 	[ "$pid" = "$sid" ] && [ "$pid" = "$pgid" ]

@@ -118,10 +118,9 @@ static bool has_lease(const struct handles *handles)
 	if (handles->lease_pid <= 0)
 		return false;
 	fd = process_open(handles->lease_pid, handles->lease_start_time);
-	if (fd < 0)
-		return false;
 	fd_close(fd);
-	return true;
+	/* Only what is surely gone is gone: without descriptors nobody can tell. */
+	return fd != -ESRCH;
 }
 
 static int finish_intent(struct daemon *daemon, const struct vm *vm, struct err *err)
@@ -178,6 +177,10 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 				  &(struct log_fields){ .vm = vm->id, .err = &adopt_err },
 				  "the VMM lives but does not answer, leaving it alone");
 		return vm_table_add(daemon->table, vm->id, &handles, TAKE_FD(found.pidfd), err);
+	}
+	if (adopt_err.kind != ERR_NOT_FOUND && adopt_err.kind != ERR_PROTOCOL) {
+		*err = adopt_err;
+		return r;
 	}
 	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &adopt_err }, "%s",
 		  reason);

@@ -127,8 +127,13 @@ static int add_kernel(struct planner *planner, const struct vm_config *config,
 			buf_add_str(&line, " root=/dev/vda");
 		buf_add_str(&line, root->is_read_only ? " ro" : " rw");
 	}
+	/*
+	 * The counter is the host's, its rate known. Without the second word the guest's kernel
+	 * checks it against its own timer ticks, of which a busy host loses many, and then counts
+	 * time in them.
+	 */
 	if (settings->accel == QEMU_ACCEL_TCG && settings->tsc_khz != 0)
-		buf_addf(&line, " tsc_early_khz=%" PRIu64, settings->tsc_khz);
+		buf_addf(&line, " tsc_early_khz=%" PRIu64 " tsc=reliable", settings->tsc_khz);
 	if (line.len > CONFIG_BOOT_ARGS_MAX)
 		return err_set(err, ERR_LIMIT,
 			       "Invalid kernel command line: it has %zu bytes, at most %d fit",

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/spawn.h"
 #include "base/text.h"
 
 #define TTY_GROUP      5		    /* "tty", the group of terminals everywhere */
@@ -77,16 +78,6 @@ static NORETURN void child_fail(int report, enum spawn_step step)
 	_exit(127);
 }
 
-static void child_reset_signals(void)
-{
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++)
-		(void)signal(number, SIG_DFL); /* fails only for KILL, STOP and the library's own */
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); // NOLINT(concurrency-mt-unsafe): one thread
-}
-
 static void child_set_limits(const struct exec_command *command)
 {
 	const struct rlimit files = { .rlim_cur = FILES_SOFT, .rlim_max = FILES_HARD };
@@ -131,7 +122,7 @@ static void child_become(const struct exec_command *command, int report)
 
 static NORETURN void child_run(const struct exec_command *command, const struct child_files *files)
 {
-	child_reset_signals();
+	process_reset_signals();
 	child_set_limits(command);
 	child_take_files(command, files);
 	child_become(command, files->report);

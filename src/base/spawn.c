@@ -114,13 +114,18 @@ static void child_descriptors(const struct spawn *spawn, int *report_fd)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 }
 
-static void child_signals(void)
+void process_reset_signals(void)
 {
-	struct sigaction standard = { .sa_handler = SIG_DFL };
+	/* The kernel's struct sigaction, all zero: SIG_DFL. Not libc's sigaction(), which refuses
+	 * the two numbers that it keeps for itself: glibc's own posix_spawn() (so make, too) leaves
+	 * these ignored in what it starts. */
+	static const uint64_t standard[4];
+	const size_t mask_bytes = NSIG / 8;
 	sigset_t none;
 
 	for (int number = 1; number < NSIG; number++)
-		(void)sigaction(number, &standard, NULL); /* KILL, STOP and libc's own refuse */
+		(void)syscall(SYS_rt_sigaction, number, standard, NULL,
+			      mask_bytes); /* KILL and STOP refuse */
 	(void)sigemptyset(&none);
 	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
@@ -153,7 +158,7 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 		child_fail(report_fd, STEP_USER);
 	if (chdir(spawn->cwd ? spawn->cwd : "/") < 0)
 		child_fail(report_fd, STEP_FOLDER);
-	child_signals();
+	process_reset_signals();
 	(void)execve(path, spawn->argv, spawn->envp ? spawn->envp : no_environment);
 	child_fail(report_fd, STEP_EXEC);
 }

@@ -73,6 +73,10 @@ void process_kill(struct process *process);
 int process_wait(struct process *process, const struct cancel *cancel, uint64_t deadline_ns,
 		 int *ret_status) MUST_CHECK;
 
+/* Gives every signal its default action back and unblocks all, in a child just before exec.
+ * Async-signal-safe. */
+void process_reset_signals(void);
+
 int process_signal(const struct process *process, int signal) MUST_CHECK;
 
 /*

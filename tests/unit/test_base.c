@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -355,6 +356,39 @@ static void test_spawn(void **state)
 	CHECK_INT(err.kind, ERR_TIMEOUT);
 }
 
+static void test_spawned_signals(void **state)
+{
+	/* As glibc's posix_spawn() leaves its own two signals (32 and 33), and a parent one of the
+	 * others. */
+	const uint64_t ignored[4] = { (uintptr_t)SIG_IGN };
+	const uint64_t standard[4] = { 0 };
+	static const int numbers[] = { 32, 33, SIGUSR2 };
+	AUTO_STRV grep = { 0 };
+	AUTO_BUF output = BUF_INIT;
+	struct err err = ERR_INIT;
+	sigset_t blocked;
+	sigset_t before;
+	int rc;
+
+	(void)state;
+	add_all(&grep, "grep -E ^Sig(Blk|Ign)", "/proc/self/status");
+	struct spawn spawn = { .path = "grep", .argv = strv_argv(&grep) };
+
+	(void)sigemptyset(&blocked);
+	(void)sigaddset(&blocked, SIGTERM);
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &blocked, &before), 0);
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		assert_int_equal(syscall(SYS_rt_sigaction, numbers[i], ignored, NULL, (size_t)8),
+				 0);
+	rc = spawn_run(&spawn, NULL, 10000, 1000, &output, &err);
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		assert_int_equal(syscall(SYS_rt_sigaction, numbers[i], standard, NULL, (size_t)8),
+				 0);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	assert_int_equal(rc, 0);
+	CHECK_STR(output.ptr, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
 static void test_process_identity(void **state)
 {
 	AUTO_STRV sleeps = { 0 };
@@ -560,14 +594,23 @@ static void test_json_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),	    cmocka_unit_test(test_err_cut),
-		cmocka_unit_test(test_buf),	    cmocka_unit_test(test_parse_u64),
-		cmocka_unit_test(test_parse_size),  cmocka_unit_test(test_parse_duration),
-		cmocka_unit_test(test_text_escape), cmocka_unit_test(test_text_words),
-		cmocka_unit_test(test_files),	    cmocka_unit_test(test_clone_keeps_holes),
-		cmocka_unit_test(test_spawn),	    cmocka_unit_test(test_process_identity),
-		cmocka_unit_test(test_cancel),	    cmocka_unit_test(test_unix_socket),
-		cmocka_unit_test(test_passing_fds), cmocka_unit_test(test_json_fields),
+		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_err_cut),
+		cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_parse_u64),
+		cmocka_unit_test(test_parse_size),
+		cmocka_unit_test(test_parse_duration),
+		cmocka_unit_test(test_text_escape),
+		cmocka_unit_test(test_text_words),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_clone_keeps_holes),
+		cmocka_unit_test(test_spawn),
+		cmocka_unit_test(test_spawned_signals),
+		cmocka_unit_test(test_process_identity),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_unix_socket),
+		cmocka_unit_test(test_passing_fds),
+		cmocka_unit_test(test_json_fields),
 		cmocka_unit_test(test_json_read),
 	};
 

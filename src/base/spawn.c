@@ -114,6 +114,32 @@ static void child_descriptors(const struct spawn *spawn, int *report_fd)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 }
 
+/* The soft limit before it was raised; 0 when it was not. Written once, with one thread. */
+static rlim_t files_before;
+
+void process_raise_files_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	files_before = limit.rlim_cur;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		files_before = 0;
+}
+
+/* A program that uses select(), or closes all that it may have, is not to meet our limit. */
+static void child_files_limit(void)
+{
+	struct rlimit limit;
+
+	if (files_before == 0 || syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) < 0)
+		return;
+	limit.rlim_cur = files_before;
+	(void)syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, NULL);
+}
+
 void process_reset_signals(void)
 {
 	/* The kernel's struct sigaction, all zero: SIG_DFL. Not libc's sigaction(), which refuses
@@ -138,6 +164,7 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 	child_descriptors(spawn, &report_fd);
 	if ((spawn->new_session && setsid() < 0) || (spawn->new_process_group && setpgid(0, 0) < 0))
 		child_fail(report_fd, STEP_SESSION);
+	child_files_limit();
 	for (size_t i = 0; i < spawn->rlimit_count; i++) {
 		const struct rlimit limit = { .rlim_cur = spawn->rlimits[i].value,
 					      .rlim_max = spawn->rlimits[i].value };

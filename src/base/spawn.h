@@ -73,6 +73,12 @@ void process_kill(struct process *process);
 int process_wait(struct process *process, const struct cancel *cancel, uint64_t deadline_ns,
 		 int *ret_status) MUST_CHECK;
 
+/*
+ * Raises this process's own limit of open descriptors as far as it may go. Children that
+ * spawn_start() makes get the limit back that was there before. Call it while there is one thread.
+ */
+void process_raise_files_limit(void);
+
 /* Gives every signal its default action back and unblocks all, in a child just before exec.
  * Async-signal-safe. */
 void process_reset_signals(void);

@@ -22,6 +22,7 @@
 #define STOP_TIMEOUT_MS_MAX (24ULL * 3600 * 1000)
 #define HEALTH_TIMEOUT_MS   5000
 #define REFERENCE_MAX	    VM_NAME_MAX
+#define SIGNAL_LAST	    31 /* those with a name; real-time signals are the libraries' */
 
 static json_t *strings_json(const struct strv *list)
 {
@@ -76,34 +77,44 @@ static const struct json_field create_fields[] = {
 	  "delete it when this connection closes" },
 };
 
-struct lease {
-	struct daemon *daemon;
-	char id[VM_ID_SIZE];
-};
-
-/* The client of an ephemeral VM is gone. When the daemon ends, the next one looks whether it still
+/* The client of ephemeral VMs is gone. When the daemon ends, the next one looks whether it still
  * lives. */
-static void end_lease(void *context, bool is_stopping)
+static void end_leases(void *context, uint64_t connection, bool is_stopping)
 {
-	CLEANUP(mem_freep) struct lease *lease = context;
-	const struct job job = { .daemon = lease->daemon };
-	struct err err = ERR_INIT;
-	AUTO_VM vm = { 0 };
+	struct daemon *daemon = context;
+	const struct job job = { .daemon = daemon };
+	AUTO_STRV ids = { 0 };
 
 	if (is_stopping)
 		return;
-	if (vm_delete(&job, lease->id, &vm, &err) < 0 && err.kind != ERR_NOT_FOUND)
-		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = lease->id, .err = &err },
-			  "cannot delete an ephemeral VM, leaving that to reconcile");
+	leases_end(daemon->leases, connection, &ids);
+	for (size_t i = 0; i < ids.count; i++) {
+		struct err err = ERR_INIT;
+		AUTO_VM vm = { 0 };
+
+		if (vm_delete(&job, ids.items[i], &vm, &err) < 0 && err.kind != ERR_NOT_FOUND)
+			log_write(LOG_LEVEL_ERROR,
+				  &(struct log_fields){ .vm = ids.items[i], .err = &err },
+				  "cannot delete an ephemeral VM, leaving that to reconcile");
+	}
+}
+
+/* The lease that this call's client holds from now on. */
+static int begin_lease(struct rpc_call *call, struct lease *ret, struct err *err)
+{
+	*ret = (struct lease){ .connection = rpc_call_connection(call) };
+	/* One whose process cannot be named holds its lease by its connection alone. */
+	if (process_start_time(rpc_call_peer_pid(call), &ret->start_time) == 0)
+		ret->pid = rpc_call_peer_pid(call);
+	return rpc_call_on_close(call, end_leases, rpc_call_context(call), err);
 }
 
 static int vm_create_call(struct rpc_call *call, const void *params, json_t *result,
 			  struct err *err)
 {
-	struct daemon *daemon = rpc_call_context(call);
 	const struct create_params *p = params;
 	const struct job job = api_job(call);
-	const struct vm_create_request request = {
+	struct vm_create_request request = {
 		.name = p->name,
 		.image = p->image,
 		.kernel = p->kernel,
@@ -113,7 +124,6 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 		.system_overlay_bytes = p->system_overlay_bytes,
 		.start = !p->start || json_is_true(p->start),
 		.ephemeral = p->ephemeral,
-		.lease_pid = rpc_call_peer_pid(call),
 	};
 	AUTO_STRV warnings = { 0 };
 	AUTO_VM vm = { 0 };
@@ -124,20 +134,11 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 	if (p->nat)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "this version has no network: 'nat' cannot be true");
-	r = vm_create(&job, &request, &vm, &warnings, err);
+	r = p->ephemeral ? begin_lease(call, &request.lease, err) : 0;
+	if (r == 0)
+		r = vm_create(&job, &request, &vm, &warnings, err);
 	if (r < 0)
 		return r;
-	if (p->ephemeral) {
-		struct lease *lease = mem_alloc(1, sizeof(*lease));
-
-		lease->daemon = daemon;
-		memcpy(lease->id, vm.id, sizeof(lease->id));
-		r = rpc_call_on_close(call, end_lease, lease, err);
-		if (r < 0) {
-			end_lease(lease, false);
-			return r;
-		}
-	}
 	put_vm(call, &vm, result);
 	json_put(result, "warnings", strings_json(&warnings));
 	return 0;
@@ -260,11 +261,11 @@ static int read_signal(const char *text, int *ret, struct err *err)
 	*ret = SIGKILL;
 	if (!text)
 		return 0;
-	if (parse_u64_text(text, (uint64_t)SIGRTMIN - 1, &number) && number > 0) {
+	if (parse_u64_text(text, SIGNAL_LAST, &number) && number > 0) {
 		*ret = (int)number;
 		return 0;
 	}
-	for (int each = 1; each < SIGRTMIN; each++) {
+	for (int each = 1; each <= SIGNAL_LAST; each++) {
 		if (str_eq(sigabbrev_np(each), name)) {
 			*ret = each;
 			return 0;
@@ -391,17 +392,17 @@ static int vm_prune_call(struct rpc_call *call, const void *params, json_t *resu
 	for (size_t i = 0; i < list.count && r == 0; i++) {
 		const struct vm *each = &list.items[i];
 		struct err vm_err = ERR_INIT;
-		struct vm gone;
+		bool is_deleted = false;
 
-		if (each->state == VM_RUNNING || each->state == VM_PAUSED ||
-		    each->intent != VM_INTENT_NONE)
+		if (vm_state_is_alive(each->state) || each->intent != VM_INTENT_NONE)
 			continue;
-		if (vm_delete(&job, each->id, &gone, &vm_err) < 0) {
+		r = cancel_check(job.cancel, err);
+		if (r < 0)
+			break;
+		if (vm_delete_idle(&job, each->id, &is_deleted, &vm_err) < 0)
 			put_deleted(failed, each, &vm_err);
-			continue;
-		}
-		put_deleted(deleted, &gone, NULL);
-		vm_done(&gone);
+		else if (is_deleted)
+			put_deleted(deleted, each, NULL);
 	}
 	return r;
 }

@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -110,6 +112,14 @@ static int build_image(struct daemon *daemon, const char *name, const struct job
 	return 0;
 }
 
+/* Somebody may have removed the folder by hand. */
+static bool has_image_files(const struct daemon *daemon, const char *name)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s/%s", daemon->images_dir, name, IMAGE_ROOT_FILE);
+
+	return access(path, F_OK) == 0;
+}
+
 /* 1 when there is a record that is ready, 0 when there is none (worth the name). */
 static int load_ready_image(struct daemon *daemon, const char *name, struct image_record *ret,
 			    struct err *err)
@@ -123,7 +133,7 @@ static int load_ready_image(struct daemon *daemon, const char *name, struct imag
 		*err = lookup_err;
 		return r;
 	}
-	if (ret->state == ARTIFACT_READY)
+	if (ret->state == ARTIFACT_READY && has_image_files(daemon, name))
 		return 1;
 	image_record_done(ret);
 	return 0;
@@ -153,7 +163,6 @@ int artifact_pull_image(struct daemon *daemon, const char *name, const struct jo
 			struct image_record *ret, struct err *err)
 {
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	uint64_t in_use = 0;
 	int r;
 
 	if (!image_recipe_find(name))
@@ -161,41 +170,24 @@ int artifact_pull_image(struct daemon *daemon, const char *name, const struct jo
 	r = lock(daemon, "image", name, job, &hold, err);
 	if (r < 0)
 		return r;
-	r = load_ready_image(daemon, name, ret, err);
-	if (r < 0)
-		return r;
-	if (r > 0) {
-		in_use = ret->in_use;
-		image_record_done(ret);
-	}
-	/* Overlays lie over the old file: it may not change under them. */
-	if (in_use > 0) {
-		r = err_set(err, ERR_BUSY, "cannot replace image '%s': %llu VMs use it", name,
-			    (unsigned long long)in_use);
-		err_hint(err, "delete them first ('banger vm list' shows them)");
-		return r;
-	}
-	return build_image(daemon, name, job, ret, err);
+	r = build_image(daemon, name, job, ret, err);
+	if (r < 0 && err->kind == ERR_BUSY)
+		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	return r;
 }
 
 int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
 			  struct err *err)
 {
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_IMAGE_RECORD record = { 0 };
 	int r;
 
 	r = lock(daemon, "image", name, job, &hold, err);
 	if (r < 0)
 		return r;
-	r = load_ready_image(daemon, name, &record, err);
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return unknown_image(name, err);
 	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
 	if (r < 0)
-		return r;
+		return err->kind == ERR_NOT_FOUND ? unknown_image(name, err) : r;
 	failpoint("image.delete.intent");
 	r = image_remove(daemon->images_dir, name, err);
 	if (r < 0 && err->kind != ERR_NOT_FOUND)
@@ -266,6 +258,13 @@ static int build_kernel(struct daemon *daemon, const char *name, const struct jo
 	return 0;
 }
 
+static bool has_kernel_files(const struct daemon *daemon, const char *name)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s/%s", daemon->kernels_dir, name, KERNEL_ELF_FILE);
+
+	return access(path, F_OK) == 0;
+}
+
 static int load_ready_kernel(struct daemon *daemon, const char *name, struct kernel_record *ret,
 			     struct err *err)
 {
@@ -278,7 +277,7 @@ static int load_ready_kernel(struct daemon *daemon, const char *name, struct ker
 		*err = lookup_err;
 		return r;
 	}
-	if (ret->state == ARTIFACT_READY)
+	if (ret->state == ARTIFACT_READY && has_kernel_files(daemon, name))
 		return 1;
 	kernel_record_done(ret);
 	return 0;
@@ -308,7 +307,6 @@ int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct j
 			 struct kernel_record *ret, struct err *err)
 {
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	uint64_t in_use = 0;
 	int r;
 
 	if (!kernel_source_find(name))
@@ -316,40 +314,24 @@ int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct j
 	r = lock(daemon, "kernel", name, job, &hold, err);
 	if (r < 0)
 		return r;
-	r = load_ready_kernel(daemon, name, ret, err);
-	if (r < 0)
-		return r;
-	if (r > 0) {
-		in_use = ret->in_use;
-		kernel_record_done(ret);
-	}
-	if (in_use > 0) {
-		r = err_set(err, ERR_BUSY, "cannot replace kernel '%s': %llu VMs use it", name,
-			    (unsigned long long)in_use);
-		err_hint(err, "delete them first ('banger vm list' shows them)");
-		return r;
-	}
-	return build_kernel(daemon, name, job, ret, err);
+	r = build_kernel(daemon, name, job, ret, err);
+	if (r < 0 && err->kind == ERR_BUSY)
+		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	return r;
 }
 
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct err *err)
 {
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_KERNEL_RECORD record = { 0 };
 	int r;
 
 	r = lock(daemon, "kernel", name, job, &hold, err);
 	if (r < 0)
 		return r;
-	r = load_ready_kernel(daemon, name, &record, err);
-	if (r < 0)
-		return r;
-	if (r == 0)
-		return unknown_kernel(name, err);
 	r = store_kernel_set_state(daemon->store, name, ARTIFACT_DELETING, err);
 	if (r < 0)
-		return r;
+		return err->kind == ERR_NOT_FOUND ? unknown_kernel(name, err) : r;
 	failpoint("kernel.delete.intent");
 	r = kernel_remove(daemon->kernels_dir, name, err);
 	if (r < 0 && err->kind != ERR_NOT_FOUND)
@@ -359,6 +341,13 @@ int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct
 }
 
 /* --- after a crash --- */
+
+/* One that cannot be put right must not keep the others from being used. */
+static void tell_left(const char *kind, const char *name, const struct err *err)
+{
+	log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = err },
+		  "cannot put %s '%s' right, leaving it as it is", kind, name);
+}
 
 static int reconcile_image_record(struct daemon *daemon, const struct image_record *record,
 				  struct err *err)
@@ -373,7 +362,7 @@ static int reconcile_image_record(struct daemon *daemon, const struct image_reco
 		}
 		return store_image_delete(daemon->store, record->name, err);
 	}
-	if (record->state == ARTIFACT_READY)
+	if (record->state == ARTIFACT_READY && has_image_files(daemon, record->name))
 		return 0;
 	return settle_image(daemon, record->name, err);
 }
@@ -391,7 +380,7 @@ static int reconcile_kernel_record(struct daemon *daemon, const struct kernel_re
 		}
 		return store_kernel_delete(daemon->store, record->name, err);
 	}
-	if (record->state == ARTIFACT_READY)
+	if (record->state == ARTIFACT_READY && has_kernel_files(daemon, record->name))
 		return 0;
 	return settle_kernel(daemon, record->name, err);
 }
@@ -442,11 +431,19 @@ int artifact_reconcile(struct daemon *daemon, struct err *err)
 		r = kernel_sweep(daemon->kernels_dir, err);
 	if (r == 0)
 		r = store_image_list(daemon->store, &images, err);
-	for (size_t i = 0; i < images.count && r == 0; i++)
-		r = reconcile_image_record(daemon, &images.items[i], err);
+	for (size_t i = 0; i < images.count && r == 0; i++) {
+		struct err image_err = ERR_INIT;
+
+		if (reconcile_image_record(daemon, &images.items[i], &image_err) < 0)
+			tell_left("image", images.items[i].name, &image_err);
+	}
 	if (r == 0)
 		r = store_kernel_list(daemon->store, &kernels, err);
-	for (size_t i = 0; i < kernels.count && r == 0; i++)
-		r = reconcile_kernel_record(daemon, &kernels.items[i], err);
+	for (size_t i = 0; i < kernels.count && r == 0; i++) {
+		struct err kernel_err = ERR_INIT;
+
+		if (reconcile_kernel_record(daemon, &kernels.items[i], &kernel_err) < 0)
+			tell_left("kernel", kernels.items[i].name, &kernel_err);
+	}
 	return r == 0 ? adopt_folders(daemon, err) : r;
 }

@@ -19,11 +19,13 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/spawn.h"
 #include "base/text.h"
 #include "base/unix_socket.h"
 #include "base/version.h"
 #include "daemon/api.h"
 #include "daemon/engine.h"
+#include "daemon/lease.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
@@ -39,6 +41,7 @@ static void daemon_done(struct daemon *daemon)
 	vm_table_free(daemon->table);
 	operations_free(daemon->operations);
 	keylock_free(daemon->locks);
+	leases_free(daemon->leases);
 	engine_free(daemon->engine);
 	store_close(daemon->store);
 	cancel_done(&daemon->stop);
@@ -189,6 +192,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->locks = keylock_new(daemon->released.fd);
 	daemon->operations = operations_new();
 	daemon->engine = engine_new(&daemon->config, daemon->paths.state_dir);
+	daemon->leases = leases_new();
 	daemon->started_ns = clock_now_ns();
 	return reconcile_all(daemon, err);
 }
@@ -323,6 +327,7 @@ int daemon_run(struct daemon_options *options, struct err *err)
 	/* Keys and tokens pass through: no core dumps, no tracing by others (FAULTS R9). */
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	(void)prctl(PR_SET_DUMPABLE, 0);
+	process_raise_files_limit(); /* three descriptors for each VM, two for each client */
 	config_init(&daemon.config);
 	path_environment_read(&environment);
 	r = paths_resolve(&environment, &daemon.paths, err);

@@ -15,6 +15,7 @@
 #include "store/store.h"
 
 struct engine;
+struct leases;
 struct operations;
 struct vm_table;
 
@@ -28,6 +29,7 @@ struct daemon {
 	struct operations *operations; /* owned */
 	struct vm_table *table;	       /* owned */
 	struct engine *engine;	       /* owned */
+	struct leases *leases;	       /* owned */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */
 	uint64_t started_ns;
@@ -55,6 +57,13 @@ int daemon_lock_vm(struct daemon *daemon, const char *id, const struct cancel *c
 int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret, struct err *err)
 	MUST_CHECK;
 
-/* find, lock, and load again under the lock (somebody may have changed it while we waited). */
+/*
+ * find, lock, and load again under the lock (somebody may have changed it while we waited). What an
+ * earlier verb could not finish or undo is finished or undone first.
+ */
 int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
 		    struct keyhold *ret_hold, struct vm *ret, struct err *err) MUST_CHECK;
+
+/* The same, but what was left half done stays so. */
+int daemon_claim_vm_as_is(struct daemon *daemon, const char *reference, const struct cancel *cancel,
+			  struct keyhold *ret_hold, struct vm *ret, struct err *err) MUST_CHECK;

@@ -26,11 +26,6 @@
 
 /* --- VMMs that handles.json does not name, or whose VM should not run --- */
 
-static bool should_run(const struct vm *vm)
-{
-	return vm->state == VM_RUNNING || vm->state == VM_PAUSED;
-}
-
 static const struct vm *find_row(const struct vm_list *vms, const char *id)
 {
 	for (size_t i = 0; i < vms->count; i++) {
@@ -83,7 +78,7 @@ static int settle_vmm(struct daemon *daemon, const struct vm_list *vms,
 	/* What was begun with it is finished or undone later, and ends it if need be. */
 	if (row && row->intent != VM_INTENT_NONE)
 		return 0;
-	if (row && should_run(row))
+	if (row && vm_state_is_alive(row->state))
 		return is_known ? 0 : handles_save(daemon, row->id, &sighting->handles, err);
 	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = sighting->id }, "ending VMM %d: %s",
 		  (int)sighting->handles.pid,
@@ -110,19 +105,6 @@ static int settle_vmms(struct daemon *daemon, const struct vm_list *vms, struct 
 
 /* --- one VM --- */
 
-/* Whether the client of an ephemeral VM still lives. */
-static bool has_lease(const struct handles *handles)
-{
-	int fd;
-
-	if (handles->lease_pid <= 0)
-		return false;
-	fd = process_open(handles->lease_pid, handles->lease_start_time);
-	fd_close(fd);
-	/* Only what is surely gone is gone: without descriptors nobody can tell. */
-	return fd != -ESRCH;
-}
-
 static int finish_intent(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	int r;
@@ -148,6 +130,24 @@ static int finish_intent(struct daemon *daemon, const struct vm *vm, struct err 
 	return 0;
 }
 
+/* Enters a VM that runs as `handles` say; `pidfd` is given. Its row gets the state that its VMM
+ * says. */
+static int take_in(struct daemon *daemon, const struct vm *vm, const struct handles *handles,
+		   int pidfd, enum vm_state state, struct err *err)
+{
+	const struct lease lease = { .pid = handles->lease_pid,
+				     .start_time = handles->lease_start_time };
+	int r;
+
+	r = vm_table_add(daemon->table, vm->id, handles, pidfd, err);
+	if (r < 0)
+		return r;
+	if (vm->ephemeral)
+		lease_put(daemon->leases, vm->id, &lease);
+	/* A daemon was killed between pausing or resuming it and writing that down. */
+	return state == vm->state ? 0 : store_vm_set_state(daemon->store, vm->id, state, NULL, err);
+}
+
 /* A VM that should run: takes it over, or notes that it does not run any more. */
 static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
@@ -158,6 +158,7 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 	struct handles handles = { 0 };
 	struct err adopt_err = ERR_INIT;
 	const char *reason = "its VMM was gone when bangerd started";
+	enum vm_state state = vm->state;
 	int r;
 
 	if (vm->boot_id && !str_eq(vm->boot_id, daemon->boot_id))
@@ -176,7 +177,9 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 			log_write(LOG_LEVEL_WARN,
 				  &(struct log_fields){ .vm = vm->id, .err = &adopt_err },
 				  "the VMM lives but does not answer, leaving it alone");
-		return vm_table_add(daemon->table, vm->id, &handles, TAKE_FD(found.pidfd), err);
+		else
+			state = vm_state_of_vmm(description.state, vm->state);
+		return take_in(daemon, vm, &handles, TAKE_FD(found.pidfd), state, err);
 	}
 	if (adopt_err.kind != ERR_NOT_FOUND && adopt_err.kind != ERR_PROTOCOL) {
 		*err = adopt_err;
@@ -188,22 +191,36 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 	return r < 0 ? r : store_vm_set_state(daemon->store, vm->id, VM_STOPPED, reason, err);
 }
 
-static int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
+/* What only a running VM has, of one that does not run. */
+static int remove_rest(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
-	struct handles handles;
-	int r = 0;
+	AUTO_FREE char *handles = vm_file(daemon, vm->id, VM_FILE_HANDLES);
+
+	if (!vm_table_get(daemon->table, vm->id, NULL, NULL) && access(handles, F_OK) < 0)
+		return 0;
+	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id },
+		  "removing what it left when it ended");
+	return vm_teardown(daemon, vm->id, err);
+}
+
+int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
+{
+	int r;
 
 	if (vm->intent != VM_INTENT_NONE) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id },
 			  "finishing or undoing '%s'", vm_intent_name(vm->intent));
 		return finish_intent(daemon, vm, err);
 	}
-	if (should_run(vm) && !vm_table_get(daemon->table, vm->id, NULL, NULL))
+	if (!vm_state_is_alive(vm->state))
+		r = remove_rest(daemon, vm, err);
+	else if (vm_table_get(daemon->table, vm->id, NULL, NULL))
+		r = vm_note_end(daemon, vm->id, err);
+	else
 		r = adopt(daemon, vm, err);
 	if (r < 0)
 		return r;
-	if (vm->ephemeral &&
-	    (!vm_table_get(daemon->table, vm->id, &handles, NULL) || !has_lease(&handles))) {
+	if (vm->ephemeral && !lease_is_held(daemon->leases, vm->id)) {
 		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = vm->id },
 			  "deleting: it was to live as long as its client");
 		return vm_erase(daemon, vm->id, err);
@@ -304,17 +321,16 @@ void reconcile_pass(struct daemon *daemon)
 	for (size_t i = 0; i < list.count; i++) {
 		AUTO_KEYHOLD hold = KEYHOLD_INIT;
 		AUTO_FREE char *key = mem_printf("vm:%s", list.items[i].id);
+		struct err vm_err = ERR_INIT;
 		AUTO_VM vm = { 0 };
 
 		if (!keylock_try(daemon->locks, key, &hold))
 			continue; /* somebody is at it: then it is not forgotten */
-		if (store_vm_get(daemon->store, list.items[i].id, &vm, &err) < 0)
-			continue;
-		if (vm_table_get(daemon->table, vm.id, NULL, NULL) && vm.intent == VM_INTENT_NONE &&
-		    !vm.ephemeral)
-			continue;
-		if (reconcile_vm(daemon, &vm, &err) < 0)
-			log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = vm.id, .err = &err },
+		if (store_vm_get(daemon->store, list.items[i].id, &vm, &vm_err) < 0)
+			continue; /* deleted meanwhile, or the next pass sees it */
+		if (reconcile_vm(daemon, &vm, &vm_err) < 0)
+			log_write(LOG_LEVEL_ERROR,
+				  &(struct log_fields){ .vm = vm.id, .err = &vm_err },
 				  "cannot reconcile, retrying");
 	}
 }

@@ -8,6 +8,7 @@
 #include "base/macros.h"
 
 struct daemon;
+struct vm;
 
 /*
  * For the start, before anybody is served: finishes or undoes what an earlier daemon had begun,
@@ -15,5 +16,12 @@ struct daemon;
  */
 int reconcile_all(struct daemon *daemon, struct err *err) MUST_CHECK;
 
-/* For every minute: VMs that are said to run and do not; ephemeral ones whose client is gone. */
+/*
+ * Puts one VM right whose lock is held: finishes or undoes what was left half done, adopts its VMM
+ * or notes that it has ended, removes what only a running VM has, and erases one that was to live
+ * as long as a client that is gone. `vm` is its row.
+ */
+int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/* For every minute: the same for each VM that nobody is at. */
 void reconcile_pass(struct daemon *daemon);

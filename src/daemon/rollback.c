@@ -9,13 +9,18 @@ void rollback_push(struct rollback *rollback, rollback_undo *undo)
 	rollback->steps[rollback->count++] = undo;
 }
 
-void rollback_run(struct rollback *rollback, struct err *err)
+bool rollback_run(struct rollback *rollback, struct err *err)
 {
+	bool is_undone = true;
+
 	while (rollback->count > 0) {
 		struct err undo_err = ERR_INIT;
 
 		if (rollback->steps[--rollback->count](rollback->daemon, rollback->id, &undo_err) <
-		    0)
+		    0) {
 			err_append(err, &undo_err);
+			is_undone = false;
+		}
 	}
+	return is_undone;
 }

@@ -4,9 +4,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/macros.h"
 
 struct daemon;
 
@@ -23,5 +25,6 @@ struct rollback {
 
 void rollback_push(struct rollback *rollback, rollback_undo *undo);
 
-/* Runs all steps, newest first; their failures are appended to `err`. */
-void rollback_run(struct rollback *rollback, struct err *err);
+/* Runs all steps, newest first; their failures are appended to `err`. Whether all of them worked.
+ */
+bool rollback_run(struct rollback *rollback, struct err *err) MUST_CHECK;

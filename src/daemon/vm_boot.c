@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +26,7 @@
 #include "guest/agent.h"
 #include "kernel/args.h"
 #include "kernel/initramfs.h"
+#include "kernel/kernel.h"
 #include "vmm/fc_client.h"
 #include "vmm/supervise.h"
 
@@ -81,7 +81,7 @@ static int read_secret(const char *path, struct buf *ret, struct err *err)
 	return r < 0 ? err_sys(err, r, "read '%s'", path) : 0;
 }
 
-static int put_entropy(json_t *identity, struct err *err)
+int vm_put_entropy(json_t *identity, struct err *err)
 {
 	uint8_t bytes[ENTROPY_BYTES];
 	char text[ENTROPY_BYTES * 2];
@@ -122,7 +122,7 @@ static int make_identity(const struct daemon *daemon, const struct vm *vm, json_
 	if (r == 0)
 		r = read_secret(public_path, &public_line, err);
 	if (r == 0)
-		r = put_entropy(identity, err);
+		r = vm_put_entropy(identity, err);
 	if (r < 0)
 		return r;
 	if (public_line.len > 0 && public_line.ptr[public_line.len - 1] == '\n')
@@ -195,7 +195,7 @@ static int spawn_vmm(struct boot *boot, struct err *err)
 }
 
 /* Records the process where the next daemon finds it, then where this one watches it. */
-static int note_process(struct boot *boot, pid_t lease_pid, struct err *err)
+static int note_process(struct boot *boot, struct err *err)
 {
 	struct handles handles = {
 		.pid = boot->process.pid,
@@ -203,11 +203,14 @@ static int note_process(struct boot *boot, pid_t lease_pid, struct err *err)
 		.engine = boot->decision.engine,
 		.accelerator = boot->decision.accelerator,
 	};
+	struct lease lease;
 	int pidfd, r;
 
 	memcpy(handles.boot_id, boot->process.boot_id, sizeof(handles.boot_id));
-	if (lease_pid > 0 && process_start_time(lease_pid, &handles.lease_start_time) == 0)
-		handles.lease_pid = lease_pid;
+	if (lease_get(boot->daemon->leases, boot->vm->id, &lease)) {
+		handles.lease_pid = lease.pid;
+		handles.lease_start_time = lease.start_time;
+	}
 	r = handles_save(boot->daemon, boot->vm->id, &handles, err);
 	if (r < 0)
 		return r;
@@ -247,8 +250,8 @@ static int configure_drives(const struct boot *boot, const struct vmm_api *api, 
 static int configure_vmm(const struct boot *boot, struct err *err)
 {
 	const struct vmm_api api = boot_api(boot);
-	AUTO_FREE char *kernel =
-		mem_printf("%s/%s/vmlinux", boot->daemon->kernels_dir, boot->vm->spec.kernel);
+	AUTO_FREE char *kernel = mem_printf("%s/%s/%s", boot->daemon->kernels_dir,
+					    boot->vm->spec.kernel, KERNEL_ELF_FILE);
 	AUTO_FREE char *args = kernel_args(boot);
 	const struct vmm_machine_config machine = {
 		.vcpu_count = boot->vm->spec.vcpu,
@@ -371,7 +374,7 @@ static int find_parts(struct boot *boot, struct err *err)
 	return 0;
 }
 
-static int run_steps(struct boot *boot, pid_t lease_pid, struct rollback *rollback, struct err *err)
+static int run_steps(struct boot *boot, struct err *err)
 {
 	const struct progress *progress = boot->job->progress;
 	int r;
@@ -383,8 +386,7 @@ static int run_steps(struct boot *boot, pid_t lease_pid, struct rollback *rollba
 	if (r < 0)
 		return r;
 	failpoint("vm.start.initrd");
-	/* Also takes away what a VMM that died left there: sockets. */
-	rollback_push(rollback, vm_teardown);
+	/* What a VMM that died left there: sockets. */
 	r = vm_teardown(boot->daemon, boot->vm->id, err);
 	if (r == 0)
 		r = vm_runtime_make(boot->daemon, boot->vm->id, err);
@@ -396,10 +398,13 @@ static int run_steps(struct boot *boot, pid_t lease_pid, struct rollback *rollba
 	if (r < 0)
 		return r;
 	failpoint("vm.start.spawned");
-	r = note_process(boot, lease_pid, err);
+	r = note_process(boot, err);
 	if (r < 0) {
-		/* Not in the table yet, so teardown would not find it. */
-		IGNORE_RESULT(vmm_kill(boot->process.pidfd, SIGKILL));
+		struct err end_err = ERR_INIT;
+
+		/* Neither written down nor in the table, perhaps: a teardown would not find it. */
+		if (vm_end_process(boot->process.pidfd, &end_err) < 0)
+			err_append(err, &end_err);
 		return r;
 	}
 	failpoint("vm.start.noted");
@@ -414,40 +419,15 @@ static int run_steps(struct boot *boot, pid_t lease_pid, struct rollback *rollba
 	return r;
 }
 
-int vm_boot(struct daemon *daemon, const struct vm *vm, pid_t lease_pid, const struct job *job,
+int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
 	    struct strv *warnings, struct err *err)
 {
 	struct boot boot = { .daemon = daemon, .vm = vm, .job = job, .process = VMM_PROCESS_INIT };
-	struct rollback rollback = { .daemon = daemon, .id = vm->id };
 	int r;
 
-	r = run_steps(&boot, lease_pid, &rollback, err);
-	if (r < 0)
-		rollback_run(&rollback, err);
-	else
+	r = run_steps(&boot, err);
+	if (r == 0)
 		warn_of_tcg(&boot, warnings);
 	boot_done(&boot);
 	return r;
-}
-
-void vm_set_guest_clock(struct daemon *daemon, const struct vm *vm, const struct job *job)
-{
-	AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_VSOCK_SOCKET);
-	const struct guest_target target = {
-		.socket_path = socket,
-		.cancel = job->cancel,
-		.deadline_ns = clock_now_ns() + 2 * NSEC_PER_SEC,
-	};
-	AUTO_JSON *identity = json_new_object();
-	struct err err = ERR_INIT;
-	int r;
-
-	json_put_str(identity, "hostname", vm->name);
-	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
-	r = put_entropy(identity, &err);
-	if (r == 0)
-		r = guest_identity(&target, identity, &err);
-	if (r < 0)
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
-			  "cannot set the guest's clock, ignoring");
 }

@@ -26,7 +26,6 @@ static void fill_spec(const struct daemon *daemon, const struct vm_create_reques
 	ret->disk_bytes = request->disk_bytes ? request->disk_bytes : defaults->disk_bytes;
 	ret->system_overlay_bytes = request->system_overlay_bytes ? request->system_overlay_bytes
 								  : defaults->system_overlay_bytes;
-	ret->nat = request->nat;
 	ret->image = mem_strdup(image);
 	ret->kernel =
 		mem_strdup(request->kernel ? request->kernel : artifact_default_kernel(image));
@@ -164,17 +163,26 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 	struct rollback rollback = { .daemon = daemon, .id = vm->id };
 	int r;
 
-	r = ensure_artifacts(daemon, vm, job, err);
-	if (r == 0)
+	for (;;) {
+		r = ensure_artifacts(daemon, vm, job, err);
+		if (r < 0)
+			return r;
 		r = insert_row(daemon, job, vm, err);
-	if (r < 0)
-		return r;
+		if (r == 0)
+			break;
+		if (err->kind != ERR_BUSY)
+			return r;
+		/* The image was replaced or deleted in between: it is waited for, or made, again.
+		 */
+		*err = ERR_INIT;
+	}
 	failpoint("vm.create.row");
 	rollback_push(&rollback, vm_erase);
+	if (vm->ephemeral)
+		lease_put(daemon->leases, vm->id, &request->lease);
 	r = make_files(daemon, vm, job, err);
 	if (r == 0 && request->start)
-		r = vm_boot(daemon, vm, request->ephemeral ? request->lease_pid : 0, job, warnings,
-			    err);
+		r = vm_boot(daemon, vm, job, warnings, err);
 	if (r == 0)
 		r = cancel_check(job->cancel, err);
 	if (r == 0 && request->start) {
@@ -185,11 +193,13 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 	} else if (r == 0) {
 		r = store_vm_set_state(daemon->store, vm->id, VM_CREATED, NULL, err);
 	}
-	if (r < 0)
-		rollback_run(&rollback, err);
-	else
-		failpoint("vm.create.stored");
-	return r;
+	if (r < 0) {
+		/* What cannot be undone now has its intent still: reconcile goes on with it. */
+		IGNORE_RESULT(rollback_run(&rollback, err));
+		return r;
+	}
+	failpoint("vm.create.stored");
+	return 0;
 }
 
 int vm_create(const struct job *job, const struct vm_create_request *request, struct vm *ret,

@@ -67,6 +67,17 @@ int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *
 	return r;
 }
 
+/* KVM, or Firecracker, came to the host after the VM was made. */
+static int refuse_qcow2(const char *path, struct err *err)
+{
+	const int r =
+		err_set(err, ERR_UNSUPPORTED,
+			"'%s' is a qcow2 disk, made for QEMU: Firecracker cannot read it", path);
+
+	err_hint(err, "vmm = \"qemu\" in the configuration keeps QEMU for all VMs");
+	return r;
+}
+
 int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk disk,
 		 enum disk_engine engine, struct disk_overlay *ret, struct err *err)
 {
@@ -79,10 +90,7 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 		if (access(path, F_OK) < 0)
 			continue;
 		if (engine == DISK_ENGINE_FIRECRACKER && !disk_kind_is_raw((enum disk_kind)kind))
-			return err_set(
-				err, ERR_UNSUPPORTED,
-				"'%s' is a qcow2 disk, made for QEMU: Firecracker cannot read it",
-				path);
+			return refuse_qcow2(path, err);
 		*ret = (struct disk_overlay){
 			.kind = (enum disk_kind)kind,
 			.path = TAKE_PTR(path),

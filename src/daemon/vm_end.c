@@ -23,27 +23,49 @@
 #define ASK_TIMEOUT_MS 3000  /* for the agent to agree to a shutdown */
 #define ENDING_MS      1000  /* for a VMM to end whose guest has */
 
-/*
- * The VMM's process, from the table or, for one that this daemon has not adopted, from
- * handles.json. A pidfd of the caller's own, or -1 when there is no such process (any more).
- */
-static int open_vmm(struct daemon *daemon, const char *id)
+/* Whether a file could not be read for want of something, so that it may say anything. */
+static bool is_shortage(int errnum)
 {
-	struct handles handles;
-	struct err ignored = ERR_INIT;
-	int pidfd = -1;
-
-	if (vm_table_get(daemon->table, id, NULL, &pidfd))
-		return pidfd;
-	if (handles_load(daemon, id, &handles, &ignored) < 0 ||
-	    !str_eq(handles.boot_id, daemon->boot_id))
-		return -1;
-	pidfd = process_open(handles.pid, handles.start_time);
-	return pidfd < 0 ? -1 : pidfd;
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO;
 }
 
-/* Asks the process to end, then makes it. Not cancellable: it is how everything is undone. */
-static int end_process(int pidfd, struct err *err)
+/*
+ * The VMM's process, from the table or, for one that this daemon has not adopted, from
+ * handles.json. *ret_pidfd is the caller's own, or -1 when there surely is no such process (any
+ * more); what cannot be told is an error.
+ */
+static int open_vmm(struct daemon *daemon, const char *id, int *ret_pidfd, struct err *err)
+{
+	struct handles handles;
+	struct err load_err = ERR_INIT;
+	int pidfd = -1;
+	int r;
+
+	*ret_pidfd = -1;
+	if (vm_table_get(daemon->table, id, NULL, &pidfd)) {
+		if (pidfd < 0)
+			return err_sys(err, pidfd, "hold the VMM's process");
+		*ret_pidfd = pidfd;
+		return 0;
+	}
+	r = handles_load(daemon, id, &handles, &load_err);
+	if (r < 0 && is_shortage(load_err.errnum)) {
+		*err = load_err;
+		return r;
+	}
+	/* A file that is none of ours names nobody; reconcile looks for VMMs without it. */
+	if (r < 0 || !str_eq(handles.boot_id, daemon->boot_id))
+		return 0;
+	pidfd = process_open(handles.pid, handles.start_time);
+	if (pidfd == -ESRCH)
+		return 0;
+	if (pidfd < 0)
+		return err_sys(err, pidfd, "open VMM process %d", (int)handles.pid);
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+int vm_end_process(int pidfd, struct err *err)
 {
 	static const struct {
 		int signal;
@@ -70,14 +92,14 @@ static int end_process(int pidfd, struct err *err)
 
 int vm_teardown(struct daemon *daemon, const char *id, struct err *err)
 {
-	AUTO_CLOSE int pidfd = open_vmm(daemon, id);
+	AUTO_CLOSE int pidfd = -1;
 	int r;
 
-	if (pidfd >= 0) {
-		r = end_process(pidfd, err);
-		if (r < 0)
-			return r;
-	}
+	r = open_vmm(daemon, id, &pidfd, err);
+	if (r == 0 && pidfd >= 0)
+		r = vm_end_process(pidfd, err);
+	if (r < 0)
+		return r;
 	failpoint("vm.teardown.ended");
 	vm_table_remove(daemon->table, id);
 	r = vm_runtime_remove(daemon, id, err);
@@ -104,39 +126,66 @@ int vm_erase(struct daemon *daemon, const char *id, struct err *err)
 		*err = ERR_INIT;
 		r = 0;
 	}
-	if (r == 0)
-		failpoint("vm.delete.row");
-	return r;
+	if (r < 0)
+		return r;
+	failpoint("vm.delete.row");
+	lease_drop(daemon->leases, id);
+	return 0;
 }
 
 int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 {
 	AUTO_FREE char *console = vm_file(daemon, id, VM_FILE_CONSOLE);
 	AUTO_FREE char *log = vm_file(daemon, id, VM_FILE_VMM_LOG);
-	AUTO_CLOSE int pidfd = open_vmm(daemon, id);
+	AUTO_CLOSE int pidfd = -1;
 	AUTO_FREE char *reason = NULL;
 	struct vmm_exit status;
+	bool is_reaped;
 	int r;
 
-	/* A VMM that an earlier daemon started is not our child: its files have to tell. */
-	r = pidfd >= 0 ? vmm_reap(pidfd, &status) : -ECHILD;
-	if (r == 0)
-		return 0; /* it lives */
-	reason = last_words(console, log, r > 0 ? &status : NULL);
-	r = vm_teardown(daemon, id, err);
+	r = open_vmm(daemon, id, &pidfd, err);
 	if (r < 0)
 		return r;
+	if (pidfd >= 0 && vmm_wait_exit(pidfd, clock_now_ns(), NULL) < 0)
+		return 0; /* it lives */
+	/* A VMM that an earlier daemon started is not our child: its files have to tell. */
+	is_reaped = pidfd >= 0 && vmm_reap(pidfd, &status) > 0;
+	reason = last_words(console, log, is_reaped ? &status : NULL);
+	/* First what cannot be found out again; what a VM left is seen by the next reconcile. */
+	r = store_vm_set_state(daemon->store, id, reason ? VM_ERROR : VM_STOPPED, reason, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.end.stored");
 	if (reason)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = id }, "%s", reason);
 	else
 		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id },
 			  "the guest powered off");
-	return store_vm_set_state(daemon->store, id, reason ? VM_ERROR : VM_STOPPED, reason, err);
+	return vm_teardown(daemon, id, err);
 }
 
-/* Whether the guest was told: through its agent or, failing that, by the three keys. */
-static bool ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
-		      const struct job *job)
+/* --- stop --- */
+
+/*
+ * Ending makes the room that its record wants, so a full disk does not forbid it. Should we be
+ * killed on the way, the VM is one whose VMM is gone, or one without a folder, as after any crash.
+ */
+static int begin_ending(struct daemon *daemon, const char *id, enum vm_intent intent,
+			struct err *err)
+{
+	const int r = store_vm_set_intent(daemon->store, id, intent, NULL, err);
+
+	if (r < 0 && (err->errnum == ENOSPC || err->errnum == EDQUOT)) {
+		*err = ERR_INIT;
+		return 0;
+	}
+	return r;
+}
+
+/* Tells the guest: through its agent or, failing that, by the three keys. < 0 only when cancelled.
+ */
+static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
+		     const struct job *job, bool *ret_told, struct err *err)
 {
 	AUTO_FREE char *vsock = vm_file(daemon, id, VM_FILE_VSOCK_SOCKET);
 	AUTO_FREE char *api_socket = vm_file(daemon, id, VM_FILE_API_SOCKET);
@@ -148,59 +197,87 @@ static bool ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms
 	const struct vmm_api api = { .socket_path = api_socket,
 				     .cancel = job->cancel,
 				     .timeout_ms = timeout_ms };
-	struct err err = ERR_INIT;
+	struct err ask_err = ERR_INIT;
 
-	if (guest_shutdown(&target, GUEST_POWEROFF, &err) == 0)
-		return true;
-	log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id, .err = &err },
-		  "the agent does not answer, trying Ctrl-Alt-Del");
-	return vmm_send_ctrl_alt_del(&api, &err) == 0;
+	*ret_told = guest_shutdown(&target, GUEST_POWEROFF, &ask_err) == 0;
+	if (!*ret_told && ask_err.kind != ERR_CANCELLED) {
+		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id, .err = &ask_err },
+			  "the agent does not answer, trying Ctrl-Alt-Del");
+		*ret_told = vmm_send_ctrl_alt_del(&api, &ask_err) == 0;
+	}
+	return *ret_told ? 0 : cancel_check(job->cancel, err);
 }
 
-/* Asks the guest to end, and waits for it to do so. Whether it did. */
-static bool end_guest(struct daemon *daemon, const char *id, int pidfd, uint64_t timeout_ms,
-		      const struct job *job)
+/* Asks the guest to end, and waits for it to do so: *ret_ended. < 0 only when cancelled. */
+static int end_guest(struct daemon *daemon, const char *id, int pidfd, uint64_t timeout_ms,
+		     const struct job *job, bool *ret_ended, struct err *err)
 {
-	const uint64_t ask_ms = timeout_ms < ASK_TIMEOUT_MS ? timeout_ms : ASK_TIMEOUT_MS;
 	uint64_t wait_ms = timeout_ms;
+	bool is_told;
+	int r;
 
+	r = ask_guest(daemon, id, timeout_ms < ASK_TIMEOUT_MS ? timeout_ms : ASK_TIMEOUT_MS, job,
+		      &is_told, err);
+	if (r < 0)
+		return r;
 	/*
 	 * A guest that goes down at once may take the agent's answer with it, and the VMM then
 	 * takes no keys any more: who cannot be told anything may just be ending.
 	 */
-	if (!ask_guest(daemon, id, ask_ms, job) && wait_ms > ENDING_MS)
+	if (!is_told && wait_ms > ENDING_MS)
 		wait_ms = ENDING_MS;
 	failpoint("vm.stop.asked");
-	return vmm_wait_exit(pidfd, clock_now_ns() + wait_ms * NSEC_PER_MSEC, job->cancel) == 0;
+	r = vmm_wait_exit(pidfd, clock_now_ns() + wait_ms * NSEC_PER_MSEC, job->cancel);
+	if (r == -ECANCELED)
+		return err_set(err, ERR_CANCELLED,
+			       "cancelled, but the guest was asked and may shut down all the same");
+	*ret_ended = r == 0;
+	return 0;
 }
 
-static int stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms,
-		       const struct job *job, bool *ret_forced, struct err *err)
+/* A guest that stands still cannot hear us; one that cannot go on is forced later. */
+static void thaw(struct daemon *daemon, struct vm *vm)
 {
-	AUTO_CLOSE int pidfd = open_vmm(daemon, vm->id);
-	bool is_forced = true;
+	AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_API_SOCKET);
+	const struct vmm_api api = { .socket_path = socket, .timeout_ms = ASK_TIMEOUT_MS };
+	struct err ignored = ERR_INIT;
+
+	if (vm->state == VM_PAUSED && vmm_resume(&api, &ignored) == 0)
+		vm->state = VM_RUNNING;
+}
+
+/* An ending that was given up: the VM is as it was, but for a guest that was thawed to hear us. */
+static void take_back(struct daemon *daemon, const struct vm *vm, struct err *err)
+{
+	struct err store_err = ERR_INIT;
+
+	if (store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error, &store_err) < 0)
+		err_append(err, &store_err);
+}
+
+int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, const struct job *job,
+		   bool *ret_forced, struct err *err)
+{
+	AUTO_CLOSE int pidfd = -1;
+	bool has_ended = false;
 	int r;
 
-	r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_STOP, NULL, err);
+	r = open_vmm(daemon, vm->id, &pidfd, err);
+	if (r == 0)
+		r = begin_ending(daemon, vm->id, VM_INTENT_STOP, err);
 	if (r < 0)
 		return r;
 	failpoint("vm.stop.intent");
-	if (vm->state == VM_PAUSED && timeout_ms > 0) {
-		AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_API_SOCKET);
-		const struct vmm_api api = { .socket_path = socket, .timeout_ms = ASK_TIMEOUT_MS };
-		struct err ignored = ERR_INIT;
-
-		/* A guest that stands still cannot hear us; one that cannot go on is forced below.
-		 */
-		IGNORE_RESULT(vmm_resume(&api, &ignored));
-	}
 	if (pidfd >= 0 && timeout_ms > 0) {
 		progress_report(job->progress, "ask", "the guest to shut down", 0, 0);
-		is_forced = !end_guest(daemon, vm->id, pidfd, timeout_ms, job);
+		thaw(daemon, vm);
+		r = end_guest(daemon, vm->id, pidfd, timeout_ms, job, &has_ended, err);
+		if (r < 0) {
+			take_back(daemon, vm, err);
+			return r;
+		}
 	}
-	/* Cancelled while waiting: what was asked cannot be taken back, so the end is waited for,
-	 * by force. */
-	if (is_forced)
+	if (!has_ended)
 		progress_report(job->progress, "force", "the VMM to end", 0, 0);
 	r = vm_teardown(daemon, vm->id, err);
 	if (r < 0)
@@ -208,12 +285,12 @@ static int stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms
 	failpoint("vm.stop.ended");
 	r = store_vm_set_state(daemon->store, vm->id, VM_STOPPED, NULL, err);
 	if (r < 0)
-		return r;
+		return err_context(err, r, "it has ended, but that cannot be stored");
 	failpoint("vm.stop.stored");
 	vm->state = VM_STOPPED;
 	vm->intent = VM_INTENT_NONE;
 	vm_set_text(&vm->last_error, NULL);
-	*ret_forced = is_forced && pidfd >= 0;
+	*ret_forced = !has_ended && pidfd >= 0;
 	return 0;
 }
 
@@ -230,106 +307,44 @@ int vm_stop(const struct job *job, const char *reference, uint64_t timeout_ms, s
 		return r;
 	r = vm_check_verb(&vm, VM_VERB_STOP, err);
 	if (r == 0)
-		r = stop_locked(daemon, &vm, timeout_ms, job, ret_forced, err);
+		r = vm_stop_locked(daemon, &vm, timeout_ms, job, ret_forced, err);
 	if (r < 0)
 		return err_context(err, r, "cannot stop '%s'", vm.name);
 	vm_copy(ret, &vm);
 	return 0;
 }
 
-/* Boots under the lock that is held, with the intent before and the result after. */
-static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *job,
-			struct strv *warnings, struct err *err)
-{
-	const enum vm_state before = vm->state == VM_CREATED ? VM_CREATED : VM_STOPPED;
-	struct rollback rollback = { .daemon = daemon, .id = vm->id };
-	struct err store_err = ERR_INIT;
-	int r;
-
-	r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_START, NULL, err);
-	if (r < 0)
-		return r;
-	failpoint("vm.start.intent");
-	r = vm_boot(daemon, vm, 0, job, warnings, err);
-	if (r == 0) {
-		rollback_push(&rollback, vm_teardown);
-		vm->started_at = clock_wall_seconds();
-		r = cancel_check(job->cancel, err);
-	}
-	if (r == 0)
-		r = store_vm_set_started(daemon->store, vm->id, vm->started_at, daemon->boot_id,
-					 err);
-	if (r < 0) {
-		rollback_run(&rollback, err);
-		if (store_vm_set_state(daemon->store, vm->id, before, err->message, &store_err) < 0)
-			err_append(err, &store_err);
-		return r;
-	}
-	failpoint("vm.start.stored");
-	vm->state = VM_RUNNING;
-	vm->intent = VM_INTENT_NONE;
-	vm_set_text(&vm->last_error, NULL);
-	return 0;
-}
-
-int vm_start(const struct job *job, const char *reference, struct vm *ret, struct strv *warnings,
-	     struct err *err)
-{
-	struct daemon *daemon = job->daemon;
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_VM vm = { 0 };
-	int r;
-
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
-	if (r < 0)
-		return r;
-	r = vm_check_verb(&vm, VM_VERB_START, err);
-	if (r < 0)
-		return r;
-	r = start_locked(daemon, &vm, job, warnings, err);
-	if (r < 0)
-		return err_context(err, r, "cannot start '%s'", vm.name);
-	vm_copy(ret, &vm);
-	return 0;
-}
-
-int vm_restart(const struct job *job, const char *reference, uint64_t timeout_ms, struct vm *ret,
-	       struct strv *warnings, struct err *err)
-{
-	struct daemon *daemon = job->daemon;
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	bool is_forced;
-	AUTO_VM vm = { 0 };
-	int r;
-
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
-	if (r < 0)
-		return r;
-	r = vm_check_verb(&vm, VM_VERB_RESTART, err);
-	if (r == 0 && vm_verb_allowed(VM_VERB_STOP, vm.state))
-		r = stop_locked(daemon, &vm, timeout_ms, job, &is_forced, err);
-	if (r == 0)
-		r = start_locked(daemon, &vm, job, warnings, err);
-	if (r < 0)
-		return err_context(err, r, "cannot restart '%s'", vm.name);
-	vm_copy(ret, &vm);
-	return 0;
-}
+/* --- kill --- */
 
 static int kill_locked(struct daemon *daemon, struct vm *vm, int signal, const struct job *job,
 		       struct err *err)
 {
-	AUTO_CLOSE int pidfd = open_vmm(daemon, vm->id);
+	/* What dies of the signal dies soon; a VMM that was asked may not, and then goes on. */
+	const struct cancel *cancel = signal == SIGKILL ? NULL : job->cancel;
+	AUTO_CLOSE int pidfd = -1;
 	int r;
 
-	r = pidfd < 0 ? -ESRCH : vmm_kill(pidfd, signal);
+	r = open_vmm(daemon, vm->id, &pidfd, err);
 	if (r < 0)
-		return err_sys(err, r, "signal the VMM");
-	if (signal != SIGKILL && signal != SIGTERM)
-		return 0;
-	r = vmm_wait_exit(pidfd, clock_now_ns() + KILL_GRACE_MS * NSEC_PER_MSEC, job->cancel);
+		return r;
+	if (signal != SIGKILL && signal != SIGTERM) {
+		r = pidfd < 0 ? -ESRCH : vmm_kill(pidfd, signal);
+		return r < 0 ? err_sys(err, r, "signal the VMM") : 0;
+	}
+	r = begin_ending(daemon, vm->id, VM_INTENT_STOP, err);
 	if (r < 0)
-		return err_sys(err, r, "wait for the VMM to end");
+		return r;
+	failpoint("vm.kill.intent");
+	r = pidfd < 0 ? 0 : vmm_kill(pidfd, signal);
+	if (r == 0 && pidfd >= 0)
+		r = vmm_wait_exit(pidfd, clock_now_ns() + KILL_GRACE_MS * NSEC_PER_MSEC, cancel);
+	if (r < 0 && r != -ESRCH) {
+		r = err_sys(err, r, "wait for the VMM to end");
+		if (signal != SIGKILL)
+			err_hint(err, "'banger vm kill %s' makes it end", vm->name);
+		take_back(daemon, vm, err);
+		return r;
+	}
 	r = vm_teardown(daemon, vm->id, err);
 	if (r == 0)
 		r = store_vm_set_state(daemon->store, vm->id, VM_STOPPED, NULL, err);
@@ -360,72 +375,55 @@ int vm_kill(const struct job *job, const char *reference, int signal, struct vm 
 	return 0;
 }
 
-/* Freezing and thawing differ in the request and the state that comes of it. */
-static int freeze(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
-		  struct err *err)
+/* --- delete --- */
+
+static int delete_locked(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
-	struct daemon *daemon = job->daemon;
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_FREE char *socket = NULL;
-	AUTO_VM vm = { 0 };
 	int r;
 
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
-	if (r < 0)
-		return r;
-	r = vm_check_verb(&vm, verb, err);
-	if (r < 0)
-		return r;
-	socket = vm_file(daemon, vm.id, VM_FILE_API_SOCKET);
-	const struct vmm_api api = { .socket_path = socket, .cancel = job->cancel };
-
-	r = verb == VM_VERB_PAUSE ? vmm_pause(&api, err) : vmm_resume(&api, err);
+	r = begin_ending(daemon, vm->id, VM_INTENT_DELETE, err);
 	if (r == 0) {
-		vm.state = vm_verb_result(verb, vm.state);
-		r = store_vm_set_state(daemon->store, vm.id, vm.state, NULL, err);
+		failpoint("vm.delete.intent");
+		/* The disks go with it, so there is nothing that a shutdown would save. */
+		r = vm_erase(daemon, vm->id, err);
 	}
-	if (r < 0)
-		return err_context(err, r, "cannot %s '%s'", vm_verb_name(verb), vm.name);
-	if (verb == VM_VERB_RESUME)
-		vm_set_guest_clock(daemon, &vm, job);
-	vm_copy(ret, &vm);
-	return 0;
-}
-
-int vm_pause(const struct job *job, const char *reference, struct vm *ret, struct err *err)
-{
-	return freeze(job, reference, VM_VERB_PAUSE, ret, err);
-}
-
-int vm_resume(const struct job *job, const char *reference, struct vm *ret, struct err *err)
-{
-	return freeze(job, reference, VM_VERB_RESUME, ret, err);
+	return r < 0 ? err_context(err, r, "cannot delete '%s'", vm->name) : 0;
 }
 
 int vm_delete(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 {
-	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
 	int r;
 
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
+	/* Whatever was left half done goes too, so it need not be finished first. */
+	r = daemon_claim_vm_as_is(job->daemon, reference, job->cancel, &hold, &vm, err);
+	if (r == 0)
+		r = delete_locked(job->daemon, &vm, err);
 	if (r < 0)
 		return r;
-	r = store_vm_set_intent(daemon->store, vm.id, VM_INTENT_DELETE, NULL, err);
-	/* Deleting makes the room that its record wants. Should we be killed on the way, a VM
-	 * without a folder is left, which can be deleted. */
-	if (r < 0 && (err->errnum == ENOSPC || err->errnum == EDQUOT)) {
-		*err = ERR_INIT;
-		r = 0;
-	}
-	if (r == 0) {
-		failpoint("vm.delete.intent");
-		/* The disks go with it, so there is nothing that a shutdown would save. */
-		r = vm_erase(daemon, vm.id, err);
-	}
-	if (r < 0)
-		return err_context(err, r, "cannot delete '%s'", vm.name);
 	vm_copy(ret, &vm);
 	return 0;
+}
+
+int vm_delete_idle(const struct job *job, const char *id, bool *ret_deleted, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	struct err claim_err = ERR_INIT;
+	AUTO_VM vm = { 0 };
+	int r;
+
+	*ret_deleted = false;
+	r = daemon_claim_vm_as_is(job->daemon, id, job->cancel, &hold, &vm, &claim_err);
+	if (r < 0 && claim_err.kind == ERR_NOT_FOUND)
+		return 0;
+	if (r < 0) {
+		*err = claim_err;
+		return r;
+	}
+	if (vm_state_is_alive(vm.state) || vm.intent != VM_INTENT_NONE)
+		return 0;
+	r = delete_locked(job->daemon, &vm, err);
+	*ret_deleted = r == 0;
+	return r;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/reconcile.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
 #include "disk/disk.h"
@@ -45,8 +46,19 @@ int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret,
 	return 0;
 }
 
-int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
-		    struct keyhold *ret_hold, struct vm *ret, struct err *err)
+/* Loads a VM whose lock is held; it may be gone by now. */
+static int load_claimed(struct daemon *daemon, const struct vm *found, struct vm *ret,
+			struct err *err)
+{
+	const int r = store_vm_get(daemon->store, found->id, ret, err);
+
+	if (r < 0 && err->kind == ERR_NOT_FOUND)
+		return err_set(err, ERR_NOT_FOUND, "'%s' has been deleted", found->name);
+	return r;
+}
+
+int daemon_claim_vm_as_is(struct daemon *daemon, const char *reference, const struct cancel *cancel,
+			  struct keyhold *ret_hold, struct vm *ret, struct err *err)
 {
 	AUTO_VM found = { 0 };
 	int r;
@@ -57,12 +69,34 @@ int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct c
 	r = daemon_lock_vm(daemon, found.id, cancel, ret_hold, err);
 	if (r < 0)
 		return r;
-	r = store_vm_get(daemon->store, found.id, ret, err);
-	if (r < 0) {
-		if (err->kind == ERR_NOT_FOUND)
-			r = err_set(err, ERR_NOT_FOUND, "'%s' has been deleted", found.name);
+	r = load_claimed(daemon, &found, ret, err);
+	if (r < 0)
 		keylock_release(ret_hold);
+	return r;
+}
+
+int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
+		    struct keyhold *ret_hold, struct vm *ret, struct err *err)
+{
+	AUTO_VM found = { 0 };
+	int r;
+
+	r = daemon_claim_vm_as_is(daemon, reference, cancel, ret_hold, &found, err);
+	if (r < 0)
+		return r;
+	if (found.intent == VM_INTENT_NONE) {
+		vm_copy(ret, &found);
+		return 0;
 	}
+	r = reconcile_vm(daemon, &found, err);
+	if (r < 0)
+		r = err_context(err, r,
+				"'%s' of '%s' is half done, and cannot be finished or undone",
+				vm_intent_name(found.intent), found.name);
+	else
+		r = load_claimed(daemon, &found, ret, err);
+	if (r < 0)
+		keylock_release(ret_hold);
 	return r;
 }
 

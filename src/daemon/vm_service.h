@@ -11,9 +11,11 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/strv.h"
+#include "daemon/lease.h"
 #include "daemon/private.h"
 #include "daemon/rollback.h"
 #include "model/vm.h"
+#include "vmm/fc_client.h"
 
 #define VM_STOP_TIMEOUT_MS 10000 /* for a guest that was asked to stop; SPEC 3 */
 #define VM_AGENT_TIMEOUT_MS \
@@ -28,10 +30,9 @@ struct vm_create_request {
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
 	uint64_t system_overlay_bytes;
-	bool nat;
 	bool start;
 	bool ephemeral;
-	pid_t lease_pid; /* the client that an ephemeral VM lives for */
+	struct lease lease; /* whom an ephemeral VM lives for */
 };
 
 /* Makes a VM and, if asked, starts it; when either fails nothing of it is left. */
@@ -60,6 +61,10 @@ int vm_resume(const struct job *job, const char *reference, struct vm *ret, stru
 int vm_delete(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 	MUST_CHECK;
 
+/* The same for one that does not run: *ret_deleted is false when it does by now, or is gone. */
+int vm_delete_idle(const struct job *job, const char *id, bool *ret_deleted, struct err *err)
+	MUST_CHECK;
+
 /* A stream to the agent of a running VM, past CONNECT; the fd is the caller's. */
 int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
 	       int *ret_fd, struct err *err) MUST_CHECK;
@@ -67,11 +72,15 @@ int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, 
 /* --- the parts that the verbs and reconcile are made of; the VM's lock is held --- */
 
 /*
- * Boots the VM and waits for its agent. On failure everything that it began is undone. The row's
- * state is the caller's business.
+ * Boots the VM and waits for its agent. What a failure leaves is for vm_teardown(), and the row's
+ * state is the caller's business too.
  */
-int vm_boot(struct daemon *daemon, const struct vm *vm, pid_t lease_pid, const struct job *job,
+int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
 	    struct strv *warnings, struct err *err) MUST_CHECK;
+
+/* Asks a VMM's process to end, then makes it, and reaps it if it is our child. Not cancellable: it
+ * is how everything is undone. */
+int vm_end_process(int pidfd, struct err *err) MUST_CHECK;
 
 /* Ends the VMM, if there is one, and removes what a running VM has: handles, sockets, table entry.
  */
@@ -82,13 +91,24 @@ rollback_undo vm_erase;
 
 /*
  * Tidies up after a VMM that ended by itself, and stores how: stopped when the guest powered off,
- * error with the reason and the console's last lines otherwise.
+ * error with the reason and the console's last lines otherwise. One that lives is left alone.
  */
 int vm_note_end(struct daemon *daemon, const char *id, struct err *err) MUST_CHECK;
 
-/* Tells the guest the time, after it stood still. Best effort: an agent that is down is no failure.
- */
-void vm_set_guest_clock(struct daemon *daemon, const struct vm *vm, const struct job *job);
+/* vm_stop() of a VM whose lock is held. A cancelled one is taken back as far as that goes. */
+int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, const struct job *job,
+		   bool *ret_forced, struct err *err) MUST_CHECK;
+
+/* Adds fresh random bytes, in base64, to what a guest is told. */
+int vm_put_entropy(json_t *identity, struct err *err) MUST_CHECK;
+
+/* The state of a VM whose VMM says `state`; `otherwise` when its guest has not been started. */
+static inline enum vm_state vm_state_of_vmm(enum vmm_state state, enum vm_state otherwise)
+{
+	if (state == VMM_NOT_STARTED)
+		return otherwise;
+	return state == VMM_PAUSED ? VM_PAUSED : VM_RUNNING;
+}
 
 /* The public object with everything that is known now. */
 json_t *vm_describe(struct daemon *daemon, const struct vm *vm) MUST_CHECK;

@@ -140,11 +140,8 @@ bool vm_table_get(struct vm_table *table, const char *id, struct handles *ret, i
 	slot = find(table, id);
 	if (slot && ret)
 		*ret = slot->handles;
-	if (slot && ret_pidfd) {
-		const int fd = fd_clone(slot->pidfd);
-
-		*ret_pidfd = fd < 0 ? -1 : fd;
-	}
+	if (slot && ret_pidfd)
+		*ret_pidfd = fd_clone(slot->pidfd);
 	(void)pthread_mutex_unlock(&table->mutex);
 	return slot != NULL;
 }
@@ -174,10 +171,12 @@ void vm_table_ended(struct vm_table *table, struct strv *ids)
 		for (int i = 0; i < n; i++) {
 			const size_t index = (size_t)(events[i].data.u64 >> 32);
 			const uint32_t generation = (uint32_t)(events[i].data.u64 & UINT32_MAX);
-			const struct slot *slot = &table->slots[index];
+			const struct slot *slot;
 
-			if (index < table->slot_count && slot->is_used &&
-			    slot->generation == generation)
+			if (index >= table->slot_count)
+				continue;
+			slot = &table->slots[index];
+			if (slot->is_used && slot->generation == generation)
 				strv_add(ids, slot->id);
 		}
 	}

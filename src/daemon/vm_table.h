@@ -28,7 +28,7 @@ void vm_table_remove(struct vm_table *table, const char *id);
 
 /*
  * Whether the VM has a process. `ret` (may be NULL) gets a copy of its handles, `ret_pidfd` (may be
- * NULL) a descriptor of the caller's own; -1 when no more descriptors can be had.
+ * NULL) a descriptor of the caller's own, or -errno when no more can be had.
  */
 bool vm_table_get(struct vm_table *table, const char *id, struct handles *ret, int *ret_pidfd);
 

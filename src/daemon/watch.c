@@ -11,7 +11,6 @@
 #include "base/strv.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
-#include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
 
 #define RECONCILE_INTERVAL_NS (60 * NSEC_PER_SEC) /* SPEC 4 */
@@ -31,12 +30,17 @@ static bool note_end(struct daemon *daemon, const char *id)
 	AUTO_FREE char *key = mem_printf("vm:%s", id);
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	struct err err = ERR_INIT;
+	AUTO_VM vm = { 0 };
+	int r;
 
 	if (!keylock_try(daemon->locks, key, &hold))
 		return false;
 	if (!vm_table_get(daemon->table, id, NULL, NULL))
 		return true;
-	if (vm_note_end(daemon, id, &err) < 0)
+	r = store_vm_get(daemon->store, id, &vm, &err);
+	if (r == 0)
+		r = reconcile_vm(daemon, &vm, &err);
+	if (r < 0)
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = id, .err = &err },
 			  "cannot tidy up after a VM, leaving that to reconcile");
 	return true;

@@ -28,6 +28,7 @@
 #include "model/artifact.h"
 
 #define KERNEL_DEFAULT_NAME "debian-cloud"
+#define KERNEL_ELF_FILE	    "vmlinux"
 
 /* What can be pulled. */
 struct kernel_source {

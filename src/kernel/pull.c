@@ -177,8 +177,8 @@ static int make_vmlinux(struct pull *pull, struct err *err)
 	vmlinuz_fd = openat(pull->staging_fd, "vmlinuz", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (vmlinuz_fd < 0)
 		return err_sys(err, -errno, "open 'vmlinuz'");
-	vmlinux_fd =
-		openat(pull->staging_fd, "vmlinux", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	vmlinux_fd = openat(pull->staging_fd, KERNEL_ELF_FILE,
+			    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (vmlinux_fd < 0)
 		return err_sys(err, -errno, "make 'vmlinux'");
 	r = kernel_extract_vmlinux(vmlinuz_fd, vmlinux_fd, pull->cancel, err);

@@ -136,6 +136,9 @@ const char *vm_verb_name(enum vm_verb verb);
 /* Whether the state allows the verb. */
 bool vm_verb_allowed(enum vm_verb verb, enum vm_state state);
 
+/* Whether a VM in that state has a process. */
+bool vm_state_is_alive(enum vm_state state);
+
 /* 0, or ERR_BAD_STATE "cannot pause 'x': it is stopped" with the cure as hint. */
 int vm_check_verb(const struct vm *vm, enum vm_verb verb, struct err *err) MUST_CHECK;
 

@@ -43,6 +43,11 @@ const char *vm_verb_name(enum vm_verb verb)
 	return verbs[verb].name;
 }
 
+bool vm_state_is_alive(enum vm_state state)
+{
+	return state == VM_RUNNING || state == VM_PAUSED;
+}
+
 bool vm_verb_allowed(enum vm_verb verb, enum vm_state state)
 {
 	return (verbs[verb].allowed & IN(state)) != 0;

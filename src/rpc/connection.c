@@ -281,7 +281,7 @@ static void run_hooks(struct rpc_connection *connection)
 	while (connection->hook_count > 0) {
 		const struct rpc_hook *hook = &connection->hooks[--connection->hook_count];
 
-		hook->function(hook->context, is_stopping);
+		hook->function(hook->context, connection->id, is_stopping);
 	}
 }
 

@@ -57,6 +57,11 @@ int rpc_call_on_close(struct rpc_call *call, rpc_close_hook *hook, void *hook_co
 {
 	struct rpc_connection *connection = call->connection;
 
+	for (size_t i = 0; i < connection->hook_count; i++) {
+		if (connection->hooks[i].function == hook &&
+		    connection->hooks[i].context == hook_context)
+			return 0;
+	}
 	if (connection->hook_count == RPC_CLOSE_HOOKS_MAX)
 		return err_set(err, ERR_LIMIT,
 			       "more than %d things depend on one connection of a client",

@@ -30,7 +30,7 @@
 #include "base/progress.h"
 #include "rpc/frame.h"
 
-#define RPC_CLOSE_HOOKS_MAX 64 /* per connection: far over what one client starts side by side */
+#define RPC_CLOSE_HOOKS_MAX 8 /* per connection: one for each kind of thing that depends on it */
 
 struct rpc_call;
 
@@ -168,9 +168,10 @@ void rpc_call_pass_fd(struct rpc_call *call, int fd);
 /*
  * Runs `hook` in the connection's thread once this client is gone (or the server stops:
  * `is_stopping`), after the request in progress; several run in reverse order. It runs also when
- * the present handler fails afterwards. A half-closed connection with hooks stays open until the
- * peer is gone. ERR_LIMIT past RPC_CLOSE_HOOKS_MAX.
+ * the present handler fails afterwards. The same hook with the same context is kept once, however
+ * often it is asked for. A half-closed connection with hooks stays open until the peer is gone.
+ * `connection` is as from rpc_call_connection(). ERR_LIMIT past RPC_CLOSE_HOOKS_MAX.
  */
-typedef void rpc_close_hook(void *hook_context, bool is_stopping);
+typedef void rpc_close_hook(void *hook_context, uint64_t connection, bool is_stopping);
 int rpc_call_on_close(struct rpc_call *call, rpc_close_hook *hook, void *hook_context,
 		      struct err *err) MUST_CHECK;

@@ -41,26 +41,14 @@ static const struct artifact_kind kernels = {
 
 struct artifact_change {
 	const struct artifact_kind *kind;
+	const char *name;
 	const void *record; /* for put */
-	const char *name;   /* for the others */
 	enum artifact_state state;
 };
 
 static int no_such(const struct artifact_change *c, struct err *err)
 {
 	return err_set(err, ERR_NOT_FOUND, "there is no %s '%.128s'", c->kind->noun, c->name);
-}
-
-static int put(struct connection *writer, const void *context, struct err *err)
-{
-	const struct artifact_change *c = context;
-	AUTO_STATEMENT *statement = NULL;
-	int r;
-
-	r = connection_prepare(writer, c->kind->put, &statement, err);
-	if (r == 0)
-		r = row_bind(c->kind->layout, c->record, statement, err);
-	return r < 0 ? r : statement_step(writer, statement, err, "store the record");
 }
 
 /* ERR_BUSY when VMs refer to it. */
@@ -83,6 +71,21 @@ static int check_unused(struct connection *writer, const struct artifact_change 
 		return 0;
 	return err_set(err, ERR_BUSY, "the %s '%.128s' is in use by %" PRId64 " VM%s",
 		       c->kind->noun, c->name, count, count == 1 ? "" : "s");
+}
+
+static int put(struct connection *writer, const void *context, struct err *err)
+{
+	const struct artifact_change *c = context;
+	AUTO_STATEMENT *statement = NULL;
+	int r = 0;
+
+	if (c->state == ARTIFACT_PULLING)
+		r = check_unused(writer, c, err);
+	if (r == 0)
+		r = connection_prepare(writer, c->kind->put, &statement, err);
+	if (r == 0)
+		r = row_bind(c->kind->layout, c->record, statement, err);
+	return r < 0 ? r : statement_step(writer, statement, err, "store the record");
 }
 
 static int set_state(struct connection *writer, const void *context, struct err *err)
@@ -127,12 +130,9 @@ static int remove_record(struct connection *writer, const void *context, struct 
 	return changed ? 0 : no_such(c, err);
 }
 
-static int put_record(struct store *store, const struct artifact_kind *kind, const void *record,
-		      struct err *err)
+static int put_record(struct store *store, const struct artifact_change *change, struct err *err)
 {
-	const struct artifact_change c = { .kind = kind, .record = record };
-
-	return store_write(store, KEEP_RESERVE, "store the record", put, &c, err);
+	return store_write(store, KEEP_RESERVE, "store the record", put, change, err);
 }
 
 static int change_state(struct store *store, const struct artifact_kind *kind, const char *name,
@@ -194,7 +194,11 @@ static int list_records(struct connection *reader, const struct artifact_kind *k
 
 int store_image_put(struct store *store, const struct image_record *image, struct err *err)
 {
-	return put_record(store, &images, image, err);
+	const struct artifact_change change = {
+		.kind = &images, .name = image->name, .record = image, .state = image->state
+	};
+
+	return put_record(store, &change, err);
 }
 
 int store_image_set_state(struct store *store, const char *name, enum artifact_state state,
@@ -249,7 +253,11 @@ int store_image_list(struct store *store, struct image_record_list *ret, struct 
 
 int store_kernel_put(struct store *store, const struct kernel_record *kernel, struct err *err)
 {
-	return put_record(store, &kernels, kernel, err);
+	const struct artifact_change change = {
+		.kind = &kernels, .name = kernel->name, .record = kernel, .state = kernel->state
+	};
+
+	return put_record(store, &change, err);
 }
 
 int store_kernel_set_state(struct store *store, const char *name, enum artifact_state state,

@@ -102,7 +102,10 @@ int store_vm_count(struct store *store, uint64_t *ret_total, uint64_t *ret_runni
 
 /* --- images and kernels --- */
 
-/* Inserts or replaces the record with that name; VMs that refer to it are not disturbed. */
+/*
+ * Inserts or replaces the record with that name. One that is ARTIFACT_PULLING stands for files that
+ * are about to be replaced: ERR_BUSY while a VM uses it, decided in the same transaction.
+ */
 int store_image_put(struct store *store, const struct image_record *image, struct err *err)
 	MUST_CHECK;
 /*

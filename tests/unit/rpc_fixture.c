@@ -118,8 +118,9 @@ static const struct json_field big_fields[] = {
 	{ "bytes", JSON_FIELD_U64, true, offsetof(struct add_params, a), 0, "how many" },
 };
 
-static void close_hook(void *context, bool is_stopping)
+static void close_hook(void *context, uint64_t connection, bool is_stopping)
 {
+	assert_true(connection > 0);
 	const int digit = *(const int *)context;
 
 	atomic_store(&fixture.hook_order, atomic_load(&fixture.hook_order) % 1000 * 10 + digit);

@@ -259,8 +259,8 @@ static void test_rollback(void **state)
 	assert_true(err_set(&err, ERR_LIMIT, "no room") < 0);
 	rollback_push(&rollback, undo_one);
 	rollback_push(&rollback, undo_two);
-	rollback_run(&rollback, &err);
-	rollback_run(&rollback, &err);
+	assert_false(rollback_run(&rollback, &err));
+	assert_true(rollback_run(&rollback, &err)); /* nothing is left to undo */
 	CHECK_INT(undo_count, 2);
 	CHECK_INT(undo_log[0], 2);
 	CHECK_INT(undo_log[1], 1);

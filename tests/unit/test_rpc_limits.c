@@ -122,7 +122,7 @@ static void test_hook_limit(void **state)
 		AUTO_JSON *result = NULL;
 		int r;
 
-		json_put_u64(params, "bytes", 1);
+		json_put_u64(params, "bytes", (uint64_t)i);
 		r = rpc_call(client, "hook", TAKE_PTR(params), NULL, &result, &err);
 		CHECK_INT(r == 0, i < RPC_CLOSE_HOOKS_MAX);
 	}

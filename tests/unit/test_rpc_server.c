@@ -272,6 +272,9 @@ static void test_close_hooks(void **state)
 	fd = raw_connect();
 	leave_hook(fd, "1");
 	leave_hook(fd, "2");
+	/* However often: no place is taken again. */
+	for (int i = 0; i < 2 * RPC_CLOSE_HOOKS_MAX; i++)
+		leave_hook(fd, "1");
 	raw_send(fd, CALL("1", "wait"));
 	wait_begun();
 	CHECK_INT(atomic_load(&fixture.hooks_run), 0);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # The ext4 writer against e2fsprogs, which judges and reads what it made, and against a host that fails at each write.
+# shellcheck disable=SC2030,SC2031,SC2154 # bats sets status, output and stderr, for each test in a subshell of its own
 
 bats_require_minimum_version 1.5.0
 

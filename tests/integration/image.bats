@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # src/image with a stand-in for mmdebstrap, which serves, fails, hangs and lies; and killed at each step. The real one builds
 # the images that the end-to-end tests boot (tests/prepare-cache).
+# shellcheck disable=SC2154 # bats sets stderr
 
 bats_require_minimum_version 1.5.0
 
@@ -232,7 +233,7 @@ sweep() {
 	grep -q '^NoNewPrivs:[[:space:]]*1' "/proc/$worker/status"
 	[ "$(id -u)" -ne 0 ] || grep -q '^Uid:[[:space:]]*65534' "/proc/$worker/status"
 	[ "$(id -u)" -ne 0 ] || grep -q '^CapEff:[[:space:]]*0000000000000000' "/proc/$worker/status"
-	[ "$(ls "/proc/$worker/fd" | sort -n | xargs)" = "0 1 2 3 4 5 6" ]
+	[ "$(find "/proc/$worker/fd" -mindepth 1 -printf '%f\n' | sort -n | xargs)" = "0 1 2 3 4 5 6" ]
 	[ "$(tr -d '\0' <"/proc/$worker/environ")" = "" ]
 	kill -TERM $pid
 	wait $pid || true

@@ -83,7 +83,8 @@ static void add_details(const json_t *image, struct buf *out)
 	view_pair(out, "own init", json_get_bool(image, "has_init") ? "yes" : "no");
 	view_pair_number(out, "vms", json_get_u64(image, "in_use"));
 	view_pair(out, "built", json_get_str(image, "built_at"));
-	view_pair(out, "sha256", json_get_str(image, "sha256"));
+	view_pair(out, "source", json_get_str(image, "source"));
+	view_pair(out, "digest", json_get_str(image, "digest"));
 }
 
 static int print_image(struct cli *cli, const json_t *result)

@@ -48,7 +48,8 @@ static json_t *image_json(const struct image_record *image)
 	json_put_u64(json, "size_bytes", image->size_bytes);
 	json_put_u64(json, "used_bytes", image->used_bytes);
 	json_put_bool(json, "has_init", image->has_init);
-	json_put_str(json, "sha256", image->sha256);
+	json_put_str(json, "source", image->source);
+	json_put_str(json, "digest", image->digest);
 	put_time(json, "built_at", image->built_at);
 	json_put_u64(json, "in_use", image->in_use);
 	return json;

@@ -40,7 +40,8 @@ void image_record_done(struct image_record *image)
 	mem_free(image->kind);
 	mem_free(image->recipe);
 	mem_free(image->kernel);
-	mem_free(image->sha256);
+	mem_free(image->source);
+	mem_free(image->digest);
 	image_record_init(image);
 }
 

@@ -26,10 +26,11 @@ bool artifact_state_from_name(const char *name, enum artifact_state *ret) MUST_C
 struct image_record {
 	char *name;
 	enum artifact_state state;
-	char *kind;   /* "managed" */
+	char *kind;   /* "managed", "registered" */
 	char *recipe; /* the catalog entry it was built from */
 	char *kernel; /* its default kernel */
-	char *sha256;
+	char *source; /* the reference it was pulled from, as text */
+	char *digest; /* of the manifest or bundle that it was made of, "sha256:..." */
 	uint64_t size_bytes;
 	uint64_t used_bytes;
 	bool has_init;

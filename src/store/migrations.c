@@ -68,6 +68,9 @@ const struct migration store_migrations[] = {
 	  ") STRICT;"
 	  "CREATE INDEX vms_by_image ON vms (image);"
 	  "CREATE INDEX vms_by_kernel ON vms (kernel);" },
+	{ "where images come from", "ALTER TABLE images DROP COLUMN sha256;"
+				    "ALTER TABLE images ADD COLUMN source TEXT;"
+				    "ALTER TABLE images ADD COLUMN digest TEXT;" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

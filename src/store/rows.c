@@ -52,10 +52,10 @@ static const struct column vm_columns[] = {
 static const struct column image_columns[] = {
 	IMAGE(COLUMN_TEXT, name),      IMAGE(COLUMN_ARTIFACT_STATE, state),
 	IMAGE(COLUMN_TEXT, kind),      IMAGE(COLUMN_TEXT, recipe),
-	IMAGE(COLUMN_TEXT, kernel),    IMAGE(COLUMN_TEXT, sha256),
-	IMAGE(COLUMN_U64, size_bytes), IMAGE(COLUMN_U64, used_bytes),
-	IMAGE(COLUMN_BOOL, has_init),  IMAGE(COLUMN_I64, built_at),
-	IMAGE(COLUMN_U64, in_use),
+	IMAGE(COLUMN_TEXT, kernel),    IMAGE(COLUMN_TEXT, source),
+	IMAGE(COLUMN_TEXT, digest),    IMAGE(COLUMN_U64, size_bytes),
+	IMAGE(COLUMN_U64, used_bytes), IMAGE(COLUMN_BOOL, has_init),
+	IMAGE(COLUMN_I64, built_at),   IMAGE(COLUMN_U64, in_use),
 };
 
 static const struct column kernel_columns[] = {

@@ -10,8 +10,9 @@
 	"?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19," \
 	" ?20, ?21, ?22, ?23, ?24, ?25"
 
-#define IMAGE_COLUMNS \
-	"name, state, kind, recipe, kernel, sha256, size_bytes, used_bytes, has_init, built_at"
+#define IMAGE_COLUMNS                                                                           \
+	"name, state, kind, recipe, kernel, source, digest, size_bytes, used_bytes, has_init, " \
+	"built_at"
 
 #define IMAGE_IN_USE "(SELECT count(*) FROM vms WHERE vms.image = images.name)"
 
@@ -45,10 +46,10 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_VM_COUNT_OF_KERNEL] = "SELECT count(*) FROM vms WHERE kernel = ?1",
 
 	[QUERY_IMAGE_PUT] = "INSERT INTO images (" IMAGE_COLUMNS ")"
-			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+			    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
 			    " ON CONFLICT (name) DO UPDATE SET state = ?2, kind = ?3, recipe = ?4,"
-			    " kernel = ?5, sha256 = ?6, size_bytes = ?7, used_bytes = ?8,"
-			    " has_init = ?9, built_at = ?10",
+			    " kernel = ?5, source = ?6, digest = ?7, size_bytes = ?8,"
+			    " used_bytes = ?9, has_init = ?10, built_at = ?11",
 	[QUERY_IMAGE_SET_STATE] = "UPDATE images SET state = ?2 WHERE name = ?1",
 	[QUERY_IMAGE_DELETE] = "DELETE FROM images WHERE name = ?1",
 	[QUERY_IMAGE_GET] =

@@ -59,6 +59,8 @@ static void put_image(struct store *store, const char *name)
 	image.kind = mem_strdup("managed");
 	image.recipe = mem_strdup("debian-bookworm");
 	image.kernel = mem_strdup("debian-cloud");
+	image.source = mem_strdup("docker.io/library/x:1");
+	image.digest = mem_strdup("sha256:abc");
 	image.size_bytes = 2 * GIB;
 	image.used_bytes = GIB / 2;
 	image.has_init = true;
@@ -390,7 +392,8 @@ static void test_images(void **state)
 	image_record_init(&image);
 	CHECK_INT(store_image_get(store, "img", &image, &err), 0);
 	CHECK_STR(image.kernel, "debian-cloud");
-	assert_null(image.sha256);
+	CHECK_STR(image.source, "docker.io/library/x:1");
+	CHECK_STR(image.digest, "sha256:abc");
 	CHECK_INT(image.size_bytes, 2 * GIB);
 	assert_true(image.has_init && image.state == ARTIFACT_READY);
 	CHECK_INT(image.in_use, 0);
@@ -404,7 +407,11 @@ static void test_images(void **state)
 	CHECK_INT(list.items[0].in_use, 0);
 	CHECK_INT(list.items[1].in_use, 2);
 
-	/* In use: neither marked nor deleted; replaced, the VMs stay. */
+	/* In use: neither marked nor deleted, nor about to be replaced; replaced, the VMs stay. */
+	image.state = ARTIFACT_PULLING;
+	assert_true(store_image_put(store, &image, &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, "the image 'img' is in use by 2 VMs");
 	assert_true(store_image_set_state(store, "img", ARTIFACT_DELETING, &err) < 0);
 	CHECK_INT(err.kind, ERR_BUSY);
 	CHECK_STR(err.message, "the image 'img' is in use by 2 VMs");

@@ -1,6 +1,6 @@
 /*
  * ext4 file systems made from scratch in a file, without root, mount or mke2fs: from a tar stream,
- * or (almost) empty as a work disk.
+ * or several on top of one another, or (almost) empty as a work disk.
  *
  * Theory of operation. The tar's length is unknown until its end, and so are the file system's size
  * and its number of inodes. libext2fs wants both first, and cannot shrink. But with flex_bg only
@@ -33,6 +33,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cancel.h"
@@ -48,15 +49,19 @@
 /* Names in messages are cut after this many bytes. */
 #define EXT4_SHOWN_NAME_MAX 160
 
-/* Against archives that would never end; 0 takes the default. Each error names what was exceeded.
+/*
+ * Against archives that would never end; 0 takes the default. Each error names the key of the
+ * configuration that sets it.
  */
 struct ext4_limits {
-	uint64_t entries; /* of the tar; default EXT4_ENTRIES_DEFAULT */
-	uint64_t bytes;	  /* of content in the tar, holes not counted; default EXT4_BYTES_DEFAULT */
+	uint64_t entries;     /* of all tars; default EXT4_ENTRIES_DEFAULT */
+	uint64_t bytes;	      /* of content in all tars, holes not counted; EXT4_BYTES_DEFAULT */
+	uint64_t layer_bytes; /* of one tar, with its headers; EXT4_LAYER_BYTES_DEFAULT */
 };
 
-#define EXT4_ENTRIES_DEFAULT 4000000ULL
-#define EXT4_BYTES_DEFAULT   (256ULL << 30)
+#define EXT4_ENTRIES_DEFAULT	 4000000ULL
+#define EXT4_BYTES_DEFAULT	 (256ULL << 30)
+#define EXT4_LAYER_BYTES_DEFAULT (256ULL << 30)
 
 struct ext4_options {
 	uint64_t size_bytes; /* 0: content times 1.5, at least EXT4_AUTO_SIZE_MIN */
@@ -116,6 +121,38 @@ struct ext4_summary {
  */
 int ext4_from_tar(const struct ext4_input *input, int image_fd, const struct ext4_options *options,
 		  struct ext4_summary *ret, struct err *err) MUST_CHECK;
+
+/* The layers of an OCI image, lowest first: one tar stream each. */
+struct ext4_layers {
+	size_t count;
+	/*
+	 * Gives the tar of layer `index`, from 0 on, each once and in order. The descriptor becomes
+	 * ext4_from_layers()'s, which closes it at its end.
+	 */
+	int (*open)(void *context, size_t index, int *ret_tar_fd, struct err *err);
+	void *context;			 /* borrowed, as the next two */
+	const struct cancel *cancel;	 /* NULL: nobody */
+	const struct progress *progress; /* NULL: nobody; bytes of content so far */
+};
+
+/*
+ * As ext4_from_tar(), with several tars and the rules of the OCI image specification:
+ *
+ * - ".wh.NAME" hides NAME, and ".wh..wh..opq" everything beside it, as far as it comes from lower
+ *   layers. What the same layer has stays, wherever it stands in the layer. A folder that the layer
+ *   only implies is then as if nothing had been below it. What is hidden need not exist.
+ * - ".wh.", ".wh.." and ".wh..." name nothing and are refused, as are folders that begin with
+ * ".wh.". What old versions of docker left in ".wh..wh.*" folders is passed over.
+ * - A hard link may lead to a file of a lower layer.
+ * - lost+found is always there; hiding it empties it.
+ *
+ * Errors begin with the number of the layer, from 1 on. A layer without entries is an empty change.
+ * Content that a later layer hides or replaces has been written and is given back: its blocks are
+ * free, and holes in the host's file, but the automatic size counts them.
+ */
+int ext4_from_layers(const struct ext4_layers *layers, int image_fd,
+		     const struct ext4_options *options, struct ext4_summary *ret, struct err *err)
+	MUST_CHECK;
 
 /*
  * An empty file system (a root folder of mode 0700, for /root) in `image_fd`, an empty regular

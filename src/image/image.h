@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/progress.h"
+#include "base/strv.h"
 #include "model/artifact.h"
 
 #define IMAGE_ROOT_FILE	  "root.ext4"
@@ -68,6 +69,30 @@ struct image_build_request {
 int image_build(const struct image_build_request *request, const struct cancel *cancel,
 		const struct progress *progress, struct image_record *ret, struct err *err)
 	MUST_CHECK;
+
+/*
+ * What an OCI image says about running it: data for the guest, never acted upon by the host.
+ * Strings are owned; lists may be empty, the two texts NULL.
+ */
+struct image_config {
+	struct strv entrypoint;
+	struct strv cmd;
+	struct strv env; /* "NAME=VALUE", as the image has it */
+	char *user;
+	char *working_dir;
+};
+
+#define IMAGE_CONFIG_INIT      ((struct image_config){ .user = NULL })
+#define IMAGE_CONFIG_ITEMS_MAX 4096U /* of each list */
+#define IMAGE_CONFIG_BYTES_MAX \
+	(1U << 20) /* of all texts together: what an exec in the guest takes */
+
+void image_config_done(struct image_config *config);
+#define AUTO_IMAGE_CONFIG CLEANUP(image_config_done) struct image_config
+
+/* From image.json; empty for an image that has none. Errors as image_load(). */
+int image_config_load(const char *images_dir, const char *name, struct image_config *ret,
+		      struct err *err) MUST_CHECK;
 
 /* ERR_NOT_FOUND when there is none; ERR_INVALID when its record or files are damaged or missing. */
 int image_load(const char *images_dir, const char *name, struct image_record *ret, struct err *err)

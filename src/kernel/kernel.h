@@ -30,16 +30,30 @@
 #define KERNEL_DEFAULT_NAME "debian-cloud"
 #define KERNEL_ELF_FILE	    "vmlinux"
 
-/* What can be pulled. */
-struct kernel_source {
-	const char *name;    /* "debian-cloud" */
-	const char *package; /* "linux-image-cloud-amd64" */
-	const char *suite;   /* "bookworm" */
-	const char *description;
-	bool is_default;
+enum kernel_source_kind {
+	KERNEL_SOURCE_PACKAGE, /* a Debian package */
+	KERNEL_SOURCE_BUNDLE,  /* a file to download (bundle.h) */
+	KERNEL_SOURCE_KIND_COUNT,
 };
 
-/* The catalog; never empty. */
+/* The stable word: "package", "bundle". */
+const char *kernel_source_kind_name(enum kernel_source_kind kind);
+
+/* What can be pulled. Strings belong to the catalog that it is from. */
+struct kernel_source {
+	const char *name; /* "debian-cloud" */
+	enum kernel_source_kind kind;
+	const char *package; /* PACKAGE only: "linux-image-cloud-amd64" */
+	const char *suite;   /* PACKAGE only: "bookworm" */
+	const char *url;     /* BUNDLE only, as the next two */
+	const char *sha256;  /* 64 hexadecimal digits, lower case */
+	uint64_t size_bytes;
+	const char *description;
+	bool is_default;
+	bool is_users; /* from catalog.json */
+};
+
+/* The shipped part of the catalog; never empty. All of it is in catalog.h. */
 const struct kernel_source *kernel_sources(size_t *ret_count);
 const struct kernel_source *kernel_source_find(const char *name);
 
@@ -47,6 +61,7 @@ struct kernel {
 	struct kernel_record record; /* owned strings */
 	char vmlinux_sha256[SHA256_TEXT_SIZE];
 	char vmlinuz_sha256[SHA256_TEXT_SIZE]; /* "" without a bzImage */
+	char initrd_sha256[SHA256_TEXT_SIZE];  /* "" without an initrd */
 };
 
 void kernel_init(struct kernel *kernel);
@@ -60,10 +75,18 @@ void kernel_done(struct kernel *kernel);
 json_t *kernel_json(const struct kernel *kernel) MUST_CHECK;
 
 /*
- * Pulls a kernel of the catalog into the folder `kernels_dir` (its absolute path). A kernel with
- * that name is replaced when the new one is whole, and only then. ERR_NOT_FOUND for a name that is
- * not in the catalog. Calls for the same name must not run at the same time. `ret` is initialised
- * by the caller and filled.
+ * Pulls the package of a catalog entry of that kind into the folder `kernels_dir`; otherwise as
+ * kernel_pull(). Bundles are installed by bundle.h.
+ */
+int kernel_pull_package(const char *kernels_dir, const struct kernel_source *source,
+			const struct cancel *cancel, const struct progress *progress,
+			struct kernel *ret, struct err *err) MUST_CHECK;
+
+/*
+ * Pulls a kernel of the shipped catalog into the folder `kernels_dir` (its absolute path). A kernel
+ * with that name is replaced when the new one is whole, and only then. ERR_NOT_FOUND for a name
+ * that is not in the catalog. Calls for the same name must not run at the same time. `ret` is
+ * initialised by the caller and filled.
  */
 int kernel_pull(const char *kernels_dir, const char *name, const struct cancel *cancel,
 		const struct progress *progress, struct kernel *ret, struct err *err) MUST_CHECK;

@@ -216,6 +216,9 @@ static int load_modules(int kernel_fd, struct parts *parts, struct err *err)
 	size_t count;
 	int r;
 
+	/* A kernel that came without modules has everything built in, or does not start. */
+	if (faccessat(kernel_fd, "modules", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		return 0;
 	r = load_set(kernel_fd, set, err);
 	count = choose_modules(set, names);
 	if (r == 0)

@@ -24,6 +24,12 @@
 #define RECORD_FILE	"kernel.json"
 #define RECORD_SIZE_MAX (64U << 10)
 
+static const char *const kind_names[] = {
+	[KERNEL_SOURCE_PACKAGE] = "package",
+	[KERNEL_SOURCE_BUNDLE] = "bundle",
+};
+_Static_assert(ARRAY_LEN(kind_names) == KERNEL_SOURCE_KIND_COUNT, "every kind has a name");
+
 static const struct kernel_source sources[] = {
 	{
 		.name = KERNEL_DEFAULT_NAME,
@@ -47,6 +53,7 @@ struct record_file {
 	char *pulled_at;
 	char *vmlinux_sha256;
 	char *vmlinuz_sha256;
+	char *initrd_sha256;
 };
 
 #define FIELD(name_, type_, required_, meaning_)                                     \
@@ -56,9 +63,9 @@ struct record_file {
 	}
 static const struct json_field record_fields[] = {
 	FIELD(name, JSON_FIELD_STRING, true, "name in the catalog"),
-	FIELD(kind, JSON_FIELD_STRING, true, "where it is from: package"),
-	FIELD(package, JSON_FIELD_STRING, true, "Debian package"),
-	FIELD(version, JSON_FIELD_STRING, true, "version of the package"),
+	FIELD(kind, JSON_FIELD_STRING, true, "where it is from: package, bundle, imported"),
+	FIELD(package, JSON_FIELD_STRING, false, "Debian package"),
+	FIELD(version, JSON_FIELD_STRING, true, "version of the package or kernel"),
 	FIELD(release, JSON_FIELD_STRING, true, "what uname -r says"),
 	FIELD(formats, JSON_FIELD_STRINGS, true, "elf, bzimage"),
 	FIELD(modules, JSON_FIELD_U64, true, "number of modules"),
@@ -66,11 +73,17 @@ static const struct json_field record_fields[] = {
 	FIELD(pulled_at, JSON_FIELD_STRING, true, "when it was pulled"),
 	FIELD(vmlinux_sha256, JSON_FIELD_STRING, true, "of the ELF"),
 	FIELD(vmlinuz_sha256, JSON_FIELD_STRING, false, "of the bzImage"),
+	FIELD(initrd_sha256, JSON_FIELD_STRING, false, "of the initrd that came with it"),
 };
 
 static void record_file_done(struct record_file *file)
 {
 	json_fields_done(record_fields, ARRAY_LEN(record_fields), file);
+}
+
+const char *kernel_source_kind_name(enum kernel_source_kind kind)
+{
+	return kind_names[kind];
 }
 
 const struct kernel_source *kernel_sources(size_t *ret_count)
@@ -116,7 +129,8 @@ json_t *kernel_json(const struct kernel *kernel)
 
 	json_put_str(object, "name", record->name);
 	json_put_str(object, "kind", record->kind);
-	json_put_str(object, "package", record->package);
+	if (record->package)
+		json_put_str(object, "package", record->package);
 	json_put_str(object, "version", record->version);
 	json_put_str(object, "release", record->release);
 	json_put(object, "formats", formats);
@@ -126,6 +140,8 @@ json_t *kernel_json(const struct kernel *kernel)
 	json_put_str(object, "vmlinux_sha256", kernel->vmlinux_sha256);
 	if (kernel->vmlinuz_sha256[0] != '\0')
 		json_put_str(object, "vmlinuz_sha256", kernel->vmlinuz_sha256);
+	if (kernel->initrd_sha256[0] != '\0')
+		json_put_str(object, "initrd_sha256", kernel->initrd_sha256);
 	return object;
 }
 
@@ -172,7 +188,8 @@ static int fill_kernel(struct record_file *file, const char *name, struct kernel
 	if (!parse_time(file->pulled_at, &record->pulled_at))
 		return err_set(err, ERR_INVALID, "pulled_at is no time: '%s'", file->pulled_at);
 	if (!copy_digest(file->vmlinux_sha256, kernel->vmlinux_sha256) ||
-	    (file->vmlinuz_sha256 && !copy_digest(file->vmlinuz_sha256, kernel->vmlinuz_sha256)))
+	    (file->vmlinuz_sha256 && !copy_digest(file->vmlinuz_sha256, kernel->vmlinuz_sha256)) ||
+	    (file->initrd_sha256 && !copy_digest(file->initrd_sha256, kernel->initrd_sha256)))
 		return err_set(err, ERR_INVALID, "a sha256 is damaged");
 
 	record->state = ARTIFACT_READY;

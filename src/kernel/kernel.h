@@ -1,9 +1,10 @@
 /*
- * The kernel catalog and what has been pulled from it: kernels/NAME/ with
+ * The kernels that are here, pulled or imported: kernels/NAME/ with
  *
  *     vmlinux        the uncompressed ELF that the VMM boots
- *     vmlinuz        the bzImage as packaged
- *     modules/       kernel/.../.ko files and modules.builtin
+ *     vmlinuz        the bzImage as packaged, if there was one
+ *     initrd         what came with an imported kernel; not what VMs start with
+ *     modules/       kernel/.../.ko files and modules.builtin, if there are any
  *     modules.dep    made by us (modules.h)
  *     kernel.json    the record below
  *     initramfs.img  made on demand (initramfs.h)
@@ -69,8 +70,9 @@ void kernel_done(struct kernel *kernel);
 #define AUTO_KERNEL CLEANUP(kernel_done) struct kernel
 
 /*
- * The public object, which is what kernel.json has: name, kind, package, version, release, formats,
- * modules, size_bytes, pulled_at, vmlinux_sha256, vmlinuz_sha256.
+ * The public object, which is what kernel.json has: name, kind, version, release, formats,
+ * modules, size_bytes, pulled_at, vmlinux_sha256; where they apply: package, vmlinuz_sha256,
+ * initrd_sha256.
  */
 json_t *kernel_json(const struct kernel *kernel) MUST_CHECK;
 

@@ -285,6 +285,28 @@ static int add_module(struct package *package, const char *path, struct span fil
 	return module_set_add(package->modules, path, &info.depends, err);
 }
 
+int package_take_module(struct package *package, const char *path, struct span bytes,
+			struct err *err)
+{
+	package->modules_bytes += bytes.len;
+	if (package->modules_bytes > PACKAGE_MODULES_MAX)
+		return err_set(err, ERR_LIMIT, "the kernel's modules have more than %llu bytes",
+			       (unsigned long long)PACKAGE_MODULES_MAX);
+	if (str_eq(path, "modules.builtin"))
+		return module_set_add_builtin(package->modules, bytes, err);
+	return is_list(path) ? 0 : add_module(package, path, bytes, err);
+}
+
+bool package_wants_module(const char *path, uint64_t *ret_size_max)
+{
+	char name[MODULE_NAME_MAX + 1];
+
+	if (!is_tame_path(path))
+		return false;
+	*ret_size_max = is_list(path) ? PACKAGE_LIST_MAX : MODULE_SIZE_MAX;
+	return is_list(path) || module_name_of_path(path, name);
+}
+
 static int take_member(struct reader *reader, const struct member *member, int staging_fd,
 		       struct package *package, struct err *err)
 {
@@ -302,15 +324,7 @@ static int take_member(struct reader *reader, const struct member *member, int s
 			 &content, err);
 	if (r < 0)
 		return r;
-	package->modules_bytes += content.len;
-	if (package->modules_bytes > PACKAGE_MODULES_MAX)
-		return err_set(err, ERR_LIMIT, "the package's modules have more than %llu bytes",
-			       (unsigned long long)PACKAGE_MODULES_MAX);
-
-	if (member->kind == MEMBER_MODULE)
-		r = add_module(package, member->path, buf_span(&content), err);
-	else if (str_eq(member->path, "modules.builtin"))
-		r = module_set_add_builtin(package->modules, buf_span(&content), err);
+	r = package_take_module(package, member->path, buf_span(&content), err);
 	if (r < 0)
 		return r;
 	target = mem_printf("modules/%s", member->path);

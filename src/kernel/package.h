@@ -6,12 +6,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 #include "base/macros.h"
+#include "base/span.h"
 #include "kernel/image.h"
 #include "kernel/modules.h"
 
@@ -43,3 +45,15 @@ void package_done(struct package *package);
  */
 int package_unpack(const struct package_source *source, int staging_fd, struct package *ret,
 		   struct err *err) MUST_CHECK;
+
+/*
+ * Whether the file at `path` below a folder of modules is one to keep (a .ko, compressed or not, or
+ * one of the lists that the kernel's build makes), with a path of tame components; and how large it
+ * may be. Pure.
+ */
+bool package_wants_module(const char *path, uint64_t *ret_size_max) MUST_CHECK;
+
+/* Takes the bytes of such a file into account: what a module needs, what is built in, their size.
+ */
+int package_take_module(struct package *package, const char *path, struct span bytes,
+			struct err *err) MUST_CHECK;

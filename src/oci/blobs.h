@@ -27,7 +27,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/progress.h"
-#include "base/span.h"
+#include "fetch/fetch.h"
 #include "oci/manifest.h"
 
 struct oci_blobs;
@@ -42,16 +42,17 @@ DEFINE_FREEP(oci_blobs, oci_blobs_free);
 /* What a fetch is asked for. All borrowed. */
 struct oci_fetch {
 	const struct oci_descriptor *blob;
-	uint64_t offset; /* where to begin */
-	/* Takes the next bytes; a negative result must be returned by the fetch, at once. */
-	int (*take)(void *context, struct span bytes);
-	void *context;
+	uint64_t offset;	     /* where to begin */
 	const struct cancel *cancel; /* may be NULL */
 };
 
-/* Where blobs come from. `fetch` may be called from several threads at a time. */
+/*
+ * Where blobs come from. `fetch` gives all bytes from the offset on to the sink, in order, and is
+ * called from several threads at a time. What the sink refuses ends it, with the sink's result.
+ */
 struct oci_blob_source {
-	int (*fetch)(void *context, const struct oci_fetch *fetch, struct err *err);
+	int (*fetch)(void *context, const struct oci_fetch *fetch, const struct fetch_sink *sink,
+		     struct err *err);
 	void *context;
 };
 

@@ -21,8 +21,7 @@
 #include "base/macros.h"
 #include "fetch/fetch.h"
 #include "oci/auth.h"
-
-#define OCI_MANIFEST_BYTES_MAX 4194304 /* what registries accept at most */
+#include "oci/manifest.h"
 
 struct oci_registry;
 

@@ -173,6 +173,8 @@ static void count_event(void *context, enum rpc_event event, const char *text)
 	struct fixture *f = context;
 
 	assert_true(text[0] != '\0');
+	if (event == RPC_EVENT_REFUSED_PEER)
+		(void)snprintf(f->refusal, sizeof(f->refusal), "%s", text);
 	atomic_fetch_add(&f->events[event], 1);
 }
 

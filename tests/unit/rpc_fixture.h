@@ -40,6 +40,8 @@ struct fixture {
 	_Atomic int hook_order; /* decimal digits in the order of running */
 	_Atomic int observed;
 	_Atomic int events[RPC_EVENT_NO_RESOURCES + 1];
+	char refusal[128]; /* the last text of RPC_EVENT_REFUSED_PEER; written before it is counted
+			    */
 };
 
 extern struct fixture fixture;

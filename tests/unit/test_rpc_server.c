@@ -1,4 +1,4 @@
-/* The RPC server with real sockets and threads: requests, progress, clients that leave, peers. */
+/* The RPC server with real sockets and threads: requests, progress, clients that leave. */
 #include "rpc_fixture.h"
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -357,43 +357,6 @@ static void test_discover(void **state)
 	assert_true(json_get_bool(json_array_get(list, 4), "descriptor"));
 }
 
-/* --- peers ------------------------------------------------------------------------------------ */
-
-static void test_peer_rule(void **state)
-{
-	static const struct {
-		uid_t uid;
-		uid_t owner;
-		bool is_allowed;
-	} rows[] = {
-		{ 1000, 1000, true },  { 0, 1000, true },	{ 0, 0, true },
-		{ 1001, 1000, false }, { 65534, 1000, false },	{ 65534, 65534, false },
-		{ 1000, 0, false },    { (uid_t)-1, 0, false },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		CHECK_ROW(i, rpc_peer_is_allowed(rows[i].uid, rows[i].owner) == rows[i].is_allowed);
-}
-
-/* Seen from a daemon of somebody else, this process is the wrong user, unless it is root. */
-static void test_wrong_peer(void **state)
-{
-	AUTO_CLOSE int fd = -1;
-
-	(void)state;
-	fixture.config.owner_uid = getuid() + 1;
-	start_server();
-	fd = raw_connect();
-	if (getuid() == 0) {
-		raw_expect(fd, ADD("1", "1"), 0);
-		return;
-	}
-	raw_expect(fd, NULL, -32000 - ERR_SYSTEM);
-	raw_expect_end(fd);
-	CHECK_INT(atomic_load(&fixture.events[RPC_EVENT_REFUSED_PEER]), 1);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rpc_fixture_setup, rpc_fixture_teardown)
 
 int main(void)
@@ -411,8 +374,6 @@ int main(void)
 		TEST(test_close_hooks_wait_for_the_other_half),
 		TEST(test_stop),
 		TEST(test_discover),
-		TEST(test_peer_rule),
-		TEST(test_wrong_peer),
 	};
 
 	return cmocka_run_group_tests_name("rpc_server", tests, NULL, NULL);

@@ -62,6 +62,7 @@ struct ext4_limits {
 #define EXT4_ENTRIES_DEFAULT	 4000000ULL
 #define EXT4_BYTES_DEFAULT	 (256ULL << 30)
 #define EXT4_LAYER_BYTES_DEFAULT (256ULL << 30)
+#define EXT4_LAYERS_MAX		 1000U /* the writer's own; images have far fewer */
 
 struct ext4_options {
 	uint64_t size_bytes; /* 0: content times 1.5, at least EXT4_AUTO_SIZE_MIN */

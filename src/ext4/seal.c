@@ -257,6 +257,7 @@ int ext4_writer_seal(struct ext4_writer *writer, struct ext4_summary *ret, struc
 	struct format_input input = { .writer = writer };
 	int r;
 
+	ext4_writer_release(writer);
 	set_implied_times(writer);
 	input.last_inode = tree_number(&writer->tree);
 	identity_make(&writer->tree, writer->uuid, &seal.identity);

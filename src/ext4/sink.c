@@ -25,11 +25,14 @@ static int write_out(struct sink *sink, uint64_t offset, struct span bytes)
 {
 	int r;
 
+	if (sink->error < 0)
+		return sink->error;
 	if (bytes.len == 0 || offset >= sink->end || bytes.len > sink->end - offset)
 		return 0;
 	r = fd_pwrite_all(sink->fd, bytes, offset);
 	if (r == 0)
 		sink->written += bytes.len;
+	sink->error = r;
 	return r;
 }
 

@@ -18,6 +18,7 @@ struct sink {
 	uint64_t
 		end; /* nothing is written from this offset on: the size is known to be too small */
 	uint64_t written;
+	int error; /* the first failure; every later call fails with it, too */
 };
 
 void sink_init(struct sink *sink, int fd, uint64_t end);

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ext4/tar_entry.h"
+#include "ext4/whiteout.h"
 
 #define READ_SIZE      ((size_t)1024 * 1024)
 #define PROGRESS_BYTES (8ULL << 20)
@@ -22,14 +23,16 @@
 struct tar {
 	struct ext4_writer *writer; /* borrowed, as all but archive and buf */
 	struct archive *archive;    /* owned */
-	const struct ext4_input *input;
+	const struct tar_source *source;
 	const struct ext4_limits *limits;
+	struct ext4_summary *summary; /* what has been read so far, of earlier tars too */
 	struct err *err;
-	uint8_t *buf; /* owned */
-	uint64_t entries;
-	uint64_t content_bytes;
-	uint64_t reported; /* content bytes at the last report */
-	int read_error;	   /* -errno of our read callback, or 0 */
+	uint8_t *buf;	       /* owned */
+	uint64_t stream_bytes; /* of this tar */
+	uint64_t entries;      /* of this tar */
+	uint64_t reported;     /* content bytes at the last report */
+	bool is_over;	       /* more than limits->layer_bytes */
+	int read_error;	       /* -errno of our read callback, or 0 */
 };
 
 static void tar_done(struct tar *tar)
@@ -38,17 +41,42 @@ static void tar_done(struct tar *tar)
 	mem_free(tar->buf);
 }
 
+static int over_limit(struct err *err, const char *key, uint64_t limit, const char *what)
+{
+	const int r = err_set(err, ERR_LIMIT, "there are more than %llu %s (limits.%s)",
+			      (unsigned long long)limit, what, key);
+
+	err_hint(err, "if that is meant to be so, raise %s in [limits] of the configuration", key);
+	return r;
+}
+
 /* --- the stream --- */
+
+/* Waits for and reads what there is; bytes, 0 at the end, or -errno. Counts them. */
+static ssize_t receive(struct tar *tar)
+{
+	ssize_t n = cancel_poll(tar->source->cancel, tar->source->fd, POLLIN, UINT64_MAX);
+
+	if (n >= 0)
+		n = fd_read_some(tar->source->fd, tar->buf, READ_SIZE);
+	if (n < 0) {
+		tar->read_error = (int)n;
+		return n;
+	}
+	if ((uint64_t)n > tar->limits->layer_bytes - tar->stream_bytes) {
+		tar->is_over = true;
+		return -EFBIG;
+	}
+	tar->stream_bytes += (uint64_t)n;
+	return n;
+}
 
 static la_ssize_t read_some(struct archive *archive, void *context, const void **ret_buffer)
 {
 	struct tar *tar = context;
-	ssize_t n = cancel_poll(tar->input->cancel, tar->input->tar_fd, POLLIN, UINT64_MAX);
+	const ssize_t n = receive(tar);
 
-	if (n >= 0)
-		n = fd_read_some(tar->input->tar_fd, tar->buf, READ_SIZE);
 	if (n < 0) {
-		tar->read_error = (int)n;
 		archive_set_error(archive, (int)-n, "read");
 		return ARCHIVE_FATAL;
 	}
@@ -65,6 +93,9 @@ static int archive_failed(const struct tar *tar, const char *what)
 		return err_set(tar->err, ERR_CANCELLED, "cancelled");
 	if (tar->read_error < 0)
 		return err_sys(tar->err, tar->read_error, "read the tar stream");
+	if (tar->is_over)
+		return over_limit(tar->err, "layer_bytes", tar->limits->layer_bytes,
+				  "bytes in the tar stream");
 	if (archive_errno(tar->archive) == ENOMEM)
 		return err_sys(tar->err, -ENOMEM, "%s", what);
 	return err_set(tar->err, ERR_PROTOCOL, "%s: %s", what, why ? why : "damaged archive");
@@ -98,9 +129,9 @@ static bool is_harmless(const struct tar *tar)
 
 static void report(struct tar *tar)
 {
-	progress_report(tar->input->progress, PROGRESS_STAGE, "writing the image",
-			tar->content_bytes, 0);
-	tar->reported = tar->content_bytes;
+	progress_report(tar->source->progress, PROGRESS_STAGE, "writing the image",
+			tar->summary->content_bytes, 0);
+	tar->reported = tar->summary->content_bytes;
 }
 
 /* --- content --- */
@@ -110,14 +141,12 @@ static int add_piece(struct tar *tar, uint64_t size, const void *bytes, size_t c
 {
 	int r;
 
-	if (count > tar->limits->bytes - tar->content_bytes)
-		return err_set(tar->err, ERR_LIMIT,
-			       "the content is over the limit of %llu bytes (image_bytes)",
-			       (unsigned long long)tar->limits->bytes);
+	if (count > tar->limits->bytes - tar->summary->content_bytes)
+		return over_limit(tar->err, "image_bytes", tar->limits->bytes, "bytes of content");
 	if (offset < 0 || (uint64_t)offset > size || count > size - (uint64_t)offset)
 		return err_set(tar->err, ERR_PROTOCOL, "it has content beyond its size");
-	tar->content_bytes += count;
-	if (tar->content_bytes - tar->reported >= PROGRESS_BYTES)
+	tar->summary->content_bytes += count;
+	if (tar->summary->content_bytes - tar->reported >= PROGRESS_BYTES)
 		report(tar);
 	r = content_add(&tar->writer->content, (uint64_t)offset, span_of(bytes, count));
 	if (r == -EINVAL)
@@ -173,8 +202,11 @@ static int add_hard_link(struct tar *tar, struct tree_place *place, const char *
 	if (tree_is_folder(tree, inode))
 		return err_set(tar->err, ERR_INVALID, "its hard link target is a folder");
 	if (place->existing != TREE_NONE) {
-		if (tree->entries[place->existing].inode == inode)
-			return 0; /* another name of it already, or itself */
+		/* Another name of it already, or itself. */
+		if (tree->entries[place->existing].inode == inode) {
+			tree_touch(tree, place->existing);
+			return 0;
+		}
 		tree_remove(tree, place->existing);
 		place->existing = TREE_NONE;
 		/* The folder that was in the way may have held the only name of the target. */
@@ -209,16 +241,6 @@ static int fill_inode(struct tar *tar, struct archive_entry *entry, uint32_t ino
 	}
 }
 
-/* A folder over a folder: only its attributes change. */
-static int update_folder(struct tar *tar, uint32_t inode, const struct tree_attributes *attributes)
-{
-	struct tree_inode *in = &tar->writer->tree.inodes[inode];
-
-	in->attributes = *attributes;
-	in->u.folder.is_implied = false;
-	return 0;
-}
-
 static int replace(struct tar *tar, struct tree_place *place)
 {
 	struct tree *tree = &tar->writer->tree;
@@ -249,13 +271,17 @@ static int add_entry(struct tar *tar, struct archive_entry *entry, const char *p
 		return r;
 
 	is_folder = !link && (attributes.mode & S_IFMT) == S_IFDIR;
+	if (place.name.len == 0 && !is_folder)
+		return err_set(tar->err, ERR_INVALID, "the root must be a folder");
 	if (place.name.len == 0)
-		return is_folder ? update_folder(tar, TREE_ROOT, &attributes)
-				 : err_set(tar->err, ERR_INVALID, "the root must be a folder");
-	if (place.existing != TREE_NONE)
+		inode = TREE_ROOT;
+	else if (place.existing != TREE_NONE)
 		inode = tree->entries[place.existing].inode;
-	if (inode != TREE_NONE && is_folder && tree_is_folder(tree, inode))
-		return update_folder(tar, inode, &attributes);
+	/* A folder over a folder: only its attributes change. */
+	if (inode != TREE_NONE && is_folder && tree_is_folder(tree, inode)) {
+		tree_describe(tree, inode, &attributes);
+		return 0;
+	}
 	if (link && inode != tree->lost_found)
 		return add_hard_link(tar, &place, link);
 	if (inode != TREE_NONE) {
@@ -267,16 +293,41 @@ static int add_entry(struct tar *tar, struct archive_entry *entry, const char *p
 	return r < 0 ? r : fill_inode(tar, entry, inode);
 }
 
+static int add_layer_entry(struct tar *tar, struct archive_entry *entry, const char *path)
+{
+	struct whiteout whiteout = { .kind = WHITEOUT_NONE };
+	int r;
+
+	r = whiteout_parse(span_str(path), &whiteout, tar->err);
+	if (r < 0)
+		return r;
+	switch (whiteout.kind) {
+	case WHITEOUT_NONE:
+		return add_entry(tar, entry, path);
+	case WHITEOUT_NAME:
+	case WHITEOUT_OPAQUE:
+		whiteout_apply(&tar->writer->tree, &whiteout);
+		return 0;
+	case WHITEOUT_IGNORED:
+		return 0;
+	}
+	return 0;
+}
+
 static int next_entry(struct tar *tar, struct archive_entry *entry)
 {
 	AUTO_BUF name = BUF_INIT;
 	const char *path = archive_entry_pathname(entry);
 	int r;
 
-	if (++tar->entries > tar->limits->entries)
-		return err_set(tar->err, ERR_LIMIT, "there are more than %llu entries",
-			       (unsigned long long)tar->limits->entries);
-	r = add_entry(tar, entry, path ? path : "");
+	if (tar->summary->entries >= tar->limits->entries)
+		return over_limit(tar->err, "entries", tar->limits->entries, "entries");
+	tar->summary->entries++;
+	tar->entries++;
+	if (tar->source->is_layer)
+		r = add_layer_entry(tar, entry, path ? path : "");
+	else
+		r = add_entry(tar, entry, path ? path : "");
 	if (r == 0)
 		return 0;
 	if (tar->err->kind == ERR_CANCELLED || tar->err->kind == ERR_SYSTEM)
@@ -291,7 +342,7 @@ static int read_entries(struct tar *tar)
 		struct archive_entry *entry;
 		int r;
 
-		r = cancel_check(tar->input->cancel, tar->err);
+		r = cancel_check(tar->source->cancel, tar->err);
 		if (r < 0)
 			return r;
 		r = archive_read_next_header(tar->archive, &entry);
@@ -312,19 +363,21 @@ static int read_rest(struct tar *tar)
 	ssize_t n;
 
 	do {
-		n = cancel_poll(tar->input->cancel, tar->input->tar_fd, POLLIN, UINT64_MAX);
-		if (n >= 0)
-			n = fd_read_some(tar->input->tar_fd, tar->buf, READ_SIZE);
+		n = receive(tar);
 	} while (n > 0);
-	tar->read_error = (int)n;
 	return n < 0 ? archive_failed(tar, "read the tar stream") : 0;
 }
 
-int tar_read(struct ext4_writer *writer, const struct ext4_input *input,
-	     const struct ext4_limits *limits, struct ext4_summary *ret, struct err *err)
+int tar_read(struct ext4_writer *writer, const struct tar_source *source,
+	     const struct ext4_limits *limits, struct ext4_summary *summary, struct err *err)
 {
 	CLEANUP(tar_done)
-	struct tar tar = { .writer = writer, .input = input, .limits = limits, .err = err };
+	struct tar tar = { .writer = writer,
+			   .source = source,
+			   .limits = limits,
+			   .summary = summary,
+			   .reported = summary->content_bytes,
+			   .err = err };
 	int r;
 
 	tar.buf = mem_alloc(1, READ_SIZE);
@@ -335,11 +388,9 @@ int tar_read(struct ext4_writer *writer, const struct ext4_input *input,
 		r = read_rest(&tar);
 	if (r < 0)
 		return r;
-	if (tar.entries == 0)
+	if (tar.entries == 0 && !source->is_layer)
 		return err_set(err, ERR_PROTOCOL, "the tar stream has no entries");
 	report(&tar);
-	ret->entries = tar.entries;
-	ret->content_bytes = tar.content_bytes;
 	return 0;
 }
 

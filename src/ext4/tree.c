@@ -146,6 +146,9 @@ static uint32_t inode_new(struct tree *tree, const struct tree_attributes *attri
 		inode->u.folder.last = TREE_NONE;
 		inode->u.folder.parent = TREE_NONE;
 		inode->u.folder.is_implied = false;
+		inode->u.folder.layer = tree->layer;
+		inode->u.folder.described = tree->layer;
+		inode->u.folder.hidden = tree->layer; /* there is nothing lower in it */
 	}
 	return (uint32_t)tree->inode_count++;
 }
@@ -172,6 +175,7 @@ static int entry_new(struct tree *tree, uint32_t folder, struct span name, uint3
 				      .next = TREE_NONE,
 				      .hash_next = TREE_NONE,
 				      .text = text,
+				      .layer = tree->layer,
 				      .name_len = (uint8_t)name.len };
 	if (in->u.folder.last == TREE_NONE)
 		in->u.folder.first = at;
@@ -185,6 +189,7 @@ static int entry_new(struct tree *tree, uint32_t folder, struct span name, uint3
 		in->u.folder.subfolders++;
 		tree->inodes[inode].u.folder.parent = folder;
 	}
+	tree_touch_folder(tree, folder);
 	hash_insert(tree, at);
 	hash_grow(tree);
 	return 0;

@@ -57,7 +57,10 @@ struct tree_inode {
 			uint32_t subfolders;
 			uint32_t parent; /* folder's index */
 			bool is_indexed;
-			bool is_implied; /* nobody described it */
+			bool is_implied;    /* nobody described it */
+			uint16_t layer;	    /* the last one that has something in it, or it */
+			uint16_t described; /* the last one that gave it its attributes */
+			uint16_t hidden;    /* the last one that hid what was below it */
 		} folder;
 		struct {
 			uint32_t text; /* in tree.text; its length is `size` */
@@ -73,7 +76,8 @@ struct tree_entry {
 	uint32_t inode;
 	uint32_t previous, next; /* in its folder, in the order of making */
 	uint32_t hash_next;
-	uint32_t text; /* the name, in tree.text */
+	uint32_t text;	/* the name, in tree.text */
+	uint16_t layer; /* which made it; for folders, see there */
 	uint8_t name_len;
 };
 
@@ -89,6 +93,7 @@ struct tree {
 	uint32_t *buckets;
 	size_t bucket_count; /* a power of two */
 	uint64_t hash_key[2];
+	uint16_t layer;			/* to which changes belong now; see tree_begin_layer() */
 	uint32_t lost_found;		/* its inode */
 	struct tree_attributes implied; /* of folders that nobody described */
 	/* Told of each run whose file was removed; may be NULL. */
@@ -131,6 +136,9 @@ int tree_place(struct tree *tree, struct span path, bool make_parents, struct tr
 /* The entry of that name in a folder, or TREE_NONE. */
 uint32_t tree_lookup(const struct tree *tree, uint32_t folder, struct span name);
 
+/* The folder at a path, with all symlinks followed; TREE_NONE when there is none. */
+uint32_t tree_find_folder(struct tree *tree, struct span path);
+
 /* The inode at an absolute path, with all symlinks followed; TREE_NONE when there is none. */
 uint32_t tree_find(struct tree *tree, const char *path);
 
@@ -146,6 +154,30 @@ int tree_link(struct tree *tree, const struct tree_place *place, uint32_t inode,
 
 /* Removes an entry and, when it is a folder, all that is in it. */
 void tree_remove(struct tree *tree, uint32_t entry);
+
+/*
+ * Layers (tree_layer.c). A change belongs to the current layer: 0 at first, TREE_LAYERS_MAX at
+ * most. When something is in a layer, so are the folders above it.
+ */
+#define TREE_LAYERS_MAX 65535U
+void tree_begin_layer(struct tree *tree);
+
+/* An entry that is there already is one of this layer, too. */
+void tree_touch(struct tree *tree, uint32_t entry);
+
+/* A folder's attributes, given by this layer. */
+void tree_describe(struct tree *tree, uint32_t folder, const struct tree_attributes *attributes);
+
+/*
+ * Removes what comes from lower layers: an entry with all below it, or all below a folder. What is
+ * of this layer stays; folders of which it says nothing but what is in them get the implied
+ * attributes. lost+found itself stays.
+ */
+void tree_hide(struct tree *tree, uint32_t entry);
+void tree_hide_below(struct tree *tree, uint32_t folder);
+
+/* Marks a folder, and those above it, as of this layer. For tree.c. */
+void tree_touch_folder(struct tree *tree, uint32_t folder);
 
 /* Stores a symlink's target. ERR_INVALID when it is empty or too long. */
 int tree_set_target(struct tree *tree, uint32_t inode, struct span target, struct err *err)

@@ -3,50 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Takes the next component and the slashes around it; false at the end. */
-static bool next_component(struct span *path, struct span *ret)
-{
-	size_t len = 0;
-
-	while (path->len > 0 && path->ptr[0] == '/')
-		*path = span_skip(*path, 1);
-	while (len < path->len && path->ptr[len] != '/')
-		len++;
-	*ret = span_of(path->ptr, len);
-	*path = span_skip(*path, len);
-	while (path->len > 0 && path->ptr[0] == '/')
-		*path = span_skip(*path, 1);
-	return ret->len > 0;
-}
-
-static bool is_dot(struct span name)
-{
-	return span_eq(name, span_str("."));
-}
-
-static bool is_dot_dot(struct span name)
-{
-	return span_eq(name, span_str(".."));
-}
-
-static int check_path(struct span path, struct err *err)
-{
-	struct span name;
-
-	if (path.len == 0)
-		return err_set(err, ERR_INVALID, "the name is empty");
-	if (path.len > TREE_PATH_MAX)
-		return err_set(err, ERR_INVALID, "the name has %zu bytes, more than %d", path.len,
-			       TREE_PATH_MAX);
-	while (next_component(&path, &name)) {
-		if (is_dot_dot(name))
-			return err_set(err, ERR_INVALID, "'..' is not allowed");
-		if (name.len > TREE_NAME_MAX)
-			return err_set(err, ERR_INVALID, "a component has %zu bytes, more than %d",
-				       name.len, TREE_NAME_MAX);
-	}
-	return 0;
-}
+#include "ext4/path.h"
 
 static int make_folder(struct tree *tree, uint32_t folder, struct span name, uint32_t *ret,
 		       struct err *err)
@@ -93,7 +50,7 @@ static bool walk_next(const struct tree *tree, struct walk *walk, struct span *r
 	while (walk->depth > 0) {
 		struct walk_rest *rest = &walk->rest[walk->depth - 1];
 		struct span span = rest_span(tree, rest);
-		bool found = next_component(&span, ret);
+		bool found = path_next(&span, ret);
 
 		rest->from = rest->to - span.len;
 		if (found)
@@ -126,9 +83,9 @@ static int walk_step(struct tree *tree, struct walk *walk, struct span name, boo
 
 	if (!tree_is_folder(tree, walk->at))
 		return err_set(err, ERR_INVALID, "a parent is not a folder");
-	if (is_dot(name))
+	if (path_is_dot(name))
 		return 0;
-	if (is_dot_dot(name)) {
+	if (path_is_dot_dot(name)) {
 		walk->at = tree->inodes[walk->at].u.folder.parent;
 		return 0;
 	}
@@ -166,22 +123,6 @@ static int walk_path(struct tree *tree, struct span path, bool make, uint32_t *r
 	return 0;
 }
 
-/* Cuts the last component that is not "." off; `name` is empty for the root. */
-static void split_path(struct span path, struct span *ret_parent, struct span *ret_name)
-{
-	struct span rest = path;
-	struct span name;
-
-	*ret_parent = span_of(path.ptr, 0);
-	*ret_name = span_of(path.ptr, 0);
-	while (next_component(&rest, &name)) {
-		if (is_dot(name))
-			continue;
-		*ret_parent = span_of(path.ptr, (size_t)(name.ptr - path.ptr));
-		*ret_name = name;
-	}
-}
-
 int tree_place(struct tree *tree, struct span path, bool make_parents, struct tree_place *ret,
 	       struct err *err)
 {
@@ -189,10 +130,10 @@ int tree_place(struct tree *tree, struct span path, bool make_parents, struct tr
 	struct span parent;
 	int r;
 
-	r = check_path(path, err);
+	r = path_check(path, err);
 	if (r < 0)
 		return r;
-	split_path(path, &parent, &place.name);
+	path_split(path, &parent, &place.name);
 	r = walk_path(tree, parent, make_parents, &place.folder, err);
 	if (r < 0)
 		return r;
@@ -210,4 +151,14 @@ uint32_t tree_find(struct tree *tree, const char *path)
 	uint32_t inode;
 
 	return walk_path(tree, span_str(path), false, &inode, &err) < 0 ? TREE_NONE : inode;
+}
+
+uint32_t tree_find_folder(struct tree *tree, struct span path)
+{
+	struct err err = ERR_INIT;
+	uint32_t inode;
+
+	if (walk_path(tree, path, false, &inode, &err) < 0 || !tree_is_folder(tree, inode))
+		return TREE_NONE;
+	return inode;
 }

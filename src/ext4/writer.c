@@ -11,18 +11,30 @@
 #define LABEL_MAX	 16
 #define FAST_SYMLINK_MAX 59 /* bytes that fit into the inode, with an end */
 
+void ext4_writer_release(struct ext4_writer *writer)
+{
+	/* A flush that fails is not lost: so does every later write. */
+	if (writer->released_to > writer->released_from && sink_flush(&writer->sink) == 0)
+		(void)fallocate(
+			writer->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			(off_t)(writer->released_from * SPACE_BLOCK_SIZE),
+			(off_t)((writer->released_to - writer->released_from) * SPACE_BLOCK_SIZE));
+	writer->released_from = 0;
+	writer->released_to = 0;
+}
+
+/* Whole folders are removed in the order in which they were written: one call for many files. */
 static void released(void *context, const struct tree_run *run)
 {
 	struct ext4_writer *writer = context;
 
-	/*
-	 * Gives the blocks of a replaced file back to the host. It is only thrift: they are not
-	 * used again, and are free in the file system whether or not they are zero.
-	 */
-	if (sink_flush(&writer->sink) == 0)
-		(void)fallocate(writer->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				(off_t)(run->physical * SPACE_BLOCK_SIZE),
-				(off_t)run->length * SPACE_BLOCK_SIZE);
+	if (writer->released_to == run->physical) {
+		writer->released_to += run->length;
+		return;
+	}
+	ext4_writer_release(writer);
+	writer->released_from = run->physical;
+	writer->released_to = run->physical + run->length;
 }
 
 static int check_options(uint64_t size_bytes, const struct ext4_options *options, struct err *err)

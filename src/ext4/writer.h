@@ -36,6 +36,8 @@ struct ext4_writer {
 	struct space space;
 	struct sink sink;
 	struct content content;
+	uint64_t released_from; /* blocks of removed files that are still to be given back */
+	uint64_t released_to;
 };
 
 /*
@@ -53,6 +55,12 @@ void ext4_writer_set_time(struct ext4_writer *writer, struct tree_attributes *at
 
 /* Stores a symlink's target, in a block when it does not fit into the inode. 0 or -errno. */
 int ext4_writer_store_symlink(struct ext4_writer *writer, uint32_t inode) MUST_CHECK;
+
+/*
+ * Gives the blocks of removed files back to the host, as far as that has not been done. It is only
+ * thrift: they are not used again, and are free in the file system whether or not they are zero.
+ */
+void ext4_writer_release(struct ext4_writer *writer);
 
 /* ERR_SYSTEM for a failed write, with a hint when the disk is full. */
 int ext4_writer_failed(int r, struct err *err) MUST_CHECK;

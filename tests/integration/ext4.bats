@@ -229,9 +229,9 @@ assert at == 3 << 30, at'
 @test "limits are named" {
 	"$TARS" mixed 100 >in.tar
 	refuses i.ext4 entries=50 <in.tar
-	says "limit: there are more than 50 entries"
+	says "limit: there are more than 50 entries (limits.entries)"
 	refuses i.ext4 bytes=5000 <in.tar
-	says "the content is over the limit of 5000 bytes"
+	says "there are more than 5000 bytes of content (limits.image_bytes)"
 	"$TARS" links 64999 | "$TOOL" i.ext4
 	clean i.ext4
 	refuses i.ext4 < <("$TARS" links 65000)

@@ -213,7 +213,8 @@ static void test_limits(void **state)
 			tar_file(&tar, name, "");
 		}
 		if (n == 3) {
-			refuse(&tar, &options, ERR_LIMIT, "there are more than 2 entries");
+			refuse(&tar, &options, ERR_LIMIT,
+			       "there are more than 2 entries (limits.entries)");
 		} else {
 			AUTO_CLOSE int fd = make_image(&tar, &options, &summary, &err);
 
@@ -227,7 +228,8 @@ static void test_limits(void **state)
 		tar_file(&tar, "f", "content");
 		if (n == 6) {
 			refuse(&tar, &options, ERR_LIMIT,
-			       "entry 'f': the content is over the limit of 6 bytes");
+			       "entry 'f': there are more than 6 bytes of content "
+			       "(limits.image_bytes)");
 		} else {
 			AUTO_CLOSE int fd = make_image(&tar, &options, &summary, &err);
 

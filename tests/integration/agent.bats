@@ -219,13 +219,22 @@ while total < 50_000_000:
 for word in ["sh", "-c", f"exec 9>{sys.argv[3]}; exec python3 -c \"$1\"", "sh", program]:
     stream.sendall(client.string_frames(client.ARG, word.encode()))
 stream.sendall(client.frame(client.START))
-client.reply(stream)
-before, after = -1, 0
-while before != after or after == 0:
-    time.sleep(0.3)
-    before = after
-    after = int(open(sys.argv[3]).read() or 0) if os.path.exists(sys.argv[3]) else 0
-assert after < 2_000_000, after
+command = client.reply(stream)["pid"]
+
+def status(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        state, parent = file.read().rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+def written():
+    return int(open(sys.argv[3]).read() or 0) if os.path.exists(sys.argv[3]) else 0
+
+# Everything is full when both the command, which does nothing but write, and its agent sleep.
+deadline = time.monotonic() + 60
+while written() == 0 or status(command)[0] != "S" or status(status(command)[1])[0] != "S":
+    assert time.monotonic() < deadline, (written(), status(command))
+    time.sleep(0.02)
+assert written() < 2_000_000, written()
 total = 0
 while True:
     kind, payload = client.read_frame(stream)
@@ -327,7 +336,7 @@ EOF
 	[ "$status" -eq 5 ]
 	[ $((SECONDS - start)) -lt 20 ]
 	kill "$output"
-	[ "$(status_of sh -c 'yes & sleep 0.2; exit 7')" -eq 7 ] # yes ends with the pipe
+	[ "$(status_of sh -c 'yes & while [ "$(cat /proc/$!/comm)" != yes ]; do :; done; exit 7')" -eq 7 ] # yes ends with the pipe
 }
 
 @test "a host that goes away hangs the command up" {

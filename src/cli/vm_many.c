@@ -158,10 +158,13 @@ static int print_target(struct cli *cli, const struct command *command, const st
 	const char *state;
 
 	if (failure) {
+		AUTO_FREE char *refusal = mem_printf("cannot %s '", command->verb);
 		struct err err = *failure;
 		const int status = out_flush(&cli->out, EXIT_FAILED);
 
-		(void)err_context(&err, -EIO, "cannot %s '%s'", command->verb, target->reference);
+		/* bangerd says it too, once it has found the VM. */
+		if (!str_starts(err.message, refusal))
+			(void)err_context(&err, -EIO, "%s%s'", refusal, target->reference);
 		out_error(&cli->out, &err);
 		return status;
 	}

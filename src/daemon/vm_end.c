@@ -182,8 +182,8 @@ static int begin_ending(struct daemon *daemon, const char *id, enum vm_intent in
 	return r;
 }
 
-/* Tells the guest: through its agent or, failing that, by the three keys. < 0 only when cancelled.
- */
+/* Tells the guest: through its agent or, failing that, by the three keys. < 0 only when cancelled,
+ * or when we are short of something. */
 static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
 		     const struct job *job, bool *ret_told, struct err *err)
 {
@@ -200,6 +200,11 @@ static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
 	struct err ask_err = ERR_INIT;
 
 	*ret_told = guest_shutdown(&target, GUEST_POWEROFF, &ask_err) == 0;
+	/* That we have nothing left to ask with is no reason to force it. */
+	if (!*ret_told && is_shortage(ask_err.errnum)) {
+		*err = ask_err;
+		return -ask_err.errnum;
+	}
 	if (!*ret_told && ask_err.kind != ERR_CANCELLED) {
 		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = id, .err = &ask_err },
 			  "the agent does not answer, trying Ctrl-Alt-Del");
@@ -208,7 +213,7 @@ static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
 	return *ret_told ? 0 : cancel_check(job->cancel, err);
 }
 
-/* Asks the guest to end, and waits for it to do so: *ret_ended. < 0 only when cancelled. */
+/* Asks the guest to end, and waits for it to do so: *ret_ended. < 0 as ask_guest(). */
 static int end_guest(struct daemon *daemon, const char *id, int pidfd, uint64_t timeout_ms,
 		     const struct job *job, bool *ret_ended, struct err *err)
 {
@@ -379,9 +384,14 @@ int vm_kill(const struct job *job, const char *reference, int signal, struct vm 
 
 static int delete_locked(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
+	AUTO_CLOSE int pidfd = -1;
 	int r;
 
-	r = begin_ending(daemon, vm->id, VM_INTENT_DELETE, err);
+	/* Who cannot even hold its process must not promise anything. */
+	r = open_vmm(daemon, vm->id, &pidfd, err);
+	fd_closep(&pidfd);
+	if (r == 0)
+		r = begin_ending(daemon, vm->id, VM_INTENT_DELETE, err);
 	if (r == 0) {
 		failpoint("vm.delete.intent");
 		/* The disks go with it, so there is nothing that a shutdown would save. */

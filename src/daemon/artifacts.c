@@ -25,6 +25,14 @@ static int lock(struct daemon *daemon, const char *kind, const char *name, const
 	return 0;
 }
 
+/* One whose files were removed under the VMs that use it. */
+static int still_used(const char *kind, const char *name, int r, struct err *err)
+{
+	err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	return err_context(err, r, "the files of %s '%s' are gone, and it cannot be made again",
+			   kind, name);
+}
+
 const char *artifact_default_kernel(const char *image_name)
 {
 	const struct image_recipe *recipe = image_recipe_find(image_name);
@@ -156,7 +164,8 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const struct 
 	r = load_ready_image(daemon, name, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	return build_image(daemon, name, job, ret, err);
+	r = build_image(daemon, name, job, ret, err);
+	return r < 0 && err->kind == ERR_BUSY ? still_used("image", name, r, err) : r;
 }
 
 int artifact_pull_image(struct daemon *daemon, const char *name, const struct job *job,
@@ -300,7 +309,8 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 	r = load_ready_kernel(daemon, name, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	return build_kernel(daemon, name, job, ret, err);
+	r = build_kernel(daemon, name, job, ret, err);
+	return r < 0 && err->kind == ERR_BUSY ? still_used("kernel", name, r, err) : r;
 }
 
 int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
@@ -385,6 +395,37 @@ static int reconcile_kernel_record(struct daemon *daemon, const struct kernel_re
 	return settle_kernel(daemon, record->name, err);
 }
 
+/* One that has a record, also one that could not be put right, has its state from there. */
+static int adopt_image(struct daemon *daemon, struct image_record *found, struct err *err)
+{
+	AUTO_IMAGE_RECORD known = { 0 };
+	struct err lookup_err = ERR_INIT;
+
+	if (store_image_get(daemon->store, found->name, &known, &lookup_err) == 0)
+		return 0;
+	if (lookup_err.kind != ERR_NOT_FOUND) {
+		*err = lookup_err;
+		return -EIO;
+	}
+	found->state = ARTIFACT_READY;
+	return store_image_put(daemon->store, found, err);
+}
+
+static int adopt_kernel(struct daemon *daemon, struct kernel_record *found, struct err *err)
+{
+	AUTO_KERNEL_RECORD known = { 0 };
+	struct err lookup_err = ERR_INIT;
+
+	if (store_kernel_get(daemon->store, found->name, &known, &lookup_err) == 0)
+		return 0;
+	if (lookup_err.kind != ERR_NOT_FOUND) {
+		*err = lookup_err;
+		return -EIO;
+	}
+	found->state = ARTIFACT_READY;
+	return store_kernel_put(daemon->store, found, err);
+}
+
 /* Folders that have no record: a database that was lost, or copied from elsewhere. */
 static int adopt_folders(struct daemon *daemon, struct err *err)
 {
@@ -393,30 +434,12 @@ static int adopt_folders(struct daemon *daemon, struct err *err)
 	int r;
 
 	r = image_load_all(daemon->images_dir, &images, err);
-	for (size_t i = 0; i < images.count && r == 0; i++) {
-		AUTO_IMAGE_RECORD known = { 0 };
-
-		r = load_ready_image(daemon, images.items[i].name, &known, err);
-		if (r == 0) {
-			images.items[i].state = ARTIFACT_READY;
-			r = store_image_put(daemon->store, &images.items[i], err);
-		}
-		if (r > 0)
-			r = 0;
-	}
+	for (size_t i = 0; i < images.count && r == 0; i++)
+		r = adopt_image(daemon, &images.items[i], err);
 	if (r == 0)
 		r = kernel_list(daemon->kernels_dir, &kernels, err);
-	for (size_t i = 0; i < kernels.count && r == 0; i++) {
-		AUTO_KERNEL_RECORD known = { 0 };
-
-		r = load_ready_kernel(daemon, kernels.items[i].name, &known, err);
-		if (r == 0) {
-			kernels.items[i].state = ARTIFACT_READY;
-			r = store_kernel_put(daemon->store, &kernels.items[i], err);
-		}
-		if (r > 0)
-			r = 0;
-	}
+	for (size_t i = 0; i < kernels.count && r == 0; i++)
+		r = adopt_kernel(daemon, &kernels.items[i], err);
 	return r;
 }
 

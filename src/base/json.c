@@ -148,11 +148,31 @@ static int read_integer(const struct json_field *field, const json_t *value, int
 	return 0;
 }
 
+static int read_u64(const struct json_field *field, const json_t *value, uint64_t *ret,
+		    struct err *err)
+{
+	int64_t number = 0;
+	int r = read_integer(field, value, &number, err);
+
+	if (r == 0)
+		*ret = (uint64_t)number;
+	return r;
+}
+
+static int read_bool(const struct json_field *field, const json_t *value, bool *ret,
+		     struct err *err)
+{
+	if (!json_is_boolean(value))
+		return wrong_type(field, value, "true or false", err);
+	*ret = json_is_true(value);
+	return 0;
+}
+
 static int read_field(const struct json_field *field, json_t *value, void *into, struct err *err)
 {
 	void *const slot = (char *)into + field->offset;
-	int64_t number = 0;
-	int r = 0;
+	struct json_maybe_u64 *const number = slot;
+	struct json_maybe_bool *const answer = slot;
 
 	switch (field->type) {
 	case JSON_FIELD_STRING:
@@ -161,19 +181,41 @@ static int read_field(const struct json_field *field, json_t *value, void *into,
 		return read_strings(field, value, slot, err);
 	case JSON_FIELD_U64:
 	case JSON_FIELD_POSITIVE:
+		return read_u64(field, value, slot, err);
 	case JSON_FIELD_I64:
-		r = read_integer(field, value, &number, err);
-		if (r == 0)
-			memcpy(slot, &number, sizeof(number)); /* a u64 has the same bytes */
-		return r;
+		return read_integer(field, value, slot, err);
 	case JSON_FIELD_BOOL:
-		if (!json_is_boolean(value))
-			return wrong_type(field, value, "true or false", err);
-		*(bool *)slot = json_is_true(value);
-		return 0;
+		return read_bool(field, value, slot, err);
+	case JSON_FIELD_MAYBE_U64:
+		number->is_given = true;
+		return read_u64(field, value, &number->value, err);
+	case JSON_FIELD_MAYBE_BOOL:
+		answer->is_given = true;
+		return read_bool(field, value, &answer->value, err);
 	case JSON_FIELD_JSON:
 		*(json_t **)slot = json_incref(value);
 		return 0;
+	}
+	abort();
+}
+
+const char *json_field_type_name(enum json_field_type type)
+{
+	switch (type) {
+	case JSON_FIELD_STRING:
+		return "string";
+	case JSON_FIELD_U64:
+	case JSON_FIELD_POSITIVE:
+	case JSON_FIELD_I64:
+	case JSON_FIELD_MAYBE_U64:
+		return "integer";
+	case JSON_FIELD_BOOL:
+	case JSON_FIELD_MAYBE_BOOL:
+		return "boolean";
+	case JSON_FIELD_STRINGS:
+		return "array of strings";
+	case JSON_FIELD_JSON:
+		return "any";
 	}
 	abort();
 }
@@ -246,6 +288,12 @@ void json_fields_done(const struct json_field *fields, size_t count, void *from)
 			break;
 		case JSON_FIELD_BOOL:
 			*(bool *)slot = false;
+			break;
+		case JSON_FIELD_MAYBE_U64:
+			*(struct json_maybe_u64 *)slot = (struct json_maybe_u64){ 0 };
+			break;
+		case JSON_FIELD_MAYBE_BOOL:
+			*(struct json_maybe_bool *)slot = (struct json_maybe_bool){ 0 };
 			break;
 		}
 	}

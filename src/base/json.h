@@ -33,13 +33,28 @@ int json_read(struct span text, json_t **ret, struct err *err) MUST_CHECK;
 void json_write(const json_t *json, struct buf *out);
 
 enum json_field_type {
-	JSON_FIELD_STRING,   /* char *, owned by the struct; `max` bytes, 0 for 4096 */
-	JSON_FIELD_U64,	     /* uint64_t; `max` 0 for INT64_MAX */
-	JSON_FIELD_POSITIVE, /* uint64_t of at least 1, so that 0 means absent; `max` as above */
-	JSON_FIELD_I64,	     /* int64_t */
-	JSON_FIELD_BOOL,     /* bool */
-	JSON_FIELD_STRINGS,  /* struct strv; `max` items, 0 for 256 */
-	JSON_FIELD_JSON,     /* json_t *, owned: any value; its shape is the reader's business */
+	JSON_FIELD_STRING,     /* char *, owned by the struct; `max` bytes, 0 for 4096 */
+	JSON_FIELD_U64,	       /* uint64_t; `max` 0 for INT64_MAX */
+	JSON_FIELD_POSITIVE,   /* uint64_t of at least 1, so that 0 means absent; `max` as above */
+	JSON_FIELD_I64,	       /* int64_t */
+	JSON_FIELD_BOOL,       /* bool */
+	JSON_FIELD_MAYBE_U64,  /* struct json_maybe_u64, where absent is not 0; `max` as above */
+	JSON_FIELD_MAYBE_BOOL, /* struct json_maybe_bool, where absent is not false */
+	JSON_FIELD_STRINGS,    /* struct strv; `max` items, 0 for 256 */
+	JSON_FIELD_JSON,       /* json_t *, owned: any value; its shape is the reader's business */
+};
+
+/* As rpc.discover and the documents call it: "string", "integer", "boolean", "any"... */
+const char *json_field_type_name(enum json_field_type type);
+
+struct json_maybe_u64 {
+	bool is_given;
+	uint64_t value;
+};
+
+struct json_maybe_bool {
+	bool is_given;
+	bool value;
 };
 
 struct json_field {

@@ -49,7 +49,7 @@ struct create_params {
 	uint64_t disk_bytes;
 	uint64_t system_overlay_bytes;
 	bool nat;
-	json_t *start; /* a boolean whose absence means true */
+	struct json_maybe_bool start;
 	bool ephemeral;
 };
 
@@ -71,7 +71,7 @@ static const struct json_field create_fields[] = {
 	  "the root file system; at least the image's size" },
 	{ "nat", JSON_FIELD_BOOL, false, offsetof(struct create_params, nat), 0,
 	  "reach the network; refused by this version, which has none" },
-	{ "start", JSON_FIELD_JSON, false, offsetof(struct create_params, start), 0,
+	{ "start", JSON_FIELD_MAYBE_BOOL, false, offsetof(struct create_params, start), 0,
 	  "true when absent" },
 	{ "ephemeral", JSON_FIELD_BOOL, false, offsetof(struct create_params, ephemeral), 0,
 	  "delete it when this connection closes" },
@@ -122,15 +122,13 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 		.memory_bytes = p->memory_bytes,
 		.disk_bytes = p->disk_bytes,
 		.system_overlay_bytes = p->system_overlay_bytes,
-		.start = !p->start || json_is_true(p->start),
+		.start = !p->start.is_given || p->start.value,
 		.ephemeral = p->ephemeral,
 	};
 	AUTO_STRV warnings = { 0 };
 	AUTO_VM vm = { 0 };
 	int r;
 
-	if (p->start && !json_is_boolean(p->start))
-		return err_set(err, ERR_INVALID, "field 'start' must be true or false");
 	if (p->nat)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "this version has no network: 'nat' cannot be true");
@@ -148,7 +146,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 
 struct vm_params {
 	char *vm;
-	json_t *timeout_ms; /* a number whose absence means the default, and 0 at once */
+	struct json_maybe_u64 timeout_ms;
 	char *signal;
 	bool console;
 };
@@ -160,7 +158,8 @@ struct vm_params {
 	}
 #define FIELD_TIMEOUT                                                                              \
 	{                                                                                          \
-		"timeout_ms", JSON_FIELD_JSON, false, offsetof(struct vm_params, timeout_ms), 0,   \
+		"timeout_ms", JSON_FIELD_MAYBE_U64, false, offsetof(struct vm_params, timeout_ms), \
+			STOP_TIMEOUT_MS_MAX,                                                       \
 			"for a guest that was asked to shut down; 10000 when absent, 0 forces at " \
 			"once"                                                                     \
 	}
@@ -178,20 +177,9 @@ static const struct json_field logs_fields[] = {
 	  "the serial console instead of the VMM's log" },
 };
 
-static int read_timeout(const struct vm_params *p, uint64_t *ret, struct err *err)
+static uint64_t stop_timeout_ms(const struct vm_params *p)
 {
-	const json_t *value = p->timeout_ms;
-
-	*ret = VM_STOP_TIMEOUT_MS;
-	if (!value)
-		return 0;
-	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-	    (uint64_t)json_integer_value(value) > STOP_TIMEOUT_MS_MAX)
-		return err_set(err, ERR_INVALID,
-			       "field 'timeout_ms' must be a whole number from 0 to %llu",
-			       (unsigned long long)STOP_TIMEOUT_MS_MAX);
-	*ret = (uint64_t)json_integer_value(value);
-	return 0;
+	return p->timeout_ms.is_given ? p->timeout_ms.value : VM_STOP_TIMEOUT_MS;
 }
 
 static int vm_start_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
@@ -215,14 +203,11 @@ static int vm_stop_call(struct rpc_call *call, const void *params, json_t *resul
 {
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
-	uint64_t timeout_ms;
 	bool is_forced = false;
 	struct vm vm;
 	int r;
 
-	r = read_timeout(p, &timeout_ms, err);
-	if (r == 0)
-		r = vm_stop(&job, p->vm, timeout_ms, &vm, &is_forced, err);
+	r = vm_stop(&job, p->vm, stop_timeout_ms(p), &vm, &is_forced, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
@@ -237,13 +222,10 @@ static int vm_restart_call(struct rpc_call *call, const void *params, json_t *re
 	const struct vm_params *p = params;
 	const struct job job = api_job(call);
 	AUTO_STRV warnings = { 0 };
-	uint64_t timeout_ms;
 	struct vm vm;
 	int r;
 
-	r = read_timeout(p, &timeout_ms, err);
-	if (r == 0)
-		r = vm_restart(&job, p->vm, timeout_ms, &vm, &warnings, err);
+	r = vm_restart(&job, p->vm, stop_timeout_ms(p), &vm, &warnings, err);
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);

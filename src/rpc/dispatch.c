@@ -1,4 +1,3 @@
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -113,25 +112,6 @@ static void report_progress(void *context, const struct progress_event *event)
 
 /* --- rpc.discover ----------------------------------------------------------------------------- */
 
-static const char *field_type_name(enum json_field_type type)
-{
-	switch (type) {
-	case JSON_FIELD_STRING:
-		return "string";
-	case JSON_FIELD_U64:
-	case JSON_FIELD_POSITIVE:
-	case JSON_FIELD_I64:
-		return "integer";
-	case JSON_FIELD_BOOL:
-		return "boolean";
-	case JSON_FIELD_STRINGS:
-		return "array of strings";
-	case JSON_FIELD_JSON:
-		return "any";
-	}
-	abort();
-}
-
 static json_t *describe_method(const struct rpc_method *method)
 {
 	json_t *object = json_new_object();
@@ -143,7 +123,7 @@ static json_t *describe_method(const struct rpc_method *method)
 		json_t *param = json_new_object();
 
 		json_put_str(param, "name", field->name);
-		json_put_str(param, "type", field_type_name(field->type));
+		json_put_str(param, "type", json_field_type_name(field->type));
 		json_put_bool(param, "required", field->required);
 		json_put_str(param, "meaning", field->meaning);
 		json_add(params, param);

@@ -12,25 +12,6 @@
 #include "base/text.h"
 #include "daemon/api.h"
 
-static const char *type_word(enum json_field_type type)
-{
-	switch (type) {
-	case JSON_FIELD_STRING:
-		return "string";
-	case JSON_FIELD_U64:
-	case JSON_FIELD_POSITIVE:
-	case JSON_FIELD_I64:
-		return "integer";
-	case JSON_FIELD_BOOL:
-		return "boolean";
-	case JSON_FIELD_STRINGS:
-		return "array of strings";
-	case JSON_FIELD_JSON:
-		return "any";
-	}
-	abort();
-}
-
 static void document_method(const struct rpc_method *method, struct buf *out)
 {
 	buf_addf(out, "\n### `%s`\n\n%s.%s%s\n", method->name, method->summary,
@@ -40,7 +21,7 @@ static void document_method(const struct rpc_method *method, struct buf *out)
 		buf_add_str(out, "\n| parameter | type | meaning |\n|---|---|---|\n");
 	for (size_t i = 0; i < method->field_count; i++)
 		buf_addf(out, "| `%s` | %s%s | %s |\n", method->fields[i].name,
-			 type_word(method->fields[i].type),
+			 json_field_type_name(method->fields[i].type),
 			 method->fields[i].required ? ", required" : "", method->fields[i].meaning);
 	if (method->result_count > 0)
 		buf_add_str(out, "\n| result | type | meaning |\n|---|---|---|\n");

@@ -499,6 +499,8 @@ struct request {
 	char *name;
 	uint64_t count;
 	bool force;
+	struct json_maybe_u64 wait;
+	struct json_maybe_bool start;
 	struct strv words;
 	json_t *rest;
 };
@@ -507,6 +509,8 @@ static const struct json_field request_fields[] = {
 	{ "name", JSON_FIELD_STRING, true, offsetof(struct request, name), 8, "its name" },
 	{ "count", JSON_FIELD_U64, false, offsetof(struct request, count), 10, "how many" },
 	{ "force", JSON_FIELD_BOOL, false, offsetof(struct request, force), 0, "even so" },
+	{ "wait", JSON_FIELD_MAYBE_U64, false, offsetof(struct request, wait), 10, "how long" },
+	{ "start", JSON_FIELD_MAYBE_BOOL, false, offsetof(struct request, start), 0, "or not" },
 	{ "words", JSON_FIELD_STRINGS, false, offsetof(struct request, words), 2, "some" },
 	{ "rest", JSON_FIELD_JSON, false, offsetof(struct request, rest), 0, "anything" },
 };
@@ -528,6 +532,11 @@ static void test_json_fields(void **state)
 		  "field 'count' must be a whole number, not a fraction" },
 		{ "{\"name\":\"a\",\"force\":1}",
 		  "field 'force' must be true or false, not a whole number" },
+		{ "{\"name\":\"a\",\"wait\":11}", "field 'wait' must be from 0 to 10, not 11" },
+		{ "{\"name\":\"a\",\"wait\":true}",
+		  "field 'wait' must be a whole number, not a boolean" },
+		{ "{\"name\":\"a\",\"wait\":1,\"start\":0}",
+		  "field 'start' must be true or false, not a whole number" },
 		{ "{\"name\":\"a\",\"words\":[\"a\",1]}",
 		  "field 'words' must be an array of strings, not a whole number" },
 		{ "{\"name\":\"a\",\"words\":[\"a\",\"b\",\"c\"]}",
@@ -545,6 +554,7 @@ static void test_json_fields(void **state)
 					      &request, &err) < 0);
 		CHECK_STR(err.message, bad[i].message);
 		CHECK_ROW(i, !request.name && !request.words.items && !request.rest);
+		CHECK_ROW(i, !request.wait.is_given && !request.start.is_given);
 		json_freep(&json);
 	}
 	assert_int_equal(json_read(span_str("{\"name\":\"a\",\"count\":10,\"force\":true,"
@@ -558,7 +568,20 @@ static void test_json_fields(void **state)
 	CHECK_INT(request.count, 10);
 	assert_true(request.force && json_is_object(request.rest));
 	CHECK_STR(request.words.items[0], "x");
+	assert_true(!request.wait.is_given && !request.start.is_given);
 	json_fields_done(request_fields, ARRAY_LEN(request_fields), &request);
+	json_freep(&json);
+
+	/* Nothing said, and 0 and false said, are not the same. */
+	assert_int_equal(
+		json_read(span_str("{\"name\":\"a\",\"wait\":0,\"start\":false}"), &json, &err), 0);
+	assert_int_equal(
+		json_read_fields(json, request_fields, ARRAY_LEN(request_fields), &request, &err),
+		0);
+	assert_true(request.wait.is_given && request.wait.value == 0);
+	assert_true(request.start.is_given && !request.start.value);
+	json_fields_done(request_fields, ARRAY_LEN(request_fields), &request);
+	assert_true(!request.wait.is_given && !request.start.is_given);
 	json_freep(&json);
 }
 

@@ -90,6 +90,9 @@ struct image_config {
 void image_config_done(struct image_config *config);
 #define AUTO_IMAGE_CONFIG CLEANUP(image_config_done) struct image_config
 
+/* For listings; a new reference. */
+json_t *image_config_json(const struct image_config *config) MUST_CHECK;
+
 /* From image.json; empty for an image that has none. Errors as image_load(). */
 int image_config_load(const char *images_dir, const char *name, struct image_config *ret,
 		      struct err *err) MUST_CHECK;

@@ -230,3 +230,30 @@ calls_of_thread() {
 			print name, ++count[name]
 		}' "$1" "$1"
 }
+
+# --- a client that stays connected ---
+
+# Starts one: CLIENT has its descriptors, $CLIENT_PID its process.
+connect_client() {
+	banger --quiet vm list >/dev/null # there is somebody to connect to
+	# bats waits for whoever has its descriptor 3.
+	coproc CLIENT { exec /usr/bin/python3 "$BATS_TEST_DIRNAME/rpc.py" - 3>&-; }
+}
+
+# What it asks: a method, and parameters as JSON. $reply is what it is told.
+client_asks() {
+	echo "$@" >&"${CLIENT[1]}"
+	read -r -t 100 reply <&"${CLIENT[0]}"
+}
+
+# The same, and the answer is no error.
+client_does() {
+	client_asks "$@"
+	jq -e .result <<<"$reply" >/dev/null || { echo "$*: $reply" >&2; return 1; }
+}
+
+end_client() {
+	local pid=$CLIENT_PID
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || true
+}

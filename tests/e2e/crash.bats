@@ -227,6 +227,52 @@ stop_done() {
 	stop_done vm.stop.stored
 }
 
+@test "killed at vm.kill.intent: the VM is stopped" {
+	run_vm box
+	crash_at vm.kill.intent banger vm kill box
+	recover vm.kill.intent
+	equal "$(state_of box) $(vm_get box .last_error)" "stopped null"
+	assert_stopped box
+	disks_are_whole box
+	start_vm box
+	in_vm box true
+}
+
+@test "killed at vm.end.stored: the VM whose guest powered off is stopped, and nothing of its run is left" {
+	local handles runtime
+	BANGER_FAILPOINT=vm.end.stored run_vm box
+	handles=$(folder_of box)/handles.json
+	runtime=$(runtime_of box)
+	banger --quiet vm exec box -- sh -c 'sync; echo o >/proc/sysrq-trigger' || true
+	wait_until 10 daemon_is_gone
+	[ -e "$handles" ]
+	[ -e "$runtime" ]
+	recover vm.end.stored
+	log_has 'removing what it left when it ended'
+	equal "$(state_of box) $(vm_get box .last_error)" "stopped null"
+	assert_stopped box
+	start_vm box
+	in_vm box true
+}
+
+# --- vm pause, vm resume ---
+
+@test "killed at vm.freeze.done: the VM is what its VMM says" {
+	local vmm guest
+	run_vm box
+	vmm=$(vm_get box .pid)
+	guest=$(boot_id box)
+	crash_at vm.freeze.done banger vm pause box
+	equal "$(change_database 'SELECT state, intent FROM vms')" "('running', None)"
+	recover "vm.freeze.done of pause"
+	equal "$(state_of box) $(vm_get box .pid)" "paused $vmm"
+	crash_at vm.freeze.done banger vm resume box
+	equal "$(change_database 'SELECT state, intent FROM vms')" "('paused', None)"
+	recover "vm.freeze.done of resume"
+	equal "$(state_of box) $(vm_get box .pid)" "running $vmm"
+	equal "$(boot_id box)" "$guest"
+}
+
 # --- vm delete ---
 
 delete_done() {

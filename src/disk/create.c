@@ -280,13 +280,6 @@ int disk_grow(struct disk_overlay *overlay, uint64_t size_bytes, const struct ca
 	return 0;
 }
 
-int disk_remove(const char *path, struct err *err)
-{
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_sys(err, -errno, "remove the disk '%s'", path);
-	return 0;
-}
-
 struct usage {
 	int folder_fd; /* borrowed */
 	uint64_t bytes;

@@ -24,7 +24,6 @@ enum disk_engine { DISK_ENGINE_QEMU, DISK_ENGINE_FIRECRACKER };
 
 /* Stable words: "reflink", "qcow2", "copy". */
 const char *disk_kind_name(enum disk_kind kind);
-bool disk_kind_from_name(const char *name, enum disk_kind *ret) MUST_CHECK;
 
 /* Whether the engine gets the file as raw (everything but qcow2). */
 bool disk_kind_is_raw(enum disk_kind kind);
@@ -78,9 +77,6 @@ int disk_create(const struct disk_request *request, const struct cancel *cancel,
  */
 int disk_grow(struct disk_overlay *overlay, uint64_t size_bytes, const struct cancel *cancel,
 	      struct err *err) MUST_CHECK;
-
-/* Removes the file; a missing one is no error. */
-int disk_remove(const char *path, struct err *err) MUST_CHECK;
 
 /*
  * Bytes that the files of a VM's folder really occupy (one level); 0 for a missing folder. Blocks

@@ -26,17 +26,6 @@ const char *disk_kind_name(enum disk_kind kind)
 	return kind_names[kind];
 }
 
-bool disk_kind_from_name(const char *name, enum disk_kind *ret)
-{
-	for (size_t i = 0; i < ARRAY_LEN(kind_names); i++) {
-		if (!str_eq(name, kind_names[i]))
-			continue;
-		*ret = (enum disk_kind)i;
-		return true;
-	}
-	return false;
-}
-
 bool disk_kind_is_raw(enum disk_kind kind)
 {
 	return kind != DISK_QCOW2;

@@ -121,11 +121,6 @@ void mux_pump_free(struct mux_pump *pump)
 	mem_free(pump);
 }
 
-bool mux_pump_is_up(const struct mux_pump *pump)
-{
-	return mux_is_up(pump->mux);
-}
-
 size_t mux_pump_stream_count(const struct mux_pump *pump)
 {
 	return mux_stream_count(pump->mux);

@@ -55,8 +55,7 @@ DEFINE_FREEP(mux_pump, mux_pump_free);
 /* After a failed step, or on a new channel: resets all streams and greets again. 0 or -errno. */
 int mux_pump_restart(struct mux_pump *pump, int channel_fd) MUST_CHECK;
 
-/* Whether the peer has greeted; before that mux_pump_open() fails. */
-bool mux_pump_is_up(const struct mux_pump *pump);
+/* Streams at this moment. */
 size_t mux_pump_stream_count(const struct mux_pump *pump);
 
 /*

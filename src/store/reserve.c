@@ -81,16 +81,6 @@ void reserve_make(struct store *store)
 	(void)unlink(store->reserve_path);
 }
 
-bool store_free_reserve(struct store *store)
-{
-	bool freed;
-
-	(void)pthread_mutex_lock(&store->writer.lock);
-	freed = reserve_free(store);
-	(void)pthread_mutex_unlock(&store->writer.lock);
-	return freed;
-}
-
 void store_restore_reserve(struct store *store)
 {
 	(void)pthread_mutex_lock(&store->writer.lock);

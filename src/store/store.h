@@ -46,10 +46,6 @@ enum store_schema {
 /* What opening would do, without writing anything (bangerd --check-migrations). */
 int store_check_migrations(const char *path, enum store_schema *ret, struct err *err) MUST_CHECK;
 
-/* Frees the reserve file; true when there was one. The store does it by itself where the head says.
- */
-bool store_free_reserve(struct store *store);
-
 /* Makes the reserve file again if it is missing and there is room; also done after each deletion.
  */
 void store_restore_reserve(struct store *store);

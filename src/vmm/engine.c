@@ -13,13 +13,6 @@ static const char *const engine_names[] = {
 };
 _Static_assert(ARRAY_LEN(engine_names) == VMM_ENGINE_COUNT, "each engine needs its word");
 
-static const char *const choice_names[] = {
-	[VMM_CHOICE_AUTO] = "auto",
-	[VMM_CHOICE_FIRECRACKER] = "firecracker",
-	[VMM_CHOICE_QEMU] = "qemu",
-};
-_Static_assert(ARRAY_LEN(choice_names) == VMM_CHOICE_COUNT, "each choice needs its word");
-
 static const char *const accelerator_names[] = {
 	[VMM_ACCELERATOR_TCG] = "tcg",
 	[VMM_ACCELERATOR_KVM] = "kvm",
@@ -53,16 +46,6 @@ int vmm_engine_parse(const char *name, enum vmm_engine *ret)
 	if (i < 0)
 		return i;
 	*ret = (enum vmm_engine)i;
-	return 0;
-}
-
-int vmm_choice_parse(const char *name, enum vmm_choice *ret)
-{
-	const int i = find_name(choice_names, ARRAY_LEN(choice_names), name);
-
-	if (i < 0)
-		return i;
-	*ret = (enum vmm_choice)i;
 	return 0;
 }
 

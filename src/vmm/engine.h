@@ -24,11 +24,10 @@ enum vmm_choice { VMM_CHOICE_AUTO, VMM_CHOICE_FIRECRACKER, VMM_CHOICE_QEMU, VMM_
 
 enum vmm_accelerator { VMM_ACCELERATOR_TCG, VMM_ACCELERATOR_KVM, VMM_ACCELERATOR_COUNT };
 
-/* "qemu", "firecracker"; "auto", ...; "tcg", "kvm": the words of config, RPC and handles.json. */
+/* "qemu", "firecracker"; "tcg", "kvm": the words of config, RPC and handles.json. */
 const char *vmm_engine_name(enum vmm_engine engine);
 const char *vmm_accelerator_name(enum vmm_accelerator accelerator);
 int vmm_engine_parse(const char *name, enum vmm_engine *ret) MUST_CHECK;
-int vmm_choice_parse(const char *name, enum vmm_choice *ret) MUST_CHECK;
 
 struct vmm_version {
 	unsigned major;

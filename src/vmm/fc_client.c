@@ -111,17 +111,6 @@ int vmm_put_serial(const struct vmm_api *api, const char *output_path, bool *ret
 	return r;
 }
 
-int vmm_put_logger(const struct vmm_api *api, const char *log_path, const char *level,
-		   struct err *err)
-{
-	json_t *object = json_new_object();
-
-	json_put_str(object, "log_path", log_path);
-	json_put_str(object, "level", level);
-	json_put_bool(object, "show_level", true);
-	return send_object(api, "PUT", "/logger", object, err);
-}
-
 static int act(const struct vmm_api *api, const char *action, struct err *err)
 {
 	json_t *object = json_new_object();

@@ -68,10 +68,6 @@ int vmm_put_entropy(const struct vmm_api *api, struct err *err) MUST_CHECK;
 int vmm_put_serial(const struct vmm_api *api, const char *output_path, bool *ret_supported,
 		   struct err *err) MUST_CHECK;
 
-/* `level` is one of Error, Warning, Info, Debug, Trace, Off. */
-int vmm_put_logger(const struct vmm_api *api, const char *log_path, const char *level,
-		   struct err *err) MUST_CHECK;
-
 int vmm_start_instance(const struct vmm_api *api, struct err *err) MUST_CHECK;
 int vmm_pause(const struct vmm_api *api, struct err *err) MUST_CHECK;
 int vmm_resume(const struct vmm_api *api, struct err *err) MUST_CHECK;

@@ -32,11 +32,6 @@ static const char *const finding_names[] = {
 };
 _Static_assert(ARRAY_LEN(finding_names) == KVM_FINDING_COUNT, "each finding needs its word");
 
-const char *kvm_finding_name(enum kvm_finding finding)
-{
-	return finding_names[finding];
-}
-
 /* --- from figures to words -------------------------------------------------------------------- */
 
 static void set_reason(struct kvm_verdict *verdict, const char *format, ...) PRINTF_LIKE(2, 3);

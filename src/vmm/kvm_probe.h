@@ -49,9 +49,6 @@ static inline bool kvm_is_usable(const struct kvm_verdict *verdict)
 	return verdict->finding == KVM_USABLE;
 }
 
-/* Stable words: "usable", "missing", "no_permission", ... */
-const char *kvm_finding_name(enum kvm_finding finding);
-
 /* Measures now: about 0.1 s with real KVM, at most about timeout_ms + 0.5 s. Never fails: the
  * verdict says it. */
 void kvm_probe_measure(const char *node, uint64_t timeout_ms, struct kvm_verdict *ret);

@@ -124,15 +124,10 @@ static json_t *qemu_info(const char *path)
 
 static void test_kinds(void **state)
 {
-	enum disk_kind got = DISK_COPY;
-
 	(void)state;
-	for (int i = 0; i < DISK_KIND_COUNT; i++) {
-		assert_true(disk_kind_from_name(disk_kind_name((enum disk_kind)i), &got));
-		CHECK_INT(got, i);
-	}
-	assert_false(disk_kind_from_name("raw", &got));
-	CHECK_INT(got, DISK_COPY);
+	CHECK_STR(disk_kind_name(DISK_REFLINK), "reflink");
+	CHECK_STR(disk_kind_name(DISK_QCOW2), "qcow2");
+	CHECK_STR(disk_kind_name(DISK_COPY), "copy");
 	CHECK_STR(disk_kind_suffix(DISK_REFLINK), "raw");
 	CHECK_STR(disk_kind_suffix(DISK_COPY), "raw");
 	CHECK_STR(disk_kind_suffix(DISK_QCOW2), "qcow2");
@@ -220,8 +215,7 @@ static void test_raw(void **state)
 	CHECK_INT(stat(overlay.path, &status), 0);
 	CHECK_INT(status.st_size, 5 * BASE_BYTES);
 
-	CHECK_INT(disk_remove(overlay.path, &err), 0);
-	CHECK_INT(disk_remove(overlay.path, &err), 0);
+	CHECK_INT(unlink(overlay.path), 0);
 	CHECK_INT(count_files(vm_folder), 0);
 }
 
@@ -373,7 +367,7 @@ static void test_failures(void **state)
 		} else {
 			/* A reflink is over before anybody can cancel it. */
 			CHECK_INT(overlay.kind, DISK_REFLINK);
-			CHECK_INT(disk_remove(overlay.path, &err), 0);
+			CHECK_INT(unlink(overlay.path), 0);
 		}
 		cancel_done(&cancel);
 	}
@@ -468,7 +462,7 @@ static void test_reflink(void **state)
 	CHECK_INT(file_read(AT_FDCWD, overlay.path, 64 * MIB, &copy), 0);
 	CHECK_INT(copy.len, 2 * BASE_BYTES);
 	assert_memory_equal(original.ptr, copy.ptr, BASE_BYTES);
-	CHECK_INT(disk_remove(overlay.path, &err), 0);
+	CHECK_INT(unlink(overlay.path), 0);
 	CHECK_INT(unlink(image), 0);
 }
 

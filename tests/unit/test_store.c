@@ -12,7 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "store/store.h"
+#include "store/private.h"
 
 #define GIB (1ULL << 30)
 
@@ -536,15 +536,15 @@ static void test_files(void **state)
 	assert_true(status.st_blocks * 512 >= STORE_RESERVE_BYTES);
 	CHECK_INT(status.st_mode & 07777, 0600);
 
-	assert_true(store_free_reserve(store));
+	assert_true(reserve_free(store));
 	assert_int_equal(stat(reserve, &status), -1);
-	assert_false(store_free_reserve(store));
+	assert_false(reserve_free(store));
 	insert_vm(store, 1);
 	CHECK_INT(stat(reserve, &status), 0);
-	assert_true(store_free_reserve(store));
+	assert_true(reserve_free(store));
 	CHECK_INT(store_vm_delete(store, "00000000000000000000000000000001", &err), 0);
 	CHECK_INT(stat(reserve, &status), 0);
-	assert_true(store_free_reserve(store));
+	assert_true(reserve_free(store));
 	store_restore_reserve(store);
 	CHECK_INT(stat(reserve, &status), 0);
 }

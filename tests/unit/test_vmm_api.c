@@ -65,11 +65,6 @@ static int put_serial(const struct vmm_api *api, struct err *err)
 	return r;
 }
 
-static int put_logger(const struct vmm_api *api, struct err *err)
-{
-	return vmm_put_logger(api, "/log", "Warning", err);
-}
-
 static const struct {
 	int (*call)(const struct vmm_api *api, struct err *err);
 	const char *line;
@@ -88,8 +83,6 @@ static const struct {
 	  "\"is_read_only\":true,\"cache_type\":\"Unsafe\"}" },
 	{ put_vsock, "PUT /vsock HTTP/1.1\r\n", "{\"guest_cid\":3,\"uds_path\":\"/v.sock\"}" },
 	{ put_serial, "PUT /serial HTTP/1.1\r\n", "{\"serial_out_path\":\"/console\"}" },
-	{ put_logger, "PUT /logger HTTP/1.1\r\n",
-	  "{\"log_path\":\"/log\",\"level\":\"Warning\",\"show_level\":true}" },
 	{ vmm_put_entropy, "PUT /entropy HTTP/1.1\r\n", "{}" },
 	{ vmm_start_instance, "PUT /actions HTTP/1.1\r\n", "{\"action_type\":\"InstanceStart\"}" },
 	{ vmm_send_ctrl_alt_del, "PUT /actions HTTP/1.1\r\n",

@@ -105,8 +105,9 @@ enum fetch_header {
 /* The final answer: after redirects and retries. */
 struct fetch_response {
 	unsigned int status;
-	enum fetch_place place;		   /* of the URL's own host */
-	uint64_t retry_after_ms;	   /* 0: not said */
+	enum fetch_place place;	 /* of the URL's own host */
+	bool has_no_tls;	 /* it failed as what should be https does not speak TLS */
+	uint64_t retry_after_ms; /* 0: not said */
 	char *headers[FETCH_HEADER_COUNT]; /* owned; NULL when absent */
 	struct strv challenges;		   /* the WWW-Authenticate headers */
 	struct buf body;		   /* the beginning of the body of what is no success */
@@ -114,7 +115,6 @@ struct fetch_response {
 
 #define FETCH_RESPONSE_INIT ((struct fetch_response){ .body = BUF_INIT })
 
-/* Zeroed storage is accepted, too. */
 void fetch_response_done(struct fetch_response *response);
 #define AUTO_FETCH_RESPONSE CLEANUP(fetch_response_done) struct fetch_response
 

@@ -11,6 +11,12 @@
 
 #define PIECE_SIZE ((size_t)256 * 1024)
 
+#define FAILED "libcrypto cannot make a SHA-256"
+
+struct digest {
+	EVP_MD_CTX *context; /* owned */
+};
+
 static void context_end(EVP_MD_CTX **context)
 {
 	EVP_MD_CTX_free(*context);
@@ -23,7 +29,7 @@ static int finish(EVP_MD_CTX *context, char ret[static SHA256_TEXT_SIZE], struct
 	unsigned int size = 0;
 
 	if (EVP_DigestFinal_ex(context, digest, &size) != 1)
-		return err_set(err, ERR_SYSTEM, "libcrypto cannot make a SHA-256");
+		return err_set(err, ERR_SYSTEM, FAILED);
 	text_hex(&text, span_of(digest, size));
 	assert(text.len == SHA256_TEXT_SIZE - 1);
 	memcpy(ret, text.ptr, SHA256_TEXT_SIZE);
@@ -36,7 +42,7 @@ int digest_bytes(struct span bytes, char ret[static SHA256_TEXT_SIZE], struct er
 
 	if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1 ||
 	    EVP_DigestUpdate(context, bytes.ptr, bytes.len) != 1)
-		return err_set(err, ERR_SYSTEM, "libcrypto cannot make a SHA-256");
+		return err_set(err, ERR_SYSTEM, FAILED);
 	return finish(context, ret, err);
 }
 
@@ -48,7 +54,7 @@ int digest_file(int fd, const struct cancel *cancel, char ret[static SHA256_TEXT
 	off_t offset = 0;
 
 	if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-		return err_set(err, ERR_SYSTEM, "libcrypto cannot make a SHA-256");
+		return err_set(err, ERR_SYSTEM, FAILED);
 	for (;;) {
 		const ssize_t n = pread(fd, piece, PIECE_SIZE, offset);
 		int r;
@@ -63,7 +69,38 @@ int digest_file(int fd, const struct cancel *cancel, char ret[static SHA256_TEXT
 		if (r < 0)
 			return r;
 		if (EVP_DigestUpdate(context, piece, (size_t)n) != 1)
-			return err_set(err, ERR_SYSTEM, "libcrypto cannot make a SHA-256");
+			return err_set(err, ERR_SYSTEM, FAILED);
 		offset += n;
 	}
+}
+
+int digest_new(struct digest **ret, struct err *err)
+{
+	CLEANUP(digest_freep) struct digest *digest = mem_alloc(1, sizeof(*digest));
+
+	digest->context = EVP_MD_CTX_new();
+	if (!digest->context || EVP_DigestInit_ex(digest->context, EVP_sha256(), NULL) != 1)
+		return err_set(err, ERR_SYSTEM, FAILED);
+	*ret = TAKE_PTR(digest);
+	return 0;
+}
+
+void digest_free(struct digest *digest)
+{
+	if (!digest)
+		return;
+	EVP_MD_CTX_free(digest->context);
+	mem_free(digest);
+}
+
+int digest_add(struct digest *digest, struct span bytes, struct err *err)
+{
+	if (EVP_DigestUpdate(digest->context, bytes.ptr, bytes.len) != 1)
+		return err_set(err, ERR_SYSTEM, FAILED);
+	return 0;
+}
+
+int digest_finish(struct digest *digest, char ret[static SHA256_TEXT_SIZE], struct err *err)
+{
+	return finish(digest->context, ret, err);
 }

@@ -13,3 +13,15 @@ int digest_bytes(struct span bytes, char ret[static SHA256_TEXT_SIZE], struct er
 /* Of a whole file, from its start; the offset of `fd` does not move. */
 int digest_file(int fd, const struct cancel *cancel, char ret[static SHA256_TEXT_SIZE],
 		struct err *err) MUST_CHECK;
+
+/* Of bytes that come piece by piece. */
+struct digest;
+
+int digest_new(struct digest **ret, struct err *err) MUST_CHECK;
+void digest_free(struct digest *digest);
+DEFINE_FREEP(digest, digest_free);
+
+int digest_add(struct digest *digest, struct span bytes, struct err *err) MUST_CHECK;
+/* Once, at the end. */
+int digest_finish(struct digest *digest, char ret[static SHA256_TEXT_SIZE], struct err *err)
+	MUST_CHECK;

@@ -169,28 +169,34 @@ static int check_elf(int fd, struct err *err)
 	return r;
 }
 
-/* What the kernel calls itself: bzImages say so in their header, others in their banner. */
+static int disagree(const char *release, const char *what, const char *other, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "the kernel calls itself '%s', its %s '%s'", release, what,
+		       other);
+}
+
+/* What the kernel calls itself: bzImages say so in their header, ELF files in their banner, and the
+ * modules' folder is called so. All that are there have to agree. */
 static int name_release(struct making *making, const struct kernel_image *bzimage, int vmlinux_fd,
 			struct err *err)
 {
 	struct kernel_record *record = &making->kernel.record;
 	const char *folder = making->package.release;
-	char release[KERNEL_RELEASE_MAX + 1] = "";
+	const char *release = bzimage->release;
+	char banner[KERNEL_RELEASE_MAX + 1] = "";
 	int r;
 
-	memcpy(release, bzimage->release, sizeof(release));
-	if (release[0] == '\0') {
-		r = kernel_banner_read(vmlinux_fd, making->cancel, release, err);
-		if (r < 0)
-			return r;
-	}
-	if (release[0] != '\0' && folder[0] != '\0' && !str_eq(release, folder))
-		return err_set(err, ERR_INVALID,
-			       "the kernel calls itself '%s', its modules are for '%s'", release,
-			       folder);
+	r = kernel_banner_read(vmlinux_fd, making->cancel, banner, err);
+	if (r < 0)
+		return r;
 	if (release[0] == '\0')
-		memcpy(release, folder[0] != '\0' ? folder : UNKNOWN_RELEASE,
-		       folder[0] != '\0' ? strlen(folder) + 1 : sizeof(UNKNOWN_RELEASE));
+		release = banner;
+	if (banner[0] != '\0' && !str_eq(release, banner))
+		return disagree(release, "vmlinux is", banner, err);
+	if (release[0] == '\0')
+		release = folder[0] != '\0' ? folder : UNKNOWN_RELEASE;
+	if (folder[0] != '\0' && !str_eq(release, folder))
+		return disagree(release, "modules are for", folder, err);
 	record->release = mem_strdup(release);
 	if (!record->version)
 		record->version =

@@ -229,21 +229,32 @@ static int open_parent(int dir_fd, const char *path, int *ret_fd, const char **r
 	return 0;
 }
 
-static int write_file(int dir_fd, const char *path, struct span content, struct err *err)
+int package_create_file(int dir_fd, const char *path, int *ret_fd, struct err *err)
 {
 	AUTO_CLOSE int parent_fd = -1;
-	AUTO_CLOSE int fd = -1;
 	const char *name = path;
-	int r;
+	int fd, r;
 
 	r = open_parent(dir_fd, path, &parent_fd, &name);
 	if (r < 0)
 		return err_sys(err, r, "make the folder of '%s'", path);
-	fd = openat(parent_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(parent_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 && errno == EEXIST)
 		return err_set(err, ERR_INVALID, "the package has '%s' twice", path);
 	if (fd < 0)
 		return err_sys(err, -errno, "make '%s'", path);
+	*ret_fd = fd;
+	return 0;
+}
+
+int package_write_file(int dir_fd, const char *path, struct span content, struct err *err)
+{
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	r = package_create_file(dir_fd, path, &fd, err);
+	if (r < 0)
+		return r;
 	r = fd_write_all(fd, content);
 	return r < 0 ? err_sys(err, r, "write '%s'", path) : 0;
 }
@@ -317,7 +328,8 @@ static int take_member(struct reader *reader, const struct member *member, int s
 
 	if (member->kind == MEMBER_VMLINUZ) {
 		r = read_content(reader, "vmlinuz", PACKAGE_VMLINUZ_MAX, &content, err);
-		return r < 0 ? r : write_file(staging_fd, "vmlinuz", buf_span(&content), err);
+		return r < 0 ? r
+			     : package_write_file(staging_fd, "vmlinuz", buf_span(&content), err);
 	}
 
 	r = read_content(reader, member->path, is_list_file ? PACKAGE_LIST_MAX : MODULE_SIZE_MAX,
@@ -328,7 +340,7 @@ static int take_member(struct reader *reader, const struct member *member, int s
 	if (r < 0)
 		return r;
 	target = mem_printf("modules/%s", member->path);
-	return write_file(staging_fd, target, buf_span(&content), err);
+	return package_write_file(staging_fd, target, buf_span(&content), err);
 }
 
 static int take_entry(struct reader *reader, struct archive_entry *entry, int staging_fd,

@@ -57,3 +57,11 @@ bool package_wants_module(const char *path, uint64_t *ret_size_max) MUST_CHECK;
  */
 int package_take_module(struct package *package, const char *path, struct span bytes,
 			struct err *err) MUST_CHECK;
+
+/* Makes the file `path` of checked components below `dir_fd`, and the folders on the way.
+ * ERR_INVALID when it is there already. */
+int package_write_file(int dir_fd, const char *path, struct span content, struct err *err)
+	MUST_CHECK;
+
+/* The same, empty, for writing; the caller closes it. */
+int package_create_file(int dir_fd, const char *path, int *ret_fd, struct err *err) MUST_CHECK;

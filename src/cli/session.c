@@ -21,13 +21,6 @@
 #define ROWS_DEFAULT	  24
 #define COLUMNS_DEFAULT	  80
 
-/* bash where the image has it: /bin/sh as a login shell has no line editing in many images. */
-static const char *const shell_argv[] = {
-	"/bin/sh",
-	"-c",
-	"if [ -x /bin/bash ]; then exec /bin/bash -l; else exec /bin/sh -l; fi",
-};
-
 bool session_is_interactive(const struct cli *cli)
 {
 	return isatty(cli->in_fd);
@@ -91,7 +84,6 @@ static void collect_env(const struct session *session, struct strv *ret)
 
 static int start(struct cli *cli, int fd, const struct session *session, struct err *err)
 {
-	AUTO_STRV shell = { .items = NULL };
 	AUTO_STRV env = { .items = NULL };
 	struct guest_exec exec = {
 		.argv = session->argv,
@@ -99,10 +91,6 @@ static int start(struct cli *cli, int fd, const struct session *session, struct 
 		.tty = session->has_tty,
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(shell_argv); i++)
-		strv_add(&shell, shell_argv[i]);
-	if (!exec.argv)
-		exec.argv = strv_argv(&shell);
 	collect_env(session, &env);
 	exec.env = strv_argv(&env);
 	if (exec.tty)

@@ -13,7 +13,7 @@
 #include "base/macros.h"
 
 struct guest_exec {
-	char *const *argv; /* NULL-terminated, at least one; any bytes */
+	char *const *argv; /* NULL-terminated, at least one; any bytes; NULL: the login shell */
 	char *const
 		*env; /* NULL-terminated "NAME=VALUE", or NULL; any bytes; on top of the agent's */
 	const char *cwd;  /* UTF-8, absolute; NULL: the user's home */

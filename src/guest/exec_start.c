@@ -65,7 +65,7 @@ static int add_args(const struct guest_exec *exec, struct buf *out, struct err *
 	size_t count = 0;
 	int r;
 
-	if (!exec->argv[0] || exec->argv[0][0] == '\0')
+	if (exec->argv && (!exec->argv[0] || exec->argv[0][0] == '\0'))
 		return err_set(err, ERR_INVALID, "no program is given");
 	r = add_strings(exec->argv, WIRE_ARG, &bytes, &count, out);
 	if (r == 0)

@@ -242,3 +242,15 @@ tmux_is_gone() {
 	EXPECT
 	equal "$(banger --json ps | jq -c '[.vms[].name]')" '["box"]'
 }
+
+@test "the shell is the one that the guest's passwd names, as a login shell" {
+	run_for 0 banger vm shell box <<<'echo "$0"; shopt login_shell'
+	equal "$output" $'-bash\nlogin_shell    \ton'
+	in_vm box sed -i '1s|/bin/bash$|/bin/sh|' /etc/passwd
+	run_for 0 banger vm shell box <<<'echo "$0"'
+	equal "$output" -sh
+	in_vm box sed -i '1s|/bin/sh$|/no/such/shell|' /etc/passwd
+	run_for 1 banger vm shell box
+	contains "$stderr" "cannot run 'a shell' in 'box': exec '/no/such/shell': "
+	in_vm box sed -i '1s|/no/such/shell$|/bin/bash|' /etc/passwd
+}

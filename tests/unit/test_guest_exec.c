@@ -54,6 +54,25 @@ static void test_start_sends_bytes_exactly(void **state)
 	fd_close(peer);
 }
 
+static void test_start_login_shell(void **state)
+{
+	char *const env[] = { (char[]){ "A=1" }, NULL };
+	const struct guest_exec exec = { .env = env };
+	static const char wanted[] = "{\"op\":\"exec\"}\n\3\0\0\0\0\0\0\3A=1\4\0\0\0\0\0\0\0";
+	struct err err = ERR_INIT;
+	char sent[64];
+	int peer;
+	const int fd = prepared_stream(span_str("{\"ok\":true,\"pid\":1}\n"), false, &peer);
+
+	(void)state;
+	if (guest_exec_start(fd, &exec, NULL, patience(), NULL, &err) < 0)
+		fail_msg("%s", err.message);
+	CHECK_INT(recv(peer, sent, sizeof(sent), 0), sizeof(wanted) - 1);
+	assert_memory_equal(sent, wanted, sizeof(wanted) - 1);
+	fd_close(fd);
+	fd_close(peer);
+}
+
 static void test_start_fails(void **state)
 {
 	static const struct {
@@ -755,6 +774,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_start_sends_bytes_exactly),
+		cmocka_unit_test(test_start_login_shell),
 		cmocka_unit_test(test_start_fails),
 		cmocka_unit_test(test_start_limits),
 		cmocka_unit_test(test_start_at_the_limit),

@@ -88,7 +88,7 @@ child() {
 
 @test "cases.json is what gen-conformance makes" {
 	local swagger=${BANGER_FIRECRACKER_API:-$TOP/../shared/firecracker/firecracker-api.yaml}
-	[ -r "$swagger" ] || skip "no firecracker-api.yaml (BANGER_FIRECRACKER_API)"
+	[ -r "$swagger" ] || skip "there is no '$swagger': set BANGER_FIRECRACKER_API to Firecracker's API description"
 	"$TOP/tools/gen-conformance" "$swagger" | diff - "$TOP/tests/conformance/cases.json"
 }
 

@@ -139,7 +139,9 @@ int keylock_acquire(struct keylock *locks, const char *key, const struct cancel 
 	waiter = (struct waiter){ .granted = granted };
 	if (enqueue(locks, key, &waiter)) {
 		r = cancel_poll(cancel, granted.fd, POLLIN, UINT64_MAX);
-		if (r < 0 && leave(locks, key, &waiter))
+		/* Also when it is granted: with the mutex, what the last holder wrote is surely
+		 * seen, and the releaser is done with our eventfd. */
+		if (leave(locks, key, &waiter))
 			return err_sys(err, r, "wait for '%s'", key);
 	}
 	*ret = (struct keyhold){ .locks = locks, .key = mem_strdup(key) };

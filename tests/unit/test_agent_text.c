@@ -2,7 +2,6 @@
  * superblock. */
 #include "check.h"
 
-#include "agent/base64.h"
 #include "agent/cmdline.h"
 #include "agent/disks.h"
 #include "agent/exec.h"
@@ -10,6 +9,7 @@
 #include "agent/hosts.h"
 #include "agent/proc_net.h"
 #include "agent/request.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -265,6 +265,12 @@ static void test_base64(void **state)
 		CHECK_ROW(i,
 			  base64_decode(span_str(rows[i].text), &out) == (rows[i].bytes != NULL));
 		CHECK_STR(out.ptr + 1, rows[i].bytes ? rows[i].bytes : "");
+		if (rows[i].bytes) {
+			AUTO_BUF text = BUF_INIT;
+
+			base64_encode(&text, span_str(rows[i].bytes));
+			CHECK_STR(text.ptr, rows[i].text);
+		}
 	}
 }
 

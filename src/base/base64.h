@@ -10,3 +10,6 @@
 /* Appends the bytes that `text` stands for. False, with `out` as it was, for anything but base64.
  */
 bool base64_decode(struct span text, struct buf *out) MUST_CHECK;
+
+/* Appends the text that stands for `bytes`. */
+void base64_encode(struct buf *out, struct span bytes);

@@ -1,4 +1,4 @@
-#include "agent/base64.h"
+#include "base/base64.h"
 
 static int digit_value(uint8_t digit)
 {
@@ -52,4 +52,23 @@ bool base64_decode(struct span text, struct buf *out)
 			buf_add_byte(out, (uint8_t)(bits >> (16 - 8 * i)));
 	}
 	return true;
+}
+
+void base64_encode(struct buf *out, struct span bytes)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (; bytes.len > 0; bytes = span_skip(bytes, 3)) {
+		uint32_t bits = (uint32_t)bytes.ptr[0] << 16;
+
+		if (bytes.len > 1)
+			bits |= (uint32_t)bytes.ptr[1] << 8;
+		if (bytes.len > 2)
+			bits |= bytes.ptr[2];
+		buf_add_byte(out, (uint8_t)digits[bits >> 18]);
+		buf_add_byte(out, (uint8_t)digits[bits >> 12 & 63]);
+		buf_add_byte(out, bytes.len > 1 ? (uint8_t)digits[bits >> 6 & 63] : '=');
+		buf_add_byte(out, bytes.len > 2 ? (uint8_t)digits[bits & 63] : '=');
+	}
 }

@@ -20,8 +20,11 @@ struct user {
 };
 
 /*
- * ERR_NOT_FOUND when passwd has no such name. root is always there, with /root and /bin/sh where
- * the image has no passwd.
+ * `text` is what the OCI image configuration has as User: "USER" or "USER:GROUP", each a name or a
+ * number. A name wins over the number that it looks like. With a GROUP the user has that one alone;
+ * without, the groups of passwd and group. A number need not be in passwd: then its home is "/" and
+ * its group 0. ERR_NOT_FOUND when there is no such name. root is always there, with /root and
+ * /bin/sh where the image has no passwd.
  */
-int user_find(const char *name, struct user *ret, struct err *err) MUST_CHECK;
+int user_find(const char *text, struct user *ret, struct err *err) MUST_CHECK;
 void user_done(struct user *user);

@@ -301,6 +301,24 @@ EOF
 	[ "$(sed -n 3p <<<"$output")" = /nonexistent ]
 }
 
+@test "a user as OCI images have it: a number, a group, neither in passwd" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can become somebody else"
+	who() {
+		agent_exec --user "$1" --cwd / -- sh -c 'echo "$(id -u) $(id -g) $(id -G) $HOME"'
+	}
+	[ "$(who 65534)" = "65534 65534 65534 /nonexistent" ]
+	[ "$(who nobody:daemon)" = "65534 1 1 /nonexistent" ]
+	[ "$(who 1234:2345)" = "1234 2345 2345 /" ]
+	[ "$(who 1234)" = "1234 0 0 /" ]
+	[ "$(who 0:2345)" = "0 2345 2345 /root" ]
+	[ "$(who :daemon)" = "0 1 1 /root" ]
+	for user in nobody:nosuch nosuch 4294967295 1:4294967295 -1; do
+		run who "$user"
+		[ "$status" -eq 125 ]
+		[[ $output == *"no such"* ]]
+	done
+}
+
 @test "no arguments at all are a login shell" {
 	run client exec <<<'echo "$0"; exit 6'
 	[ "$status" -eq 6 ]

@@ -64,6 +64,3 @@ void image_paths_done(struct image_paths *paths);
  */
 int image_locate(const char *images_dir, const char *name, struct image_paths *ret, struct err *err)
 	MUST_CHECK;
-
-/* Inside src/image: the files of the registered image in the folder `dir_fd`, checked. */
-int image_registered_locate(int dir_fd, struct image_paths *ret, struct err *err) MUST_CHECK;

@@ -10,6 +10,8 @@
 #include "base/text.h"
 #include "image/folder.h"
 #include "image/image.h"
+#include "image/register.h"
+#include "image/registered.h"
 #include "kernel/mmdebstrap.h"
 #include "model/names.h"
 
@@ -107,6 +109,23 @@ int folder_open_image(const char *images_dir, const char *name, int *ret_fd, str
 	return r < 0 ? r : open_image(images_fd, name, ret_fd, err);
 }
 
+static int check_managed(int dir_fd, const struct image_record *image, struct err *err)
+{
+	int r;
+
+	r = check_file(dir_fd, IMAGE_ROOT_FILE, image->size_bytes, err);
+	return r == 0 ? check_file(dir_fd, IMAGE_SEED_FILE, 1, err) : r;
+}
+
+/* Whether the user's files are still what they were is asked when they are to be used: an image
+ * whose files are gone has to be seen, so that it can be deleted. */
+static int check_registered(int dir_fd, struct err *err)
+{
+	AUTO_REGISTERED registered = { .root = { .path = NULL } };
+
+	return registered_read(dir_fd, &registered, err);
+}
+
 static int load(int images_fd, const char *name, struct image_record *ret, struct err *err)
 {
 	AUTO_IMAGE_RECORD image;
@@ -118,10 +137,10 @@ static int load(int images_fd, const char *name, struct image_record *ret, struc
 	if (r < 0)
 		return r;
 	r = folder_read_record(dir_fd, name, &image, err);
-	if (r == 0)
-		r = check_file(dir_fd, IMAGE_ROOT_FILE, image.size_bytes, err);
-	if (r == 0)
-		r = check_file(dir_fd, IMAGE_SEED_FILE, 1, err);
+	if (r == 0 && str_eq(image.kind, IMAGE_KIND_REGISTERED))
+		r = check_registered(dir_fd, err);
+	else if (r == 0)
+		r = check_managed(dir_fd, &image, err);
 	if (r < 0)
 		return err_context(err, r, "image '%s'", name);
 	*ret = image;

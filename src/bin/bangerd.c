@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	int r;
 
-	if (argc > 2 && str_eq(argv[1], "--worker") && str_eq(argv[2], "image"))
+	if (argc > 2 && str_eq(argv[1], "--worker"))
 		return image_worker_main(argc, argv);
 	if (!parse_arguments(argc, argv, &arguments))
 		return 2;

@@ -98,6 +98,7 @@ static int make_work_folder(const struct staging *staging, const char *path, int
 static int write_image(struct build *build, struct err *err)
 {
 	const struct staging *staging = &build->staging;
+	const struct image_worker_files files = { staging->root_fd, staging->seed_fd };
 	AUTO_FREE char *work_path = mem_printf("%s/%s", staging->path, FOLDER_WORK);
 	AUTO_CLOSE int work_fd = -1;
 	CLEANUP(image_worker_done) struct image_worker worker = IMAGE_WORKER_INIT;
@@ -112,8 +113,8 @@ static int write_image(struct build *build, struct err *err)
 	if (r == 0)
 		r = staging_read_epoch(&options, err);
 	if (r == 0)
-		r = image_worker_start(build->request->worker_program, staging->root_fd,
-				       staging->seed_fd, &options, &worker, err);
+		r = image_worker_start(build->request->worker_program, &files, &options, &worker,
+				       err);
 	if (r == 0)
 		r = start_mmdebstrap(build, work_fd, work_path, &run, err);
 	if (r == 0)

@@ -31,7 +31,8 @@ static const int allowed[] = {
 	SCMP_SYS(clock_gettime),  SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall),
 	SCMP_SYS(exit),		  SCMP_SYS(exit_group),	  SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(rt_sigprocmask), SCMP_SYS(getpid),	  SCMP_SYS(gettid),
-	SCMP_SYS(tgkill), /* abort(): only at itself, and nobody's processes are its own */
+	SCMP_SYS(recvmsg), /* further descriptors, by the socket that it has */
+	SCMP_SYS(tgkill),  /* abort(): only at itself, and nobody's processes are its own */
 };
 
 /* A library that looks for a file finds that it may not; there is no need to die of it. */

@@ -1,12 +1,14 @@
 #include "image/worker.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/text.h"
+#include "base/unix_socket.h"
 #include "image/sandbox.h"
+#include "image/unpack.h"
 #include "image/worker_message.h"
 
 #define EXIT_DONE   0
@@ -14,7 +16,7 @@
 #define EXIT_BROKEN 2 /* no answer could be given */
 
 /* One byte at a time: nothing behind the line may be taken. */
-static int read_line(int fd, struct buf *line)
+int worker_read_line(int fd, struct buf *line)
 {
 	while (line->len < IMAGE_WORKER_LINE_MAX) {
 		uint8_t byte;
@@ -29,39 +31,84 @@ static int read_line(int fd, struct buf *line)
 	return -EMSGSIZE;
 }
 
-static int prepare(struct ext4_options *options, struct err *err)
+static int prepare(struct worker_orders *orders, struct err *err)
 {
 	AUTO_BUF line = BUF_INIT;
-	bool has_seed = false;
 	int r;
 
-	r = read_line(IMAGE_WORKER_CONTROL, &line);
+	r = worker_read_line(IMAGE_WORKER_CONTROL, &line);
 	if (r < 0)
 		return err_sys(err, r, "read the orders");
-	r = worker_read_orders(buf_span(&line), options, &has_seed, err);
+	r = worker_read_orders(buf_span(&line), orders, err);
 	if (r < 0)
 		return r;
-	options->seed_fd = has_seed ? IMAGE_WORKER_SEED : -1;
+	orders->options.seed_fd = orders->has_seed ? IMAGE_WORKER_SEED : -1;
 	r = ext4_warm_up(err);
 	return r < 0 ? r : sandbox_enter(err);
 }
 
-int image_worker_main(int argc, char **argv)
+static int open_layer(void *context, size_t index, int *ret_tar_fd, struct err *err)
+{
+	uint8_t byte;
+	int fd = -1;
+	ssize_t n;
+
+	(void)context;
+	n = unix_recv_fd(IMAGE_WORKER_CONTROL, &byte, 1, &fd);
+	if (n < 0)
+		return err_sys(err, (int)n, "receive layer %zu", index + 1);
+	if (n == 0 || fd < 0)
+		return err_set(err, ERR_PROTOCOL, "layer %zu does not come", index + 1);
+	*ret_tar_fd = fd;
+	return 0;
+}
+
+static void report(void *context, const struct progress_event *event)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	(void)context;
+	worker_write_progress(event->done, &line);
+	/* If the parent is gone, so are we. */
+	IGNORE_RESULT(fd_write_all(IMAGE_WORKER_CONTROL, buf_span(&line)));
+}
+
+static int work(const struct worker_orders *orders, struct ext4_summary *summary, struct err *err)
+{
+	const struct progress progress = { .report = report };
+	const struct ext4_layers layers = { .count = orders->layers,
+					    .open = open_layer,
+					    .progress = &progress };
+	const struct ext4_input input = { .tar_fd = IMAGE_WORKER_TAR };
+
+	if (orders->layers > 0)
+		return ext4_from_layers(&layers, IMAGE_WORKER_IMAGE, &orders->options, summary,
+					err);
+	return ext4_from_tar(&input, IMAGE_WORKER_IMAGE, &orders->options, summary, err);
+}
+
+static int write_image(void)
 {
 	AUTO_BUF answer = BUF_INIT;
-	struct ext4_options options = EXT4_OPTIONS_INIT;
-	const struct ext4_input input = { .tar_fd = IMAGE_WORKER_TAR };
+	struct worker_orders orders = { .options = EXT4_OPTIONS_INIT };
 	struct ext4_summary summary = { 0 };
 	struct err err = ERR_INIT;
 	int r;
 
-	(void)argc;
-	(void)argv;
-	r = prepare(&options, &err);
+	r = prepare(&orders, &err);
 	if (r == 0)
-		r = ext4_from_tar(&input, IMAGE_WORKER_IMAGE, &options, &summary, &err);
+		r = work(&orders, &summary, &err);
 	worker_write_answer(r, &summary, &err, &answer);
 	if (fd_write_all(IMAGE_WORKER_CONTROL, buf_span(&answer)) < 0)
 		return EXIT_BROKEN;
 	return r < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+int image_worker_main(int argc, char **argv)
+{
+	if (argc == 3 && str_eq(argv[2], "image"))
+		return write_image();
+	if (argc == 3 && str_eq(argv[2], "unpack"))
+		return unpack_worker_main();
+	return EXIT_BROKEN;
 }

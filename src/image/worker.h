@@ -1,6 +1,11 @@
 /*
- * The process that turns a tar stream into file systems: `bangerd --worker image`. The tar is
- * hostile, and libarchive and libext2fs are large, so they run where nothing can be reached:
+ * The processes that work on hostile bytes: `bangerd --worker KIND`.
+ *
+ *     image     tar streams into file systems
+ *     unpack    a compressed layer into a tar stream (unpack.h)
+ *
+ * Layers are hostile, and libarchive, libext2fs, zlib and libzstd are large, so they run where
+ * nothing can be reached:
  *
  *   1. the parent gives it exactly the descriptors below, an empty environment, and limits on
  * memory, processor time and file size; it may not gain privileges, dumps no core and dies with the
@@ -8,26 +13,30 @@
  *   2. it reads its orders, one line of JSON, from the control socket; loads what libraries load
  * late;
  *   3. it becomes nobody, if it was root, and cannot be traced;
- *   4. it allows itself, by seccomp, only to read, write, seek and sync descriptors it has, to map
- * memory, and to end. Opening a path fails; anything else kills it;
- *   5. only then it reads the first byte of the tar;
- *   6. it answers with one line of JSON and ends.
+ *   4. it allows itself, by seccomp, only to read, write, seek and sync descriptors it has, to take
+ * further ones from the control socket, to map memory, and to end. Opening a path fails; anything
+ * else kills it;
+ *   5. only then it reads the first byte of what it is for; the image worker either has one tar, or
+ * is passed one descriptor for each layer, with a byte on the control socket, when it is time;
+ *   6. on the way it may say how far it is, a line of JSON each time; it answers with one line of
+ * JSON and ends.
  *
- * A worker that dies is one failed job. Its answer is read as untrusted input.
+ * A worker that dies is one failed job. What it says is read as untrusted input.
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cancel.h"
 #include "base/err.h"
 #include "base/macros.h"
-#include "base/spawn.h"
 #include "ext4/ext4.h"
+#include "image/worker_process.h"
 
 /* Its descriptors, by number. Standard input, output and error are /dev/null. */
 enum image_worker_fd {
-	IMAGE_WORKER_TAR = 3,
+	IMAGE_WORKER_TAR = 3, /* unless there are layers */
 	IMAGE_WORKER_IMAGE = 4,
 	IMAGE_WORKER_SEED = 5,
 	IMAGE_WORKER_CONTROL = 6,
@@ -38,27 +47,39 @@ enum image_worker_fd {
 	(4ULL << 30) /* address space; EXT4_ENTRIES_DEFAULT needs a fourth */
 #define IMAGE_WORKER_CPU_SECONDS 3600
 
-/* The worker's main(); called by bangerd for "--worker image". Returns the exit status. */
+/* The workers' main(); called by bangerd for "--worker KIND". Returns the exit status. */
 int image_worker_main(int argc, char **argv);
 
 /* --- the parent's side --- */
 
 struct image_worker {
-	struct process process;
-	int tar_fd;	/* owned: a socket that takes the tar; -1 when it has been closed */
-	int control_fd; /* owned */
+	struct worker_process process;
+	int tar_fd; /* owned: a socket that takes the tar; -1 when it has been closed */
 };
 
-#define IMAGE_WORKER_INIT \
-	((struct image_worker){ .process = PROCESS_INIT, .tar_fd = -1, .control_fd = -1 })
+#define IMAGE_WORKER_INIT ((struct image_worker){ .process = WORKER_PROCESS_INIT, .tar_fd = -1 })
+
+/* What it writes; borrowed. */
+struct image_worker_files {
+	int image_fd;
+	int seed_fd; /* -1: no seed */
+};
 
 /*
- * Starts `program` (NULL: the running one) for the files `image_fd` and `seed_fd` (-1: no seed),
- * which are borrowed. Of `options`, `label` and `seed_fd` are not passed on.
+ * Starts `program` (NULL: the running one) for one tar. Of `options`, `label` and `seed_fd` are not
+ * passed on.
  */
-int image_worker_start(const char *program, int image_fd, int seed_fd,
+int image_worker_start(const char *program, const struct image_worker_files *files,
 		       const struct ext4_options *options, struct image_worker *ret,
 		       struct err *err) MUST_CHECK;
+
+/* The same for layers, which are then passed to it. */
+int image_worker_start_layers(const char *program, const struct image_worker_files *files,
+			      const struct ext4_options *options, size_t layer_count,
+			      struct image_worker *ret, struct err *err) MUST_CHECK;
+
+/* Passes the tar of the next layer; `tar_fd` is borrowed. -EPIPE when it has stopped listening. */
+int image_worker_pass(struct image_worker *worker, int tar_fd) MUST_CHECK;
 
 /*
  * Sends a piece of the tar. When the worker has stopped listening this is -EPIPE, and

@@ -1,99 +1,73 @@
-#include "image/worker.h"
-
+#include <errno.h>
 #include <poll.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
-#include "base/json.h"
-#include "base/mem.h"
-#include "base/text.h"
+#include "base/unix_socket.h"
+#include "image/worker.h"
 #include "image/worker_message.h"
 
-#define DESCRIPTORS_MAX 16
-#define SEND_BUFFER	(1024 * 1024)
-#define OWN_PROGRAM	"/proc/self/exe"
+#define SEND_BUFFER (1024 * 1024)
 
-static void fill_spawn(struct spawn *spawn, const char *program, char *const *argv)
-{
-	*spawn = (struct spawn){ .path = program ? program : OWN_PROGRAM,
-				 .argv = argv,
-				 .cwd = "/",
-				 .new_process_group = true,
-				 .dies_with_parent = true,
-				 .no_new_privs = true };
-	spawn_add_rlimit(spawn, RLIMIT_CORE, 0);
-	spawn_add_rlimit(spawn, RLIMIT_CPU, IMAGE_WORKER_CPU_SECONDS);
-	spawn_add_rlimit(spawn, RLIMIT_FSIZE, EXT4_SIZE_MAX);
-	spawn_add_rlimit(spawn, RLIMIT_NOFILE, DESCRIPTORS_MAX);
-#ifndef __SANITIZE_ADDRESS__
-	/* The address sanitizer reserves terabytes. */
-	spawn_add_rlimit(spawn, RLIMIT_AS, IMAGE_WORKER_MEMORY_BYTES);
-#endif
-}
-
-/* Somebody else owns what it had. */
-static void forget(struct image_worker *worker)
-{
-	*worker = IMAGE_WORKER_INIT;
-}
-
-static int send_orders(int control_fd, const struct ext4_options *options, bool has_seed,
-		       struct err *err)
+/* `tar_end` -1: it will be passed its tars. */
+static int start(const char *program, const struct image_worker_files *files, int tar_end,
+		 const struct worker_orders *orders, struct worker_process *ret, struct err *err)
 {
 	AUTO_BUF line = BUF_INIT;
-	int r;
+	struct spawn_fd fds[3];
+	size_t count = 0;
 
-	worker_write_orders(options, has_seed, &line);
-	r = fd_write_all(control_fd, buf_span(&line));
-	return r < 0 ? err_sys(err, r, "give the image worker its orders") : 0;
+	fds[count++] = (struct spawn_fd){ files->image_fd, IMAGE_WORKER_IMAGE };
+	if (files->seed_fd >= 0)
+		fds[count++] = (struct spawn_fd){ files->seed_fd, IMAGE_WORKER_SEED };
+	if (tar_end >= 0)
+		fds[count++] = (struct spawn_fd){ tar_end, IMAGE_WORKER_TAR };
+	worker_write_orders(orders, &line);
+	return worker_process_start(program, "image", fds, count, buf_span(&line), ret, err);
 }
 
-int image_worker_start(const char *program, int image_fd, int seed_fd,
+int image_worker_start(const char *program, const struct image_worker_files *files,
 		       const struct ext4_options *options, struct image_worker *ret,
 		       struct err *err)
 {
-	char *const argv[] = { (char[]){ "bangerd" }, (char[]){ "--worker" }, (char[]){ "image" },
-			       NULL };
-	CLEANUP(image_worker_done) struct image_worker worker = IMAGE_WORKER_INIT;
+	const struct worker_orders orders = { .options = *options,
+					      .has_seed = files->seed_fd >= 0 };
+	AUTO_CLOSE int tar_fd = -1;
 	AUTO_CLOSE int tar_end = -1;
-	AUTO_CLOSE int control_end = -1;
 	const int size = SEND_BUFFER;
-	struct spawn spawn;
 	int ends[2];
 	int r;
 
 	r = fd_socketpair(ends);
 	if (r < 0)
 		return err_sys(err, r, "start the image worker");
-	worker.tar_fd = ends[0];
+	tar_fd = ends[0];
 	tar_end = ends[1];
-	r = fd_socketpair(ends);
-	if (r < 0)
-		return err_sys(err, r, "start the image worker");
-	worker.control_fd = ends[0];
-	control_end = ends[1];
 	/* Only for speed. */
-	(void)setsockopt(worker.tar_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-
-	fill_spawn(&spawn, program, argv);
-	spawn_add_fd(&spawn, tar_end, IMAGE_WORKER_TAR);
-	spawn_add_fd(&spawn, image_fd, IMAGE_WORKER_IMAGE);
-	if (seed_fd >= 0)
-		spawn_add_fd(&spawn, seed_fd, IMAGE_WORKER_SEED);
-	spawn_add_fd(&spawn, control_end, IMAGE_WORKER_CONTROL);
-	r = spawn_start(&spawn, &worker.process, err);
+	(void)setsockopt(tar_fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	r = start(program, files, tar_end, &orders, &ret->process, err);
 	if (r == 0)
-		r = send_orders(worker.control_fd, options, seed_fd >= 0, err);
-	if (r < 0)
-		return err_context(err, r, "start the image worker");
-	*ret = worker;
-	forget(&worker);
-	return 0;
+		ret->tar_fd = TAKE_FD(tar_fd);
+	return r;
+}
+
+int image_worker_start_layers(const char *program, const struct image_worker_files *files,
+			      const struct ext4_options *options, size_t layer_count,
+			      struct image_worker *ret, struct err *err)
+{
+	const struct worker_orders orders = { .options = *options,
+					      .has_seed = files->seed_fd >= 0,
+					      .layers = layer_count };
+
+	return start(program, files, -1, &orders, &ret->process, err);
+}
+
+int image_worker_pass(struct image_worker *worker, int tar_fd)
+{
+	const int r = unix_send_fd(worker->process.control_fd, span_str("\n"), tar_fd);
+
+	return r == -ECONNRESET ? -EPIPE : r;
 }
 
 int image_worker_send(struct image_worker *worker, const void *bytes, size_t size,
@@ -118,61 +92,18 @@ int image_worker_send(struct image_worker *worker, const void *bytes, size_t siz
 	return 0;
 }
 
-/* Reads up to the end; a worker that says too much is cut off. */
-static int read_answer(struct image_worker *worker, const struct cancel *cancel, struct buf *line)
-{
-	for (;;) {
-		ssize_t n = cancel_poll(cancel, worker->control_fd, POLLIN, UINT64_MAX);
-
-		if (n < 0)
-			return (int)n;
-		buf_reserve(line, IMAGE_WORKER_LINE_MAX);
-		n = fd_read_some(worker->control_fd, line->ptr + line->len, IMAGE_WORKER_LINE_MAX);
-		if (n == -ECONNRESET)
-			return 0;
-		if (n <= 0)
-			return (int)n;
-		buf_advance(line, (size_t)n);
-		if (line->len > IMAGE_WORKER_LINE_MAX)
-			return -EMSGSIZE;
-	}
-}
-
-static int died(int status, struct err *err)
-{
-	if (WIFSIGNALED(status))
-		return err_set(err, ERR_PROTOCOL, "the image worker was ended by signal %d (%s)",
-			       WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
-	return err_set(err, ERR_PROTOCOL, "the image worker ended with status %d and no answer",
-		       WEXITSTATUS(status));
-}
-
 int image_worker_finish(struct image_worker *worker, const struct cancel *cancel,
 			struct ext4_summary *ret, struct err *err)
 {
-	AUTO_BUF line = BUF_INIT;
-	int status = 0;
 	int r;
 
 	fd_closep(&worker->tar_fd);
-	r = read_answer(worker, cancel, &line);
-	if (r == -ECANCELED)
-		return err_set(err, ERR_CANCELLED, "cancelled");
-	if (r < 0)
-		return err_sys(err, r, "read the image worker's answer");
-	r = process_wait(&worker->process, cancel, UINT64_MAX, &status);
-	if (r == -ECANCELED)
-		return err_set(err, ERR_CANCELLED, "cancelled");
-	if (r < 0)
-		return err_sys(err, r, "wait for the image worker");
-	if (line.len == 0 || !WIFEXITED(status))
-		return died(status, err);
-	return worker_read_answer(buf_span(&line), ret, err);
+	r = worker_process_finish(&worker->process, cancel, UINT64_MAX, err);
+	return r < 0 ? r : worker_read_answer(buf_span(&worker->process.answer), ret, err);
 }
 
 void image_worker_done(struct image_worker *worker)
 {
 	fd_closep(&worker->tar_fd);
-	fd_closep(&worker->control_fd);
-	process_kill(&worker->process);
+	worker_process_done(&worker->process);
 }

@@ -107,13 +107,15 @@ static int run_tar(char **argv, struct err *err)
 	CLEANUP(image_worker_done) struct image_worker worker = IMAGE_WORKER_INIT;
 	struct ext4_options options = EXT4_OPTIONS_INIT;
 	struct ext4_summary summary = { 0 };
+	struct image_worker_files files;
 	AUTO_CLOSE int image = open(argv[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	AUTO_CLOSE int seed = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int r;
 
 	if (image < 0 || seed < 0)
 		return err_sys(err, -errno, "make the files");
-	r = image_worker_start(NULL, image, seed, &options, &worker, err);
+	files = (struct image_worker_files){ image, seed };
+	r = image_worker_start(NULL, &files, &options, &worker, err);
 	if (r < 0)
 		return r;
 	r = pump(&worker);
@@ -142,7 +144,7 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	size_t i;
 
-	if (argc == 3 && str_eq(argv[1], "--worker") && str_eq(argv[2], "image"))
+	if (argc == 3 && str_eq(argv[1], "--worker"))
 		return image_worker_main(argc, argv);
 	if (cancel_init(&cancel) < 0)
 		return 2;

@@ -46,27 +46,32 @@ static void test_catalog(void **state)
 
 static void test_orders(void **state)
 {
-	const struct ext4_options options = { .size_bytes = 1ULL << 40,
-					      .seed_size_bytes = 5,
-					      .limits = { .entries = 7, .bytes = 8 },
-					      .has_epoch = true,
-					      .epoch = -9 };
-	struct ext4_options got = EXT4_OPTIONS_INIT;
+	const struct worker_orders orders = {
+		.options = { .size_bytes = 1ULL << 40,
+			     .seed_size_bytes = 5,
+			     .limits = { .entries = 7, .bytes = 8, .layer_bytes = 9 },
+			     .has_epoch = true,
+			     .epoch = -9 },
+		.has_seed = true,
+		.layers = 3,
+	};
+	struct worker_orders got = { .layers = 77 };
 	struct err err = ERR_INIT;
 	AUTO_BUF line = BUF_INIT;
-	bool has_seed = false;
 
 	(void)state;
-	worker_write_orders(&options, true, &line);
-	assert_int_equal(worker_read_orders(buf_span(&line), &got, &has_seed, &err), 0);
-	assert_true(has_seed && got.has_epoch);
-	CHECK_INT(got.size_bytes, options.size_bytes);
-	CHECK_INT(got.seed_size_bytes, 5);
-	CHECK_INT(got.limits.entries, 7);
-	CHECK_INT(got.limits.bytes, 8);
-	CHECK_INT(got.epoch, -9);
-	CHECK_INT(got.seed_fd, -1);
-	assert_true(worker_read_orders(span_str("{}"), &got, &has_seed, &err) < 0);
+	worker_write_orders(&orders, &line);
+	assert_int_equal(worker_read_orders(buf_span(&line), &got, &err), 0);
+	assert_true(got.has_seed && got.options.has_epoch);
+	CHECK_INT(got.layers, 3);
+	CHECK_INT(got.options.size_bytes, orders.options.size_bytes);
+	CHECK_INT(got.options.seed_size_bytes, 5);
+	CHECK_INT(got.options.limits.entries, 7);
+	CHECK_INT(got.options.limits.bytes, 8);
+	CHECK_INT(got.options.limits.layer_bytes, 9);
+	CHECK_INT(got.options.epoch, -9);
+	CHECK_INT(got.options.seed_fd, -1);
+	assert_true(worker_read_orders(span_str("{}"), &got, &err) < 0);
 }
 
 static void test_answers(void **state)
@@ -116,7 +121,7 @@ static void test_hostile_answers(void **state)
 		{ "{\"ok\":true,\"size_bytes\":-1}", ERR_PROTOCOL, "the image worker's answer: " },
 		{ "{\"ok\":true,\"more\":1}", ERR_PROTOCOL, "the image worker's answer: " },
 		{ "{\"ok\":true}{\"ok\":true}", ERR_PROTOCOL, "the image worker's answer: " },
-		{ "{\"ok\":false}", ERR_SYSTEM, "the image worker failed" },
+		{ "{\"ok\":false}", ERR_SYSTEM, "the worker failed" },
 		{ "{\"ok\":false,\"kind\":\"none\",\"message\":\"m\"}", ERR_PROTOCOL, "m" },
 		{ "{\"ok\":false,\"kind\":\"limit\",\"message\":\"a\\u001b[2Jb\"}", ERR_LIMIT,
 		  "a\\x1b[2Jb" },

@@ -32,6 +32,8 @@ make_root() {
 			[ -e "$1$file" ] || cp "$file" "$1$file"
 		done
 	done
+	cp "$BANGER_BUILD/tests/integration/vsock_call" "$1/bin/"
+	cp "$KERNEL/modules/kernel/net/vmw_vsock/vsock_loopback.ko" "$1/lib/"
 	echo 'root:x:0:0:root:/root:/bin/bash' >"$1/etc/passwd"
 	printf '127.0.0.1 localhost\n10.9.8.7 kept\n' >"$1/etc/hosts"
 }
@@ -68,11 +70,10 @@ identity() {
 	"$TOOL" write-vm "$KERNEL/initramfs.img" initrd "$(cat identity.json)"
 }
 
-# boot [further kernel arguments [further QEMU arguments]]: returns when the agent answers.
-boot() {
+# machine [further kernel arguments [further QEMU arguments]]: a guest without a way to its agent.
+machine() {
 	local arguments=${1:-}
 	shift || true
-	rm -f port.sock
 	qemu-system-x86_64 -M microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off \
 		-accel tcg,thread=multi -cpu max -smp 1 -m 256 -kernel "$KERNEL/vmlinux" -initrd initrd \
 		-append "console=ttyS0 reboot=k panic=1 quiet loglevel=4 tsc_early_khz=1000000 cryptomgr.notests banger.work=/dev/vdb root=/dev/vda rw $arguments" \
@@ -80,9 +81,15 @@ boot() {
 		-chardev socket,path=mon.sock,server=on,wait=off,id=mon -mon chardev=mon,mode=readline \
 		-drive file=root.ext4,format=raw,if=none,id=root -device virtio-blk-device,drive=root \
 		-drive file=work.ext4,format=raw,if=none,id=work -device virtio-blk-device,drive=work \
-		-device virtio-serial-device -chardev socket,path=port.sock,server=on,wait=off,id=agent \
-		-device virtserialport,chardev=agent,name=org.banger.agent "$@" </dev/null >qemu.log 2>&1 3>&- &
+		"$@" </dev/null >qemu.log 2>&1 3>&- &
 	echo $! >qemu.pid
+}
+
+# The same with the agent's virtio-serial port, as banger-vmm makes it: returns when the agent answers.
+boot() {
+	rm -f port.sock
+	machine "${1:-}" -device virtio-serial-device -chardev socket,path=port.sock,server=on,wait=off,id=agent \
+		-device virtserialport,chardev=agent,name=org.banger.agent "${@:2}"
 	wait_for test -S port.sock
 	bridge
 	wait_for health
@@ -93,6 +100,17 @@ bridge() {
 	"$BANGER_BUILD/tests/integration/agent_bridge" port.sock vsock.sock 2>>bridge.log 3>&- &
 	echo $! >bridge.pid
 	wait_for test -S vsock.sock
+}
+
+# The same with AF_VSOCK, as Firecracker makes it; the device is a program of ours, as /dev/vhost-vsock is not everywhere.
+boot_with_vsock() {
+	rm -f vhost.sock vsock.sock
+	python3 "$BATS_TEST_DIRNAME/vsock_device.py" vhost.sock vsock.sock 2>>bridge.log 3>&- &
+	echo $! >bridge.pid
+	wait_for test -S vhost.sock
+	machine "" -machine memory-backend=ram -object memory-backend-memfd,id=ram,size=256M,share=on \
+		-chardev socket,path=vhost.sock,id=vhost -device vhost-user-vsock-device,chardev=vhost
+	wait_for health
 }
 
 wait_for() {
@@ -231,4 +249,25 @@ assert_clean_disks() {
 	rm qemu.pid
 	boot_fails "root=/dev/nonsense"
 	grep -a 'banger-init: /dev/nonsense: the device did not appear' console
+}
+
+@test "over AF_VSOCK: what the host asks is answered, and nobody in the guest is" {
+	boot_with_vsock
+	[ "$(guest 'hostname; test -e /dev/virtio-ports && echo port')" = box ]
+	head -c 3000000 /dev/urandom >in
+	client exec -- cat <in | cmp - in
+	[ "$(client exec --tty --rows 31 --cols 99 -- stty size </dev/null)" = $'31 99\r' ]
+	run client exec --no-eof --signal-after ready 15 -- sh -c 'trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done'
+	[ "$status" -eq 9 ]
+	[ "$output" = ready ]
+
+	# Over loopback any user of the guest could reach the agent.
+	run guest 'printf "GET /healthz HTTP/1.0\r\n\r\n" | vsock_call /lib/vsock_loopback.ko 2>&1'
+	[ "$status" -eq 0 ]
+	[ "$output" = connected ]
+	health
+
+	[ "$(client request '{"op":"shutdown","mode":"poweroff"}')" = '{"ok":true}' ]
+	wait_for off
+	assert_clean_disks
 }

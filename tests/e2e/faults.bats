@@ -34,7 +34,7 @@ do_in_guest() {
 	run banger --quiet vm exec box -- sh -c "$1"
 }
 
-@test "the VMM is killed, then QEMU behind it: the VM failed, and can be started again" {
+@test "the VMM is killed, then QEMU behind it, then that crashes: the VM failed, and can be started again" {
 	local session
 	run_vm box
 	start session "$BANGER" --quiet vm exec box -- sh -c 'echo begun; sleep 1000'
@@ -49,6 +49,14 @@ do_in_guest() {
 	kill -KILL "$(pgrep -P "$(vm_get box .pid)" -x qemu-system-x86)"
 	assert_failed "the VMM exited with status 1"
 	contains "$(vm_get box .last_error)" "QEMU was killed by signal 9"
+	disks_are_whole box
+	start_vm box
+	kill -SEGV "$(pgrep -P "$(vm_get box .pid)" -x qemu-system-x86)"
+	assert_failed "the VMM exited with status 1"
+	contains "$(vm_get box .last_error)" "QEMU was killed by signal 11"
+	run_for 0 banger vm show box
+	matches "$output" 'state +error'
+	contains "$output" "QEMU was killed by signal 11"
 	disks_are_whole box
 	start_vm box
 	in_vm box true
@@ -242,6 +250,24 @@ nothing_can_be_made() {
 	[ ! -e "$BANGER_STATE_DIR/state.db" ]
 	make_room
 	equal "$(banger --json vm list | jq -c .vms)" "[]"
+}
+
+@test "a state folder that is read-only: said at each start, nothing is changed, and over when it is not" {
+	small_state 16m
+	make_vm box
+	banger --quiet daemon stop >/dev/null
+	wait_until 5 daemon_is_gone # its log is open to the last
+	mount -o remount,ro "$BANGER_STATE_DIR"
+	for _ in 1 2; do
+		run_for 1 banger vm list
+		equal "$output" ''
+		contains "$stderr" "banger: cannot start bangerd: "
+		contains "$stderr" "Read-only file system"
+		[ ! -e "$BANGER_RUNTIME_DIR/bangerd.sock" ]
+	done
+	mount -o remount,rw "$BANGER_STATE_DIR"
+	equal "$(state_of box)" created
+	disks_are_whole box
 }
 
 # --- the database ---

@@ -274,6 +274,27 @@ is_blocked_in_write() {
 	wait_until 15 guest_lacks '^sleep 1003'
 }
 
+@test "a command that kills everything in the guest: sessions end, its init stays, and the agent is back at once" {
+	local guest signal
+	guest=$(exec_box cat /proc/sys/kernel/random/boot_id)
+	agent_is_back() { exec_box true 2>/dev/null; }
+	for signal in TERM KILL; do
+		start bystander "$BANGER" --quiet vm exec box -- sleep 1004
+		wait_until 10 guest_has '^sleep 1004'
+		run_for 1 exec_box sh -c "kill -$signal -1"
+		contains "$stderr" "banger: lost the session in 'box'"
+		wait_for_status "$started" 1
+		contains "$(cat "$BATS_TEST_TMPDIR/bystander.err")" "banger: lost the session in 'box'"
+		wait_until 5 agent_is_back
+		guest_lacks '^sleep 1004'
+	done
+	equal "$(exec_box cat /proc/sys/kernel/random/boot_id)" "$guest"
+	equal "$(state_of box) $(exec_box hostname)" 'running box'
+	# The agent is another process now, and all else is as it was.
+	equal "$(guest_processes | awk '{ print $2 }')" "$(awk '{ print $2 }' "$BATS_TEST_TMPDIR/guest-before")"
+	guest_processes >"$BATS_TEST_TMPDIR/guest-before"
+}
+
 @test "eight clients at once do not mix" {
 	local n
 	local -a clients

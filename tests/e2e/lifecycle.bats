@@ -336,6 +336,25 @@ web-one: deleted"
 	equal "$output" well
 }
 
+@test "run that is stopped by Ctrl-Z while its VM boots, and goes on, has lost nothing" {
+	banger ps >/dev/null
+	start run "$BANGER" vm run --rm --name box -- sh -c 'seq 1 2000; sleep 1; echo to-stderr >&2; exit 6'
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/run.err" '^boot: '
+	kill -TSTP "$started"
+	wait_until 5 grep -q '^State:.*stopped' "/proc/$started/status"
+	wait_until 60 vm_is box running # nobody waits for us
+	equal "$(cat "$BATS_TEST_TMPDIR/run.out")" ''
+	kill -CONT "$started"
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/run.out" '^1000$'
+	kill -TSTP "$started"
+	wait_until 5 grep -q '^State:.*stopped' "/proc/$started/status"
+	kill -CONT "$started"
+	wait_for_status "$started" 6
+	equal "$(cat "$BATS_TEST_TMPDIR/run.out")" "$(seq 1 2000)"
+	contains "$(without_progress "$(cat "$BATS_TEST_TMPDIR/run.err")")" 'to-stderr'
+	assert_no_vms
+}
+
 @test "a client that is killed takes its --rm VM with it, while it is made and while it is used" {
 	banger ps >/dev/null
 	start run "$BANGER" vm run --rm --name box -- sleep 1000

@@ -121,6 +121,25 @@ systemd_is_up() {
 	equal "$output" by-systemd
 }
 
+# Each session has a process of its own below it.
+agent_process() {
+	in_sys sh -c 'ps -o ppid= -p $PPID'
+}
+
+@test "systemd that executes itself anew, or reads everything again, leaves agent and VM as they are" {
+	local agent verb
+	wait_until 100 systemd_is_up
+	agent=$(agent_process)
+	for verb in daemon-reexec daemon-reload daemon-reexec; do
+		run_for 0 in_sys systemctl "$verb"
+		equal "$(banger --json vm health sys | jq -c '[.healthy, .stages]')" '[true,["root","work","identity","init"]]'
+		equal "$(in_sys cat /proc/1/comm)" systemd
+	done
+	wait_until 30 systemd_is_up
+	equal "$(agent_process)" "$agent"
+	equal "$(state_of sys)" running
+}
+
 @test "another VM of the same image is another machine" {
 	banger --quiet vm run --name other -d
 	[ "$(in_sys cat /etc/machine-id)" != "$(in_vm other cat /etc/machine-id)" ]

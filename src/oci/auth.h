@@ -10,7 +10,7 @@
  * on PATH, asked with `get` and the host on its stdin; it gets our environment, as from docker, and
  * 30 s.
  *
- * Secrets are in no message, log or argument, and wiped when released.
+ * Secrets are in no message, log or argument, and what we hold of them is wiped when released.
  */
 #pragma once
 

@@ -147,7 +147,8 @@ int image_build(const struct image_build_request *request, const struct cancel *
 	if (!build.recipe)
 		return err_set(err, ERR_NOT_FOUND, "there is no image '%s' in the catalog",
 			       request->recipe);
-	r = staging_begin(&build.staging, request->images_dir, build.recipe->name, err);
+	r = staging_begin(&build.staging, request->images_dir,
+			  request->name ? request->name : build.recipe->name, err);
 	if (r == 0)
 		r = write_image(&build, err);
 	if (r < 0)

@@ -53,7 +53,8 @@ const struct image_recipe *image_recipe_find(const char *name);
 
 struct image_build_request {
 	const char *images_dir;	    /* absolute */
-	const char *recipe;	    /* of the catalog; also the image's name */
+	const char *recipe;	    /* of the catalog */
+	const char *name;	    /* of the image; NULL: the recipe's */
 	uint64_t size_bytes;	    /* 0: content times 1.5, at least 1 GiB */
 	uint64_t entries_max;	    /* 0: the writer's default (ext4.h) */
 	uint64_t bytes_max;	    /* 0: the writer's default */

@@ -34,23 +34,44 @@ static bool depth_is_bounded(struct span text)
 	return true;
 }
 
-int json_read(struct span text, json_t **ret, struct err *err)
+/* Everything but the message about a syntax error, for which `problem` has what is needed. */
+static int load(struct span text, json_t **ret, json_error_t *problem, struct err *err)
 {
-	json_error_t problem;
 	json_t *json;
 
+	problem->line = 0;
 	if (!depth_is_bounded(text))
 		return err_set(err, ERR_PROTOCOL, "JSON nested deeper than %d", JSON_DEPTH_MAX);
 	/* jansson takes a zero byte after a number for blank space. */
 	if (text.len > 0 && memchr(text.ptr, '\0', text.len))
 		return err_set(err, ERR_PROTOCOL, "JSON with a zero byte");
 	json = json_loadb((const char *)text.ptr, text.len,
-			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
+			  JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, problem);
 	if (!json)
-		return err_set(err, ERR_PROTOCOL, "JSON at byte %d: %s", problem.position,
-			       problem.text);
+		return err_set(err, ERR_PROTOCOL, "JSON at byte %d: %s", problem->position,
+			       problem->text);
 	*ret = json;
 	return 0;
+}
+
+int json_read(struct span text, json_t **ret, struct err *err)
+{
+	json_error_t problem;
+
+	return load(text, ret, &problem, err);
+}
+
+int json_read_file(struct span text, json_t **ret, struct json_place *ret_place, struct err *err)
+{
+	json_error_t problem;
+	const int r = load(text, ret, &problem, err);
+
+	*ret_place = (struct json_place){ .line = 0 };
+	if (r == 0 || problem.line <= 0)
+		return r;
+	*ret_place = (struct json_place){ .line = (unsigned int)problem.line,
+					  .column = (unsigned int)problem.column };
+	return err_set(err, ERR_PROTOCOL, "%s", problem.text);
 }
 
 static int append(const char *bytes, size_t size, void *context)

@@ -29,6 +29,17 @@ static inline void json_freep(json_t **json)
  */
 int json_read(struct span text, json_t **ret, struct err *err) MUST_CHECK;
 
+/* Where in a text that people write; from 1 on. */
+struct json_place {
+	unsigned int line;
+	unsigned int column; /* in characters */
+};
+
+/* The same; when the text is no JSON at some place, *ret_place says which one and `err` does not.
+ */
+int json_read_file(struct span text, json_t **ret, struct json_place *ret_place, struct err *err)
+	MUST_CHECK;
+
 /* Appends the compact form, without a newline. Key order is insertion order. */
 void json_write(const json_t *json, struct buf *out);
 

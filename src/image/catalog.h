@@ -1,7 +1,8 @@
 /*
  * What `image pull NAME` knows: recipes (built from packages, image.h), OCI references, and bundles
  * (bundle.h). The entries shipped with banger, and the user's own from CONFIG_DIR/catalog.json
- * (docs/formats.md), which come first when a name is in both.
+ * (docs/formats.md), which take the place of a
+ * shipped one of the same name.
  */
 #pragma once
 
@@ -58,6 +59,9 @@ const struct image_source *image_catalog_find(const struct image_catalog *catalo
 /* The entry as `image catalog --json` has it. */
 json_t *image_source_json(const struct image_source *source) MUST_CHECK;
 
-/* Appends the entries of the array "images" in what catalog_parse() gave (NULL is none). Pure. */
-int image_catalog_parse(const json_t *catalog, const char *file, struct image_catalog *ret,
-			struct err *err) MUST_CHECK;
+/*
+ * Appends the entries of the array "images" in what catalog_parse() gave; an earlier one of the
+ * same name is replaced. Pure.
+ */
+int image_catalog_parse(const json_t *catalog, const char *file, bool is_users,
+			struct image_catalog *ret, struct err *err) MUST_CHECK;

@@ -33,3 +33,12 @@ struct kernel_bundle_request {
 int kernel_bundle_install(const struct kernel_bundle_request *request, const struct cancel *cancel,
 			  const struct progress *progress, struct kernel *ret, struct err *err)
 	MUST_CHECK;
+
+struct fetch_policy;
+
+/* Downloads the bundle of a catalog entry of that kind, and installs it under the entry's name.
+ * `policy` is of fetch.h; NULL: its defaults. */
+int kernel_pull_bundle(const char *kernels_dir, const struct kernel_source *source,
+		       const struct fetch_policy *policy, const struct cancel *cancel,
+		       const struct progress *progress, struct kernel *ret, struct err *err)
+	MUST_CHECK;

@@ -1,17 +1,20 @@
 /*
  * What can be pulled: entries shipped with banger, and the user's own from CONFIG_DIR/catalog.json
- * (docs/formats.md), which come first when a name is in both. This has the kernels, and what the
+ * (docs/formats.md), which take the place of a
+ * shipped one of the same name. This has the kernels, and what the
  * images' catalog (image/catalog.h) shares: reading the file.
  */
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/span.h"
+#include "base/strv.h"
 #include "kernel/kernel.h"
 
 #define CATALOG_FILE	    "catalog.json"
@@ -21,8 +24,9 @@
 #define CATALOG_BUNDLE_MAX  (1ULL << 40) /* bytes that an entry may claim */
 
 struct kernel_catalog {
-	struct kernel_source *items; /* owned, their strings too; sorted by name */
+	struct kernel_source *items; /* owned; sorted by name */
 	size_t count;
+	struct strv texts; /* owned: the strings of the items */
 };
 
 /*
@@ -41,18 +45,41 @@ const struct kernel_source *kernel_catalog_find(const struct kernel_catalog *cat
 
 /* --- shared with the images' catalog --- */
 
-/* Reads the user's file as JSON, an object with no other members than "images" and "kernels". `ret`
- * is NULL when there is no file. */
-int catalog_read_file(const char *config_dir, json_t **ret, struct err *err) MUST_CHECK;
+#define CATALOG_OWN_FILE "the built-in catalog" /* for messages */
+
+/* The file catalogs/catalog.json as it was when this was built, checked as the user's is. */
+int catalog_read_own(json_t **ret, struct err *err) MUST_CHECK;
+
+/*
+ * The user's file. *ret is NULL when there is none, else an object with no other members than
+ * "images" and "kernels", both arrays. `ret_path` is for messages about what is in it.
+ */
+int catalog_read_users(const char *config_dir, json_t **ret, char **ret_path, struct err *err)
+	MUST_CHECK;
 
 /* The same from bytes; `file` is for messages. Pure. */
 int catalog_parse(struct span text, const char *file, json_t **ret, struct err *err) MUST_CHECK;
 
-/* Appends the entries of the array "kernels" (NULL is none). Pure. */
-int kernel_catalog_parse(const json_t *catalog, const char *file, struct kernel_catalog *ret,
-			 struct err *err) MUST_CHECK;
+/* Appends the entries of the array "kernels"; an earlier one of the same name is replaced. Pure. */
+int kernel_catalog_parse(const json_t *catalog, const char *file, bool is_users,
+			 struct kernel_catalog *ret, struct err *err) MUST_CHECK;
 
-/* The rules of members that both kinds have; each error says what is wrong, not where. */
-int catalog_check_url(const char *url, struct err *err) MUST_CHECK;
-int catalog_check_sha256(const char *sha256, struct err *err) MUST_CHECK;
+/* Where to download a bundle, and what it is. */
+struct catalog_bundle {
+	const char *url;
+	const char *sha256;
+	uint64_t size_bytes;
+};
+
+/* The rules of members that both kinds have. Errors begin with the member's name. */
+int catalog_check_bundle(const struct catalog_bundle *bundle, struct err *err) MUST_CHECK;
 int catalog_check_description(const char *description, struct err *err) MUST_CHECK;
+
+/* A member that the kind of an entry needs, or does not have. */
+struct catalog_member {
+	const char *name;
+	bool is_given;
+	bool is_needed;
+};
+int catalog_check_members(const char *kind, const struct catalog_member *members, size_t count,
+			  struct err *err) MUST_CHECK;

@@ -62,3 +62,23 @@ struct bundle_rules {
 int bundle_unpack(int fd, const struct bundle_rules *rules, int folder_fd,
 		  const struct cancel *cancel, const struct progress *progress, struct err *err)
 	MUST_CHECK;
+
+struct fetch_policy;
+
+#define BUNDLE_FETCH_STAGE "download" /* of progress reports: bytes of the bundle, and its size */
+
+/* Where a bundle is from. All borrowed. */
+struct bundle_origin {
+	const char *url;
+	const char *sha256; /* 64 lower-case hexadecimal digits */
+	uint64_t size_bytes;
+	const struct fetch_policy *policy; /* fetch.h; NULL: its defaults */
+};
+
+/*
+ * Downloads a bundle into a file below `dir` that has no name any more, verified by size and digest
+ * while it came. The caller closes it. Errors are those of fetch_file().
+ */
+int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char *name,
+		 const struct cancel *cancel, const struct progress *progress, int *ret_fd,
+		 struct err *err) MUST_CHECK;

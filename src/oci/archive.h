@@ -19,8 +19,7 @@
 
 struct oci_archive;
 
-/* ERR_NOT_FOUND without the file; ERR_UNSUPPORTED for a compressed one; ERR_INVALID for no archive
- * of that kind. */
+/* ERR_NOT_FOUND without the file; ERR_UNSUPPORTED for a compressed one; ERR_PROTOCOL for no tar. */
 int oci_archive_open(const char *path, const struct cancel *cancel, struct oci_archive **ret,
 		     struct err *err) MUST_CHECK;
 
@@ -33,12 +32,12 @@ DEFINE_FREEP(oci_archive, oci_archive_free);
  * the member's bytes), and the config's bytes (appended). Reads layers that are compressed once,
  * for their digests.
  */
-int oci_archive_image(const struct oci_archive *archive, const struct cancel *cancel,
+int oci_archive_image(struct oci_archive *archive, const struct cancel *cancel,
 		      struct oci_manifest *ret_manifest, struct buf *ret_config, struct err *err)
 	MUST_CHECK;
 
 /* A source for oci_blobs_get(): copies a layer of oci_archive_image() out of the archive. */
-struct oci_blob_source oci_archive_source(const struct oci_archive *archive);
+struct oci_blob_source oci_archive_source(struct oci_archive *archive);
 
 /* --- manifest.json: a pure parser --- */
 

@@ -23,8 +23,6 @@ struct job {
 	struct oci_blobs *blobs;
 	const struct oci_descriptor *blob;
 	const struct oci_blob_source *source;
-	const struct cancel *cancel;
-	const struct progress *progress;
 	int partial_dir_fd; /* owned */
 	int fd;		    /* owned: the partial file, locked */
 	char name[OCI_DIGEST_TEXT_SIZE];
@@ -149,7 +147,7 @@ static int lock_partial(struct job *job, struct err *err)
 		fd_assign(&job->fd,
 			  openat(job->partial_dir_fd, job->name,
 				 O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-		r = job->fd < 0 ? -errno : lock_file(job->fd, job->cancel);
+		r = job->fd < 0 ? -errno : lock_file(job->fd, job->source->cancel);
 		if (r < 0)
 			return err_sys(err, r, "lock '%s' in the cache '%s'", job->name,
 				       job->blobs->dir);
@@ -160,8 +158,8 @@ static int lock_partial(struct job *job, struct err *err)
 
 static void report(const struct job *job)
 {
-	progress_report(job->progress, "download", job->blob->digest.text, job->verifier.taken,
-			job->blob->size);
+	progress_report(job->source->progress, "download", job->blob->digest.text,
+			job->verifier.taken, job->blob->size);
 }
 
 static int write_failed(const struct job *job, int r, struct err *err)
@@ -191,7 +189,7 @@ static int rehash(struct job *job, struct err *err)
 	while ((n = fd_read_some(job->fd, chunk, HASH_CHUNK_BYTES)) > 0) {
 		r = oci_verifier_take(&job->verifier, span_of(chunk, (size_t)n), err);
 		if (r == 0)
-			r = cancel_check(job->cancel, err);
+			r = cancel_check(job->source->cancel, err);
 		if (r < 0)
 			return r;
 	}
@@ -220,7 +218,7 @@ static int take(void *context, struct span bytes, struct err *err)
 static int fill(struct job *job, bool *ret_had_some, struct err *err)
 {
 	const struct fetch_sink sink = { .take = take, .context = job };
-	struct oci_fetch fetch = { .blob = job->blob, .cancel = job->cancel };
+	struct oci_fetch fetch = { .blob = job->blob, .cancel = job->source->cancel };
 	int r = rehash(job, err);
 
 	if (r < 0)
@@ -334,15 +332,12 @@ static int fetch_blob(struct job *job, int *ret_fd, struct err *err)
 }
 
 int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
-		  const struct oci_blob_source *source, const struct cancel *cancel,
-		  const struct progress *progress, int *ret_fd, struct err *err)
+		  const struct oci_blob_source *source, int *ret_fd, struct err *err)
 {
 	CLEANUP(job_done)
 	struct job job = { .blobs = blobs,
 			   .blob = blob,
 			   .source = source,
-			   .cancel = cancel,
-			   .progress = progress,
 			   .partial_dir_fd = -1,
 			   .fd = -1,
 			   .verifier = OCI_VERIFIER_INIT };
@@ -351,7 +346,7 @@ int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
 	int r = open_whole(blobs, blob, &fd, err);
 
 	if (r == 0 && fd < 0) {
-		r = keylock_acquire(blobs->locks, blob->digest.text, cancel, &hold, err);
+		r = keylock_acquire(blobs->locks, blob->digest.text, source->cancel, &hold, err);
 		/* Who held the key may have fetched it. */
 		if (r == 0)
 			r = open_whole(blobs, blob, &fd, err);
@@ -360,7 +355,7 @@ int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
 	}
 	if (r < 0)
 		return r;
-	progress_report(progress, "download", blob->digest.text, blob->size, blob->size);
+	progress_report(source->progress, "download", blob->digest.text, blob->size, blob->size);
 	*ret_fd = fd;
 	return 0;
 }

@@ -47,13 +47,15 @@ struct oci_fetch {
 };
 
 /*
- * Where blobs come from. `fetch` gives all bytes from the offset on to the sink, in order, and is
- * called from several threads at a time. What the sink refuses ends it, with the sink's result.
+ * Where a blob comes from, who may stop it and who wants to know. `fetch` gives all bytes from the
+ * offset on to the sink, in order. What the sink refuses ends it, with the sink's result.
  */
 struct oci_blob_source {
 	int (*fetch)(void *context, const struct oci_fetch *fetch, const struct fetch_sink *sink,
 		     struct err *err);
 	void *context;
+	const struct cancel *cancel;	 /* may be NULL */
+	const struct progress *progress; /* may be NULL */
 };
 
 /*
@@ -63,8 +65,7 @@ struct oci_blob_source {
  * kept then. Other failures of the fetch are passed on, and what came is kept for the next try.
  */
 int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
-		  const struct oci_blob_source *source, const struct cancel *cancel,
-		  const struct progress *progress, int *ret_fd, struct err *err) MUST_CHECK;
+		  const struct oci_blob_source *source, int *ret_fd, struct err *err) MUST_CHECK;
 
 struct oci_blobs_usage {
 	uint64_t files;

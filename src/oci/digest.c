@@ -81,37 +81,52 @@ static int hash_failed(struct err *err)
 	return err_set(err, ERR_UNSUPPORTED, "libcrypto refuses to hash");
 }
 
-/* Ends the hash and makes text of it. */
-static int finish_hash(EVP_MD_CTX *ctx, enum oci_algorithm algorithm, struct oci_digest *ret,
-		       struct err *err)
+int oci_hasher_begin(struct oci_hasher *hasher, enum oci_algorithm algorithm, struct err *err)
+{
+	if (!hasher->ctx)
+		hasher->ctx = EVP_MD_CTX_new();
+	hasher->algorithm = algorithm;
+	return hasher->ctx && EVP_DigestInit_ex(hasher->ctx, method_of(algorithm), NULL) == 1
+		       ? 0
+		       : hash_failed(err);
+}
+
+int oci_hasher_add(struct oci_hasher *hasher, struct span bytes, struct err *err)
+{
+	return EVP_DigestUpdate(hasher->ctx, bytes.ptr, bytes.len) == 1 ? 0 : hash_failed(err);
+}
+
+int oci_hasher_finish(struct oci_hasher *hasher, struct oci_digest *ret, struct err *err)
 {
 	uint8_t bytes[EVP_MAX_MD_SIZE];
 	AUTO_BUF text = BUF_INIT;
 	unsigned int size = 0;
 
-	if (EVP_DigestFinal_ex(ctx, bytes, &size) != 1)
+	if (EVP_DigestFinal_ex(hasher->ctx, bytes, &size) != 1)
 		return hash_failed(err);
-	buf_addf(&text, "%s:", algorithms[algorithm].name);
+	buf_addf(&text, "%s:", algorithms[hasher->algorithm].name);
 	text_hex(&text, span_of(bytes, size));
 	assert(text.len < sizeof(ret->text));
-	*ret = (struct oci_digest){ .algorithm = algorithm };
+	*ret = (struct oci_digest){ .algorithm = hasher->algorithm };
 	memcpy(ret->text, text.ptr, text.len);
 	return 0;
+}
+
+void oci_hasher_done(struct oci_hasher *hasher)
+{
+	EVP_MD_CTX_free(hasher->ctx);
+	hasher->ctx = NULL;
 }
 
 int oci_digest_of(enum oci_algorithm algorithm, struct span bytes, struct oci_digest *ret,
 		  struct err *err)
 {
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	int r;
+	AUTO_OCI_HASHER hasher = OCI_HASHER_INIT;
+	int r = oci_hasher_begin(&hasher, algorithm, err);
 
-	if (!ctx || EVP_DigestInit_ex(ctx, method_of(algorithm), NULL) != 1 ||
-	    EVP_DigestUpdate(ctx, bytes.ptr, bytes.len) != 1)
-		r = hash_failed(err);
-	else
-		r = finish_hash(ctx, algorithm, ret, err);
-	EVP_MD_CTX_free(ctx);
-	return r;
+	if (r == 0)
+		r = oci_hasher_add(&hasher, bytes, err);
+	return r < 0 ? r : oci_hasher_finish(&hasher, ret, err);
 }
 
 static int compare(const struct oci_digest *wanted, const struct oci_digest *got, struct err *err)
@@ -133,15 +148,10 @@ int oci_digest_check(const struct oci_digest *digest, struct span bytes, struct 
 int oci_verifier_begin(struct oci_verifier *verifier, const struct oci_digest *digest,
 		       uint64_t size, struct err *err)
 {
-	if (!verifier->ctx)
-		verifier->ctx = EVP_MD_CTX_new();
-	if (!verifier->ctx ||
-	    EVP_DigestInit_ex(verifier->ctx, method_of(digest->algorithm), NULL) != 1)
-		return hash_failed(err);
 	verifier->digest = *digest;
 	verifier->size = size;
 	verifier->taken = 0;
-	return 0;
+	return oci_hasher_begin(&verifier->hasher, digest->algorithm, err);
 }
 
 int oci_verifier_take(struct oci_verifier *verifier, struct span bytes, struct err *err)
@@ -149,10 +159,8 @@ int oci_verifier_take(struct oci_verifier *verifier, struct span bytes, struct e
 	if (bytes.len > verifier->size - verifier->taken)
 		return err_set(err, ERR_PROTOCOL, "the content is longer than its %llu bytes",
 			       (unsigned long long)verifier->size);
-	if (EVP_DigestUpdate(verifier->ctx, bytes.ptr, bytes.len) != 1)
-		return hash_failed(err);
 	verifier->taken += bytes.len;
-	return 0;
+	return oci_hasher_add(&verifier->hasher, bytes, err);
 }
 
 int oci_verifier_finish(struct oci_verifier *verifier, struct err *err)
@@ -164,12 +172,11 @@ int oci_verifier_finish(struct oci_verifier *verifier, struct err *err)
 		return err_set(err, ERR_PROTOCOL, "the content ended after %llu of its %llu bytes",
 			       (unsigned long long)verifier->taken,
 			       (unsigned long long)verifier->size);
-	r = finish_hash(verifier->ctx, verifier->digest.algorithm, &got, err);
+	r = oci_hasher_finish(&verifier->hasher, &got, err);
 	return r < 0 ? r : compare(&verifier->digest, &got, err);
 }
 
 void oci_verifier_done(struct oci_verifier *verifier)
 {
-	EVP_MD_CTX_free(verifier->ctx);
-	verifier->ctx = NULL;
+	oci_hasher_done(&verifier->hasher);
 }

@@ -39,6 +39,23 @@ bool oci_digest_eq(const struct oci_digest *a, const struct oci_digest *b);
 int oci_digest_of(enum oci_algorithm algorithm, struct span bytes, struct oci_digest *ret,
 		  struct err *err) MUST_CHECK;
 
+/* The digest of a stream. */
+struct oci_hasher {
+	enum oci_algorithm algorithm;
+	struct evp_md_ctx_st *ctx; /* owned; OpenSSL's EVP_MD_CTX */
+};
+
+#define OCI_HASHER_INIT ((struct oci_hasher){ .ctx = NULL })
+
+/* Begins; may be called again to start over. */
+int oci_hasher_begin(struct oci_hasher *hasher, enum oci_algorithm algorithm, struct err *err)
+	MUST_CHECK;
+int oci_hasher_add(struct oci_hasher *hasher, struct span bytes, struct err *err) MUST_CHECK;
+int oci_hasher_finish(struct oci_hasher *hasher, struct oci_digest *ret, struct err *err)
+	MUST_CHECK;
+void oci_hasher_done(struct oci_hasher *hasher);
+#define AUTO_OCI_HASHER CLEANUP(oci_hasher_done) struct oci_hasher
+
 /* 0 when the bytes have that digest, else ERR_PROTOCOL with both digests. */
 int oci_digest_check(const struct oci_digest *digest, struct span bytes, struct err *err)
 	MUST_CHECK;
@@ -47,11 +64,11 @@ int oci_digest_check(const struct oci_digest *digest, struct span bytes, struct 
 struct oci_verifier {
 	struct oci_digest digest;
 	uint64_t size;
-	uint64_t taken;		   /* bytes so far */
-	struct evp_md_ctx_st *ctx; /* owned; OpenSSL's EVP_MD_CTX */
+	uint64_t taken; /* bytes so far */
+	struct oci_hasher hasher;
 };
 
-#define OCI_VERIFIER_INIT ((struct oci_verifier){ .ctx = NULL })
+#define OCI_VERIFIER_INIT ((struct oci_verifier){ .hasher = OCI_HASHER_INIT })
 
 /* Begins; may be called again to start over. */
 int oci_verifier_begin(struct oci_verifier *verifier, const struct oci_digest *digest,

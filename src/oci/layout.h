@@ -24,12 +24,12 @@ void oci_layout_free(struct oci_layout *layout);
 DEFINE_FREEP(oci_layout, oci_layout_free);
 
 /*
- * The entry of index.json for a tag; without a tag (NULL) the only entry, or, when there are
- * several, the one for `platform` if they are one image's platforms. ERR_NOT_FOUND names the tags
- * there are.
+ * The entry of index.json for a tag; without a tag (NULL) the only image, where one for several
+ * platforms may have an entry for each. *ret is borrowed. ERR_NOT_FOUND and ERR_INVALID name the
+ * tags there are.
  */
 int oci_layout_find(const struct oci_layout *layout, const char *tag,
-		    const struct oci_platform *platform, struct oci_descriptor *ret,
+		    const struct oci_platform *platform, const struct oci_index_entry **ret,
 		    struct err *err) MUST_CHECK;
 
 /* Appends a whole small blob, verified; ERR_LIMIT beyond `size_max`. */

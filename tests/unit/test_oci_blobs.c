@@ -107,10 +107,10 @@ static int teardown(void **state)
 
 static int get(struct fixture *f, const struct cancel *cancel, int *ret_fd, struct err *err)
 {
-	const struct oci_blob_source source = { .fetch = fetch, .context = f };
+	const struct oci_blob_source source = { .fetch = fetch, .context = f, .cancel = cancel };
 
 	*err = ERR_INIT;
-	return oci_blobs_get(f->blobs, &f->blob, &source, cancel, NULL, ret_fd, err);
+	return oci_blobs_get(f->blobs, &f->blob, &source, ret_fd, err);
 }
 
 static char *final_path(const struct fixture *f)

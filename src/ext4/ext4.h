@@ -144,6 +144,8 @@ struct ext4_layers {
  *   only implies is then as if nothing had been below it. What is hidden need not exist.
  * - ".wh.", ".wh.." and ".wh..." name nothing and are refused, as are folders that begin with
  * ".wh.". What old versions of docker left in ".wh..wh.*" folders is passed over.
+ * - A folder that a layer has or implies takes the place of another thing of a lower layer, but for
+ *   symlinks, which are followed.
  * - A hard link may lead to a file of a lower layer.
  * - lost+found is always there; hiding it empties it.
  *

@@ -101,6 +101,13 @@ static int walk_step(struct tree *tree, struct walk *walk, struct span name, boo
 	inode = tree->entries[entry].inode;
 	if ((tree->inodes[inode].attributes.mode & S_IFMT) == S_IFLNK)
 		return walk_follow(tree, walk, inode, err);
+	/* A folder of this layer hides what a lower one has instead, as if it had been described.
+	 */
+	if (make && walk->followed == 0 && !tree_is_folder(tree, inode) &&
+	    tree->entries[entry].layer != tree->layer) {
+		tree_remove(tree, entry);
+		return make_folder(tree, walk->at, name, &walk->at, err);
+	}
 	walk->at = inode;
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "ext4/acl.h"
 #include "ext4/space.h"
 
 #define PIECE 65536U
@@ -97,31 +98,54 @@ static void add_target(struct walk *walk, ext2_ino_t number, const struct ext2_i
 	add_escaped(line, block, strlen(block));
 }
 
-static int add_xattr(char *name, char *value, size_t size, void *context)
+static int collect_name(char *name, char *value, size_t size, void *context)
 {
-	AUTO_BUF text = BUF_INIT;
-
-	buf_add_str(&text, "xattr ");
-	add_escaped(&text, name, strlen(name));
-	buf_add_byte(&text, '=');
-	text_hex(&text, span_of(value, size));
-	strv_add(context, text.ptr);
+	(void)value;
+	(void)size;
+	strv_add(context, name);
 	return 0;
+}
+
+/* The kernel gives the entries that are for no certain user or group an id of -1, libext2fs 0. */
+static void complete_acl(uint8_t *acl, size_t size)
+{
+	size_t at;
+
+	for (at = 4; at + 8 <= size; at += 8) {
+		if (acl[at] != ACL_TAG_USER && acl[at] != ACL_TAG_GROUP)
+			memset(acl + at + 4, 0xff, 4);
+	}
+}
+
+/* libext2fs gives ACLs in the form of getxattr(2) only when asked for them by name. */
+static void add_xattr(struct ext2_xattr_handle *handle, const char *name, struct buf *line)
+{
+	void *value = NULL;
+	size_t size = 0;
+
+	must(ext2fs_xattr_get(handle, name, &value, &size), name);
+	if (str_starts(name, "system.posix_acl_"))
+		complete_acl(value, size);
+	buf_add_str(line, " xattr ");
+	add_escaped(line, name, strlen(name));
+	buf_add_byte(line, '=');
+	text_hex(line, span_of(value, size));
+	(void)ext2fs_free_mem(&value);
 }
 
 static void add_xattrs(struct walk *walk, ext2_ino_t number, struct buf *line)
 {
 	struct ext2_xattr_handle *handle;
-	AUTO_STRV found = { .count = 0 };
+	AUTO_STRV names = { .count = 0 };
 	size_t i;
 
 	must(ext2fs_xattrs_open(walk->fs, number, &handle), "open attributes");
 	must(ext2fs_xattrs_read(handle), "read attributes");
-	must(ext2fs_xattrs_iterate(handle, add_xattr, &found), "list attributes");
+	must(ext2fs_xattrs_iterate(handle, collect_name, &names), "list attributes");
+	strv_sort(&names);
+	for (i = 0; i < names.count; i++)
+		add_xattr(handle, names.items[i], line);
 	must(ext2fs_xattrs_close(&handle), "close attributes");
-	strv_sort(&found);
-	for (i = 0; i < found.count; i++)
-		buf_addf(line, " %s", found.items[i]);
 }
 
 static const char *type_of(unsigned mode)

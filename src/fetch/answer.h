@@ -21,7 +21,7 @@ struct answer {
 	uint64_t content_length; /* FETCH_SIZE_UNKNOWN when not said, or the body is chunked */
 	bool is_chunked;
 	bool is_contradictory; /* two lengths */
-	bool has_range; /* a Content-Range that makes sense */
+	bool has_range;	       /* a Content-Range that makes sense */
 	uint64_t range_first;
 	uint64_t range_total; /* FETCH_SIZE_UNKNOWN for "*" */
 };

@@ -51,6 +51,7 @@ struct download {
 	/* The exchange that runs. */
 	const struct transfer_result *result;
 	const struct url *at;
+	bool is_own;	/* it is with the URL's own scheme, host and port */
 	bool is_judged; /* the headers fit what was asked */
 	bool is_enough; /* the rest of a body is of no interest */
 	uint64_t skip;	/* bytes to drop, which we have */
@@ -184,13 +185,12 @@ static int exchange(struct download *d, const struct url *at, enum fetch_place l
 		    struct transfer_result *result, struct err *err)
 {
 	const struct fetch_request *request = d->request;
-	const bool is_own = url_same_origin(at, &d->url);
 	const struct transfer_request transfer = {
 		.url = at,
 		.policy = d->policy,
 		.cancel = request->cancel,
 		.headers = request->headers,
-		.authorization = is_own ? request->authorization : NULL,
+		.authorization = url_same_origin(at, &d->url) ? request->authorization : NULL,
 		.form = request->form,
 		.offset = d->position,
 		.is_insecure_allowed =
@@ -203,6 +203,7 @@ static int exchange(struct download *d, const struct url *at, enum fetch_place l
 
 	d->result = result;
 	d->at = at;
+	d->is_own = url_same_origin(at, &d->url);
 	d->is_judged = false;
 	d->is_enough = false;
 	d->dropped = 0;
@@ -322,8 +323,10 @@ static int wait_to_retry(const struct download *d, unsigned int tries, uint64_t 
 	return r < 0 && r != -ETIMEDOUT ? err_sys(err, r, "wait to try again") : 0;
 }
 
-static void give_answer(struct fetch_response *response, struct transfer_result *result)
+static void give_answer(const struct download *d, struct transfer_result *result)
 {
+	struct fetch_response *response = d->response;
+
 	response->status = result->answer.status;
 	response->retry_after_ms = result->retry_after_ms;
 	for (size_t i = 0; i < FETCH_HEADER_COUNT; i++) {
@@ -331,6 +334,8 @@ static void give_answer(struct fetch_response *response, struct transfer_result 
 		response->headers[i] = TAKE_PTR(result->answer.headers[i]);
 	}
 	strv_done(&response->challenges);
+	if (!d->is_own)
+		return; /* another host has nothing to ask of us */
 	response->challenges = result->answer.challenges;
 	result->answer.challenges = (struct strv){ .items = NULL };
 }
@@ -379,8 +384,9 @@ static int download(struct download *d, struct err *err)
 		r = attempt(d, &result, err);
 		again = verdict(d, &result, r, err);
 		if (r == 0 || again == 0)
-			give_answer(d->response, &result);
+			give_answer(d, &result);
 		d->response->has_no_tls = result.has_no_tls;
+		d->response->is_untrusted = result.is_untrusted;
 		if (again <= 0)
 			return again;
 

@@ -106,11 +106,13 @@ enum fetch_header {
 struct fetch_response {
 	unsigned int status;
 	enum fetch_place place;	 /* of the URL's own host */
+	bool is_untrusted;	 /* it failed as the certificate is not to be trusted */
 	bool has_no_tls;	 /* it failed as what should be https does not speak TLS */
 	uint64_t retry_after_ms; /* 0: not said */
 	char *headers[FETCH_HEADER_COUNT]; /* owned; NULL when absent */
-	struct strv challenges;		   /* the WWW-Authenticate headers */
-	struct buf body;		   /* the beginning of the body of what is no success */
+	struct strv challenges; /* the WWW-Authenticate headers, when the URL's own host sent
+				   them: no other has anything to ask of us */
+	struct buf body;	/* the beginning of the body of what is no success */
 };
 
 #define FETCH_RESPONSE_INIT ((struct fetch_response){ .body = BUF_INIT })

@@ -360,6 +360,7 @@ static int fail(const struct transfer *t, CURLcode code, struct err *err)
 
 	t->result->can_retry = meaning.can_retry;
 	t->result->has_no_tls = code == CURLE_SSL_CONNECT_ERROR;
+	t->result->is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
 	return err_set(err, meaning.kind, "download '%s': %s", shown,
 		       t->error[0] != '\0' ? t->error : curl_easy_strerror(code));
 }

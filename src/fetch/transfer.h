@@ -30,6 +30,7 @@ struct transfer_result {
 	uint64_t retry_after_ms;
 	bool is_connected; /* as far as sending the request */
 	bool can_retry;	   /* a failure that may not come again */
+	bool is_untrusted; /* the server's certificate is */
 	bool has_no_tls;   /* the server's end of the handshake was no TLS */
 };
 

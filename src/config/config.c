@@ -46,6 +46,7 @@ void config_done(struct config *config)
 	for (size_t i = 0; i < config->registry_count; i++) {
 		mem_free(config->registries[i].host);
 		mem_free(config->registries[i].mirror);
+		mem_free(config->registries[i].ca_file);
 	}
 	mem_free(config->file_sync);
 	mem_free(config->registries);

@@ -70,8 +70,9 @@ struct config_file_sync {
 };
 
 struct config_registry {
-	char *host;   /* owned */
-	char *mirror; /* owned, NULL when none */
+	char *host;    /* owned */
+	char *mirror;  /* owned, NULL when none */
+	char *ca_file; /* owned, absolute or "~/..."; NULL when none */
 	bool insecure;
 };
 

@@ -18,7 +18,6 @@
 #define NO_NETWORK   "VMs have no network device in this version"
 #define NO_TEMPLATES "every start is a cold boot in this version"
 #define NO_JAILER    "this version runs Firecracker without its jailer"
-#define NO_OCI	     "this version does not pull from registries"
 
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const vmms[] = { "auto", "firecracker", "qemu", NULL };
@@ -108,7 +107,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_SIZE, .max = 16 * TIB, .initial = 8 * GIB, AT(template_cache_bytes) },
 	[CONFIG_LIMIT_LAYER_BYTES] = {
 		.row = { "limits.layer_bytes", "a size, 1MiB to 16TiB", "\"64GiB\"",
-			 "one layer of an image, unpacked", NO_OCI },
+			 "one layer of an image, unpacked", NULL },
 		.type = VALUE_SIZE, .min = MIB, .max = 16 * TIB, .initial = 64 * GIB,
 		AT(limit_layer_bytes) },
 	[CONFIG_LIMIT_IMAGE_BYTES] = {
@@ -151,10 +150,12 @@ static const struct config_key_row list_rows[] = {
 	  "the mode of a single file; files in a folder keep theirs",
 	  "this version copies no files into guests at a start" },
 	{ "registry.host", "HOST or HOST:PORT", "(required)", "the registry that the entry is about",
-	  NO_OCI },
-	{ "registry.mirror", "http or https URL", "(none)", "asked before the registry itself", NO_OCI },
+	  NULL },
+	{ "registry.mirror", "http or https URL", "(none)", "asked before the registry itself", NULL },
+	{ "registry.ca", "a path, absolute or below ~/", "(none)",
+	  "certificates (PEM) that are trusted beside the system's", NULL },
 	{ "registry.insecure", "a boolean", "false", "plain HTTP or an unverified certificate will do",
-	  NO_OCI },
+	  NULL },
 };
 /* clang-format on */
 

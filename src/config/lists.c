@@ -15,7 +15,7 @@
 #define SYNC_MODE      0600U
 
 static const char *const sync_names[] = { "guest", "host", "mode" };
-static const char *const registry_names[] = { "host", "insecure", "mirror" };
+static const char *const registry_names[] = { "ca", "host", "insecure", "mirror" };
 
 static const struct toml_node *child(const struct toml_node *table, const char *key)
 {
@@ -205,12 +205,15 @@ static bool is_url(const char *text)
 static int read_registry(const char *file, const struct toml_node *entry,
 			 struct config_registry *registry, struct err *err)
 {
-	const struct toml_node *host = NULL, *mirror = NULL, *insecure = child(entry, "insecure");
+	const struct toml_node *host = NULL, *mirror = NULL, *ca = NULL;
+	const struct toml_node *insecure = child(entry, "insecure");
 	int r;
 
 	r = want_string(file, entry, "host", false, &host, err);
 	if (r == 0)
 		r = want_string(file, entry, "mirror", true, &mirror, err);
+	if (r == 0)
+		r = want_string(file, entry, "ca", true, &ca, err);
 	if (r == 0 && insecure)
 		r = config_want_type(file, insecure, TOML_BOOLEAN, err);
 	if (r < 0)
@@ -226,8 +229,14 @@ static int read_registry(const char *file, const struct toml_node *entry,
 			"mirror is '%.100s': it must be an http or https URL without a user",
 			mirror->text);
 
+	if (ca && ca->text[0] != '/' && !str_starts(ca->text, "~/"))
+		return config_fail(file, ca->value_line, ca->value_column, err,
+				   "ca is '%.100s': it must be absolute or begin with ~/",
+				   ca->text);
+
 	registry->host = mem_strdup(host->text);
 	registry->mirror = mirror ? mem_strdup(mirror->text) : NULL;
+	registry->ca_file = ca ? mem_strdup(ca->text) : NULL;
 	registry->insecure = insecure && insecure->boolean;
 	return 0;
 }

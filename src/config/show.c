@@ -44,6 +44,7 @@ static json_t *registries_to_json(const struct config *config)
 
 		json_put_str(entry, "host", registry->host);
 		json_put_str(entry, "mirror", registry->mirror);
+		json_put_str(entry, "ca", registry->ca_file);
 		json_put_bool(entry, "insecure", registry->insecure);
 		json_add(array, entry);
 	}

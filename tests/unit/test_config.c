@@ -65,7 +65,8 @@ static void test_every_key(void **state)
 		"[[file_sync]]\nhost = \"~/a\"\nguest = \"/root/a\"\n"
 		"[[file_sync]]\nhost = \"/etc/b\"\nguest = \"~/b\"\nmode = \"755\"\n"
 		"[[registry]]\nhost = \"127.0.0.1:5000\"\ninsecure = true\n"
-		"[[registry]]\nhost = \"ghcr.io\"\nmirror = \"https://mirror.example/x\"\n";
+		"[[registry]]\nhost = \"ghcr.io\"\nmirror = \"https://mirror.example/x\"\n"
+		"ca = \"~/ca.pem\"\n";
 	struct err err = ERR_INIT;
 	AUTO_CONFIG config;
 
@@ -106,6 +107,8 @@ static void test_every_key(void **state)
 	assert_true(config.registries[0].insecure);
 	assert_null(config.registries[0].mirror);
 	CHECK_STR(config.registries[1].mirror, "https://mirror.example/x");
+	assert_null(config.registries[0].ca_file);
+	CHECK_STR(config.registries[1].ca_file, "~/ca.pem");
 	for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
 		CHECK_ROW(i, config.is_set[i] && config.position[i].line > 1);
 }
@@ -224,6 +227,7 @@ static void test_mistakes(void **state)
 		{ "[[registry]]\nhost = \":5000\"\n", "host is ':5000'" },
 		{ "[[registry]]\nhost = \"a\"\nmirror = \"ftp://x\"\n", "mirror is 'ftp://x'" },
 		{ "[[registry]]\nhost = \"a\"\nmirror = \"https://u:p@x\"\n", "without a user" },
+		{ "[[registry]]\nhost = \"a\"\nca = \"ca.pem\"\n", "ca is 'ca.pem'" },
 		{ "[[registry]]\nhost = \"a\"\n[[registry]]\nhost = \"a\"\n",
 		  "c:3:1: registry 'a' has an entry already" },
 	};

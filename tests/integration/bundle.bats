@@ -1,0 +1,284 @@
+#!/usr/bin/env bats
+# Bundles as people make them, with tar, sha256sum and zstd, from a server on loopback that is honest or is not; kernels
+# from folders; registered images of mke2fs's making.
+
+setup_file() {
+	export TOOL=$BANGER_BUILD/tests/integration/artifact_tool
+	export SERVED=$BATS_FILE_TMPDIR/served
+	mkdir -p "$SERVED" "$BATS_FILE_TMPDIR/kernel/modules/kernel" "$BATS_FILE_TMPDIR/image"
+	python3 "${BATS_TEST_DIRNAME}/bundle_server.py" "$SERVED" "$BATS_FILE_TMPDIR/port" 3>&- &
+	echo $! >"$BATS_FILE_TMPDIR/server.pid"
+	wait_for test -s "$BATS_FILE_TMPDIR/port"
+	export URL
+	URL=http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")
+	make_kernel
+	make_image
+}
+
+wait_for() {
+	local tries
+	for tries in {1..100}; do
+		"$@" && return 0
+		sleep 0.1
+	done
+	echo "still not, after $tries tries: $*"
+	return 1
+}
+
+teardown_file() {
+	kill "$(cat "$BATS_FILE_TMPDIR/server.pid")"
+}
+
+# What docs/formats.md says, step by step.
+make_kernel() {
+	cd "$BATS_FILE_TMPDIR/kernel" || return
+	python3 "${BATS_TEST_DIRNAME}/small_kernel.py" >vmlinux
+	echo '{"version":"6.1-9"}' >metadata.json
+	echo kernel/drivers/virtio/virtio.ko >modules/modules.builtin
+	# Enough that it takes several answers of a server that hangs up.
+	head -c 300000 /dev/urandom >initrd
+	pack ../served/kernel.tar.zst metadata.json vmlinux initrd modules/modules.builtin
+}
+
+make_image() {
+	cd "$BATS_FILE_TMPDIR/image" || return
+	mkdir -p tree/etc
+	echo hello >tree/etc/motd
+	mke2fs -q -t ext4 -d tree root.ext4 64M
+	mke2fs -q -t ext4 work-seed.ext4 32M
+	echo '{"kernel":"mine","has_init":false}' >image.json
+	pack ../served/image.tar.zst image.json root.ext4 work-seed.ext4
+}
+
+pack() {
+	local out=$1
+	shift
+	sha256sum "$@" >SHA256SUMS
+	tar --format=ustar --owner=0 --group=0 -cf - SHA256SUMS "$@" | zstd -q -f -T1 -o "$out"
+}
+
+setup() {
+	export OWN=$BATS_TEST_TMPDIR/own
+	export CONFIG=$BATS_TEST_TMPDIR/config
+	mkdir -p "$OWN" "$CONFIG"
+}
+
+# A catalog with the entry "mine" of this kind ("kernels", "images") for FILE, served in this way.
+catalog() {
+	jq -n --arg url "$URL/$2/$3" --arg sha "$(sha256sum <"$SERVED/$3" | cut -d' ' -f1)" \
+		--argjson size "$(stat -c %s "$SERVED/$3")" \
+		"{$1: [{name: \"mine\", kind: \"bundle\", url: \$url, sha256: \$sha, size_bytes: \$size}]}" \
+		>"$CONFIG/catalog.json"
+}
+
+assert_empty() {
+	run ls -A "$OWN"
+	[ -z "$output" ] || { echo "left in $OWN: $output"; return 1; }
+}
+
+@test "a kernel's bundle is pulled, verified and put into its place" {
+	catalog kernels good kernel.tar.zst
+	run "$TOOL" kernels "$CONFIG"
+	[ "$output" = $'debian-cloud package default\nmine bundle users' ]
+	"$TOOL" pull-kernel "$OWN" "$CONFIG" mine >"$BATS_TEST_TMPDIR/pulled.json" 2>"$BATS_TEST_TMPDIR/log"
+	grep -q "^download:.* of $(stat -c %s "$SERVED/kernel.tar.zst")$" "$BATS_TEST_TMPDIR/log"
+	grep -q '^kernel: unpacking' "$BATS_TEST_TMPDIR/log"
+	[ "$(ls -A "$OWN")" = mine ]
+	cd "$OWN/mine"
+	[ "$(find . -type f | LC_ALL=C sort | tr '\n' ' ')" = \
+		"./initrd ./kernel.json ./modules.dep ./modules/modules.builtin ./vmlinux " ]
+	cmp vmlinux "$BATS_FILE_TMPDIR/kernel/vmlinux"
+	cmp initrd "$BATS_FILE_TMPDIR/kernel/initrd"
+	[ "$(jq -r '[.kind, .version, .release] | join(" ")' kernel.json)" = "bundle 6.1-9 6.1.0-small" ]
+	[ "$(jq -r .vmlinux_sha256 kernel.json)" = "$(sha256sum <vmlinux | cut -d' ' -f1)" ]
+	[ "$(jq -r .initrd_sha256 kernel.json)" = "$(sha256sum <initrd | cut -d' ' -f1)" ]
+	# Pulled again, it takes the place of itself.
+	"$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	[ "$(ls -A "$OWN")" = mine ]
+}
+
+@test "a server that hangs up all the time is asked for the rest" {
+	catalog kernels cut kernel.tar.zst
+	"$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	cmp "$OWN/mine/initrd" "$BATS_FILE_TMPDIR/kernel/initrd"
+}
+
+@test "what is not the bundle of the catalog is not unpacked, and leaves nothing" {
+	local way
+	for way in flip long short; do
+		catalog kernels "$way" kernel.tar.zst
+		run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+		echo "$way: $output"
+		[ "$status" -eq 1 ]
+		[[ ${lines[-1]} == "protocol: pull kernel 'mine': "* ]]
+		[[ $output != *unpacking* ]]
+		assert_empty
+	done
+	catalog images flip image.tar.zst
+	run "$TOOL" pull-image "$OWN" "$CONFIG" mine
+	[ "$status" -eq 1 ]
+	[[ ${lines[-1]} == "protocol: pull image 'mine': "* ]]
+	assert_empty
+}
+
+@test "a missing bundle and a server that is not there are said to be so" {
+	catalog kernels good kernel.tar.zst
+	sed -i "s,/good/,/nowhere/," "$CONFIG/catalog.json"
+	run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ ${lines[-1]} == "not_found: pull kernel 'mine': "* ]]
+	sed -i 's,http://127.0.0.1:[0-9]*,http://127.0.0.1:1,' "$CONFIG/catalog.json"
+	run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	echo "$output"
+	[ "$status" -eq 1 ]
+	[[ ${lines[-1]} == "not_found: pull kernel 'mine': "* ]]
+	assert_empty
+}
+
+@test "a cancelled download leaves nothing" {
+	catalog kernels hang kernel.tar.zst
+	"$TOOL" pull-kernel "$OWN" "$CONFIG" mine >/dev/null 2>"$BATS_TEST_TMPDIR/log" 3>&- &
+	local tool=$!
+	wait_for grep -q '^download' "$BATS_TEST_TMPDIR/log"
+	kill "$tool"
+	run wait "$tool"
+	tail -1 "$BATS_TEST_TMPDIR/log"
+	grep -q "^cancelled: pull kernel 'mine': " "$BATS_TEST_TMPDIR/log"
+	assert_empty
+}
+
+@test "an image's bundle becomes a managed image" {
+	catalog images good image.tar.zst
+	run "$TOOL" pull-image "$OWN" "$CONFIG" mine
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "${lines[-1]}" = "mine kind=managed kernel=mine source=$URL/good/image.tar.zst digest=sha256:$(
+		sha256sum <"$SERVED/image.tar.zst" | cut -d' ' -f1) size=$((64 << 20)) init=0" ]
+	cmp "$OWN/mine/root.ext4" "$BATS_FILE_TMPDIR/image/root.ext4"
+	cmp "$OWN/mine/work-seed.ext4" "$BATS_FILE_TMPDIR/image/work-seed.ext4"
+	[ "$(stat -c %b "$OWN/mine/root.ext4")" -le "$(stat -c %b "$BATS_FILE_TMPDIR/image/root.ext4")" ]
+	e2fsck -fn "$OWN/mine/root.ext4"
+	run "$TOOL" locate "$OWN" mine
+	[ "$output" = "$OWN/mine/root.ext4"$'\n'"$OWN/mine/work-seed.ext4" ]
+}
+
+@test "tars of other kinds of tools and options are taken or refused as documented" {
+	mkdir "$BATS_TEST_TMPDIR/b" && cd "$BATS_TEST_TMPDIR/b"
+	cp "$BATS_FILE_TMPDIR/kernel/vmlinux" .
+	local row
+	# Options of tar, members, and how the message begins; "": it is taken.
+	for row in "--format=gnu|SHA256SUMS vmlinux|" "--format=ustar|SHA256SUMS vmlinux|" \
+		"--format=posix|SHA256SUMS vmlinux|'*' is a pax header" \
+		"--format=gnu|./SHA256SUMS ./vmlinux|the first member is not SHA256SUMS" \
+		"--format=gnu|.|'./' is a folder" \
+		"--format=gnu|vmlinux SHA256SUMS|the first member is not SHA256SUMS" \
+		"--format=gnu|SHA256SUMS vmlinux vmlinux|'vmlinux' is *"; do
+		local format members message
+		IFS='|' read -r format members message <<<"$row"
+		sha256sum vmlinux >SHA256SUMS
+		# shellcheck disable=SC2086 # several members
+		tar "$format" -cf - $members | zstd -q -f -o "$SERVED/odd.tar.zst"
+		catalog kernels good odd.tar.zst
+		run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+		echo "$row: $output"
+		if [ -z "$message" ]; then
+			[ "$status" -eq 0 ]
+			rm -r "$OWN/mine"
+			continue
+		fi
+		[ "$status" -eq 1 ]
+		# shellcheck disable=SC2053 # a pattern
+		[[ ${lines[-1]} == "invalid: the bundle of kernel 'mine': "$message* ]]
+		assert_empty
+	done
+}
+
+@test "gigabytes of zeros in a small file cost neither space nor an image" {
+	cd "$BATS_TEST_TMPDIR"
+	truncate -s 1G root.ext4
+	pack "$SERVED/zeros.tar.zst" root.ext4
+	catalog images good zeros.tar.zst
+	run "$TOOL" pull-image "$OWN" "$CONFIG" mine
+	echo "${lines[-1]}"
+	[ "$status" -eq 1 ]
+	[[ ${lines[-1]} == "invalid: the bundle of image 'mine': 'root.ext4': this is no ext4 file system" ]]
+	assert_empty
+	# As a kernel it is refused by its header.
+	truncate -s 20G vmlinux
+	printf '%064d  vmlinux\n' 0 >SHA256SUMS
+	tar --format=gnu -cf - SHA256SUMS vmlinux | head -c 100M | zstd -q -f -o "$SERVED/zeros.tar.zst"
+	catalog kernels good zeros.tar.zst
+	run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	echo "${lines[-1]}"
+	[ "$status" -eq 1 ]
+	[[ ${lines[-1]} == "limit: the bundle of kernel 'mine': 'vmlinux' has 21474836480 bytes; at most 1073741824" ]]
+	assert_empty
+}
+
+@test "a window of more than 128 MiB is refused" {
+	cd "$BATS_FILE_TMPDIR/kernel"
+	tar --format=ustar -cf - SHA256SUMS metadata.json vmlinux initrd modules/modules.builtin |
+		zstd -q -f --ultra --long=28 -o "$SERVED/wide.tar.zst"
+	catalog kernels good wide.tar.zst
+	run "$TOOL" pull-kernel "$OWN" "$CONFIG" mine
+	echo "${lines[-1]}"
+	[ "$status" -eq 1 ]
+	[ "${lines[-1]}" = "limit: the bundle of kernel 'mine': the bundle is compressed with a window of more than 128 MiB" ]
+	assert_empty
+}
+
+@test "a kernel is imported from a folder, twice" {
+	local from=$BATS_FILE_TMPDIR/kernel
+	run "$TOOL" import "$OWN" own "$from"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$(jq -r '[.kind, .version, .release] | join(" ")' "$OWN/own/kernel.json")" = "imported 6.1-9 6.1.0-small" ]
+	exec {held}<"$OWN/own/vmlinux"
+	"$TOOL" import "$OWN" own "$from"
+	[ "$(ls -A "$OWN")" = own ]
+	# Who had the old one open still has it.
+	cmp "/proc/self/fd/$held" "$from/vmlinux"
+	exec {held}<&-
+}
+
+@test "a registered image is used in place until its file changes; promoted, it stays" {
+	local root=$BATS_TEST_TMPDIR/my.img
+	cp --sparse=always "$BATS_FILE_TMPDIR/image/root.ext4" "$root"
+	run "$TOOL" register "$OWN" own "$root" -
+	echo "$output"
+	[ "$status" -eq 0 ]
+	run "$TOOL" locate "$OWN" own
+	[ "$output" = "$root"$'\n'"$OWN/own/work-seed.ext4" ]
+	e2fsck -fn "$OWN/own/work-seed.ext4"
+	"$TOOL" promote "$OWN" own
+	cmp "$root" "$OWN/own/root.ext4"
+	rm "$root"
+	run "$TOOL" locate "$OWN" own
+	[ "$output" = "$OWN/own/root.ext4"$'\n'"$OWN/own/work-seed.ext4" ]
+	[ "$(ls -A "$OWN")" = own ]
+
+	cp "$BATS_FILE_TMPDIR/image/root.ext4" "$root"
+	"$TOOL" register "$OWN" other "$root" "$BATS_FILE_TMPDIR/image/work-seed.ext4"
+	debugfs -w -R 'rm /etc/motd' "$root" 2>/dev/null
+	run "$TOOL" locate "$OWN" other
+	echo "$output"
+	[ "${lines[0]}" = "state: image 'other': the registered file '$root' has changed since it was registered" ]
+}
+
+@test "a mounted or damaged file system is not registered" {
+	local root=$BATS_TEST_TMPDIR/my.img
+	cp "$BATS_FILE_TMPDIR/image/root.ext4" "$root"
+	debugfs -w -R 'set_super_value state 2' "$root" 2>/dev/null
+	run "$TOOL" register "$OWN" own "$root" -
+	[ "${lines[0]}" = "invalid: register image 'own': '$root': the file system is marked as damaged" ]
+	debugfs -w -R 'set_super_value state 0' "$root" 2>/dev/null
+	run "$TOOL" register "$OWN" own "$root" -
+	[ "${lines[0]}" = "invalid: register image 'own': '$root': the file system was not unmounted, or still is in use" ]
+	[ "${lines[1]}" = "hint: unmount it, then: e2fsck -f FILE" ]
+	truncate -s 60M "$root"
+	debugfs -w -R 'set_super_value state 1' "$root" 2>/dev/null
+	run "$TOOL" register "$OWN" own "$root" -
+	[[ ${lines[0]} == *"the file system has 67108864 bytes, but the file only 62914560: it is cut short" ]]
+	assert_empty
+}

@@ -1,17 +1,17 @@
 /*
- * Where an image comes from, for pull.c: a registry, a layout or an archive. Each has three
- * operations and is freed by its own.
+ * Where an image comes from, for pull.c: a registry, a layout or an archive behind one interface.
  */
 #pragma once
-
-#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/err.h"
-#include "oci/blobs.h"
+#include "base/macros.h"
+#include "base/progress.h"
 #include "oci/manifest.h"
+#include "oci/pull.h"
 
+/* What a reference means on a platform. */
 struct oci_image {
 	struct oci_digest
 		digest; /* the manifest's; an archive has none, there it is the config's */
@@ -24,12 +24,23 @@ struct oci_image {
 void oci_image_done(struct oci_image *image);
 #define AUTO_OCI_IMAGE CLEANUP(oci_image_done) struct oci_image
 
-struct oci_source_ops {
-	/* Finds the image for a platform. */
-	int (*resolve)(void *source, const struct oci_platform *platform,
-		       const struct cancel *cancel, struct oci_image *ret, struct err *err);
-	/* A verified read-only descriptor of a layer at offset 0; from any thread. */
-	int (*open_layer)(void *source, const struct oci_layer *layer, const struct cancel *cancel,
-			  const struct progress *progress, int *ret_fd, struct err *err);
-	void (*free)(void *source);
-};
+struct oci_source;
+
+/* `request` is borrowed until oci_source_free(). */
+int oci_source_open(const struct oci_pull_request *request, const struct cancel *cancel,
+		    struct oci_source **ret, struct err *err) MUST_CHECK;
+
+/* NULL is accepted. */
+void oci_source_free(struct oci_source *source);
+DEFINE_FREEP(oci_source, oci_source_free);
+
+/* Follows indexes to the image for `platform`, and reads its config. `ret` is initialised by the
+ * caller. */
+int oci_source_resolve(struct oci_source *source, const struct oci_platform *platform,
+		       const struct cancel *cancel, struct oci_image *ret, struct err *err)
+	MUST_CHECK;
+
+/* A verified read-only descriptor of a layer at offset 0; the caller closes it. From any thread. */
+int oci_source_layer(struct oci_source *source, const struct oci_layer *layer,
+		     const struct cancel *cancel, const struct progress *progress, int *ret_fd,
+		     struct err *err) MUST_CHECK;

@@ -1,5 +1,6 @@
 /* Layouts and docker-archives: what tools write, and what nobody should. */
 #include "check.h"
+#include "oci_fixture.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,78 +21,6 @@
 #define A64 A8 A8 A8 A8 A8 A8 A8 A8
 #define B64 "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
-struct fixture {
-	char *dir;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = mem_alloc(1, sizeof(*f));
-	char name[] = "/tmp/oci-local-XXXXXX";
-
-	assert_non_null(mkdtemp(name));
-	f->dir = mem_strdup(name);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(dir_remove_tree(AT_FDCWD, f->dir), 0);
-	mem_free(f->dir);
-	mem_free(f);
-	return 0;
-}
-
-/* JSON with single quotes, so that it can be read in C. */
-static char *quoted(const char *text)
-{
-	char *copy = mem_strdup(text);
-
-	for (char *at = copy; *at != '\0'; at++)
-		*at = *at == '\'' ? '"' : *at;
-	return copy;
-}
-
-static void put_bytes(const struct fixture *f, const char *name, struct span bytes)
-{
-	AUTO_FREE char *path = mem_printf("%s/%s", f->dir, name);
-	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	assert_true(fd >= 0);
-	assert_int_equal(fd_write_all(fd, bytes), 0);
-}
-
-static void put(const struct fixture *f, const char *name, const char *text)
-{
-	AUTO_FREE char *json = quoted(text);
-
-	put_bytes(f, name, span_str(json));
-}
-
-static void make_folders(const struct fixture *f)
-{
-	AUTO_FREE char *path = mem_printf("%s/blobs/sha256", f->dir);
-
-	assert_int_equal(dir_make_path(path, 0700), 0);
-	put(f, "oci-layout", "{'imageLayoutVersion':'1.0.0'}");
-	put(f, "index.json", "{'schemaVersion':2,'manifests':[]}");
-}
-
-static struct oci_descriptor put_blob(const struct fixture *f, struct span bytes)
-{
-	struct oci_descriptor blob = { .size = bytes.len };
-	AUTO_FREE char *name = NULL;
-	struct err err;
-
-	assert_int_equal(oci_digest_of(OCI_SHA256, bytes, &blob.digest, &err), 0);
-	name = mem_printf("blobs/sha256/%s", oci_digest_hex(&blob.digest));
-	put_bytes(f, name, bytes);
-	return blob;
-}
-
 static void test_layout_files(void **state)
 {
 	static const struct {
@@ -109,7 +38,7 @@ static void test_layout_files(void **state)
 		{ "{'imageLayoutVersion':'1.0.0'}", "{'schemaVersion':2}", ERR_PROTOCOL,
 		  "/index.json': field 'manifests'" },
 	};
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		CLEANUP(oci_layout_freep) struct oci_layout *layout = NULL;
@@ -118,9 +47,9 @@ static void test_layout_files(void **state)
 		assert_int_equal(dir_remove_tree(AT_FDCWD, f->dir), 0);
 		assert_int_equal(mkdir(f->dir, 0700), 0);
 		if (rows[i].version)
-			put(f, "oci-layout", rows[i].version);
+			oci_fixture_put(f, "oci-layout", rows[i].version);
 		if (rows[i].index)
-			put(f, "index.json", rows[i].index);
+			oci_fixture_put(f, "index.json", rows[i].index);
 		CHECK_ROW(i, (oci_layout_open(f->dir, &layout, &err) == 0) == !rows[i].message);
 		CHECK_INT(err.kind, rows[i].error);
 		if (rows[i].message)
@@ -160,11 +89,11 @@ static void test_layout_tags(void **state)
 		{ "{'mediaType':'application/x','digest':'sha256:" A64 "','size':9}," IN_B(""),
 		  NULL, 8, ERR_NONE, NULL },
 	};
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	struct oci_platform platform;
 
 	assert_true(oci_platform_parse(span_str("linux/amd64"), &platform));
-	make_folders(f);
+	oci_fixture_make_layout(f);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		AUTO_FREE char *index =
 			mem_printf("{'schemaVersion':2,'manifests':[%s]}", rows[i].entries);
@@ -172,7 +101,7 @@ static void test_layout_tags(void **state)
 		const struct oci_index_entry *entry = NULL;
 		struct err err = ERR_INIT;
 
-		put(f, "index.json", index);
+		oci_fixture_put(f, "index.json", index);
 		CHECK_ROW(i, oci_layout_open(f->dir, &layout, &err) == 0);
 		CHECK_ROW(i, (oci_layout_find(layout, rows[i].tag, &platform, &entry, &err) == 0) ==
 				     (rows[i].size > 0));
@@ -185,7 +114,7 @@ static void test_layout_tags(void **state)
 
 static void test_layout_blobs(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	CLEANUP(oci_layout_freep) struct oci_layout *layout = NULL;
 	struct oci_descriptor good, wrong;
 	AUTO_BUF bytes = BUF_INIT;
@@ -193,9 +122,9 @@ static void test_layout_blobs(void **state)
 	struct err err;
 	char byte;
 
-	make_folders(f);
+	oci_fixture_make_layout(f);
 	assert_int_equal(oci_layout_open(f->dir, &layout, &err), 0);
-	good = put_blob(f, span_str("content"));
+	good = oci_fixture_put_blob(f, span_str("content"));
 	CHECK_INT(oci_layout_read(layout, &good, 7, &bytes, &err), 0);
 	CHECK_STR(bytes.ptr, "content");
 	CHECK_INT(oci_layout_open_blob(layout, &good, NULL, NULL, &fd, &err), 0);
@@ -216,7 +145,7 @@ static void test_layout_blobs(void **state)
 		/* Right size, wrong bytes. */
 		AUTO_FREE char *name = mem_printf("blobs/sha256/%s", oci_digest_hex(&good.digest));
 
-		put_bytes(f, name, span_str("Content"));
+		oci_fixture_put_bytes(f, name, span_str("Content"));
 	}
 	assert_true(oci_layout_open_blob(layout, &good, NULL, NULL, &fd, &err) < 0);
 	CHECK_INT(err.kind, ERR_PROTOCOL);
@@ -232,7 +161,7 @@ static void test_layout_blobs(void **state)
 /* Whatever is no plain file in plain folders is refused, without waiting for a FIFO's writer. */
 static void test_layout_links(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	AUTO_FREE char *blobs = mem_printf("%s/blobs", f->dir);
 	AUTO_FREE char *moved = mem_printf("%s/moved", f->dir);
 	AUTO_FREE char *index = mem_printf("%s/index.json", f->dir);
@@ -242,9 +171,9 @@ static void test_layout_links(void **state)
 	struct err err;
 	int fd = -1;
 
-	make_folders(f);
+	oci_fixture_make_layout(f);
 	assert_int_equal(oci_layout_open(f->dir, &layout, &err), 0);
-	blob = put_blob(f, span_str("content"));
+	blob = oci_fixture_put_blob(f, span_str("content"));
 	blob_path = mem_printf("%s/blobs/sha256/%s", f->dir, oci_digest_hex(&blob.digest));
 	/* A folder on the way is a link. */
 	assert_int_equal(rename(blobs, moved), 0);
@@ -254,7 +183,7 @@ static void test_layout_links(void **state)
 	assert_int_equal(unlink(blobs), 0);
 	assert_int_equal(rename(moved, blobs), 0);
 	/* The file itself is. */
-	put_bytes(f, "outside", span_str("content"));
+	oci_fixture_put_bytes(f, "outside", span_str("content"));
 	assert_int_equal(unlink(blob_path), 0);
 	assert_int_equal(symlink("../../outside", blob_path), 0);
 	assert_true(oci_layout_open_blob(layout, &blob, NULL, NULL, &fd, &err) < 0);
@@ -306,7 +235,7 @@ static void add_raw(struct buf *tar, const char *name, char type, const char *li
 
 static void add_file(struct buf *tar, const char *name, const char *text)
 {
-	AUTO_FREE char *json = quoted(text);
+	AUTO_FREE char *json = oci_fixture_quoted(text);
 
 	add_raw(tar, name, '0', "", strlen(text), span_str(json));
 }
@@ -323,13 +252,13 @@ static void end(struct buf *tar)
 	buf_add(tar, span_of(zeros, sizeof(zeros)));
 }
 
-static int read_index(const struct fixture *f, const struct buf *tar, struct tar_index *ret,
+static int read_index(const struct oci_fixture *f, const struct buf *tar, struct tar_index *ret,
 		      struct err *err)
 {
 	AUTO_FREE char *path = mem_printf("%s/tar", f->dir);
 	AUTO_CLOSE int fd = -1;
 
-	put_bytes(f, "tar", buf_span(tar));
+	oci_fixture_put_bytes(f, "tar", buf_span(tar));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	return tar_index_read(fd, NULL, ret, err);
 }
@@ -363,7 +292,7 @@ static void test_tar_members(void **state)
 		{ "../a", 0, "leaves the archive" },
 		{ "dir/../../a", 0, "leaves the archive" },
 	};
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	AUTO_TAR_INDEX index = TAR_INDEX_INIT;
 	AUTO_BUF tar = BUF_INIT;
 	struct err err = ERR_INIT;
@@ -413,7 +342,7 @@ static void test_tar_members(void **state)
 
 static void test_damaged_tars(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	AUTO_BUF good = BUF_INIT;
 	static const size_t cuts[] = { 0, 1, 511, 512, 600, 1023 };
 	struct err err;
@@ -448,7 +377,7 @@ static void test_damaged_tars(void **state)
 
 static void test_tar_limits(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 
 	for (size_t more = 0; more < 2; more++) {
 		AUTO_TAR_INDEX members = TAR_INDEX_INIT, names = TAR_INDEX_INIT,
@@ -513,7 +442,7 @@ static void test_archive_manifests(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		AUTO_OCI_ARCHIVE_MANIFEST manifest = OCI_ARCHIVE_MANIFEST_INIT;
-		AUTO_FREE char *text = quoted(rows[i].text);
+		AUTO_FREE char *text = oci_fixture_quoted(rows[i].text);
 		struct err err = ERR_INIT;
 		const int r = oci_archive_manifest_parse(span_str(text), &manifest, &err);
 
@@ -537,7 +466,7 @@ struct parts {
 	const char *config_name;
 };
 
-static void make_archive(const struct fixture *f, const struct parts *parts)
+static void make_archive(const struct oci_fixture *f, const struct parts *parts)
 {
 	struct oci_digest first, second;
 	AUTO_BUF tar = BUF_INIT;
@@ -557,10 +486,10 @@ static void make_archive(const struct fixture *f, const struct parts *parts)
 	if (parts->manifest)
 		add_file(&tar, "manifest.json", parts->manifest);
 	end(&tar);
-	put_bytes(f, "archive.tar", buf_span(&tar));
+	oci_fixture_put_bytes(f, "archive.tar", buf_span(&tar));
 }
 
-static int read_archive(const struct fixture *f, struct oci_archive **archive,
+static int read_archive(const struct oci_fixture *f, struct oci_archive **archive,
 			struct oci_manifest *manifest, struct buf *config, struct err *err)
 {
 	AUTO_FREE char *path = mem_printf("%s/archive.tar", f->dir);
@@ -578,7 +507,7 @@ static const struct parts good_parts = { .manifest = MANIFEST,
 
 static void test_archive(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	CLEANUP(oci_archive_freep) struct oci_archive *archive = NULL;
 	CLEANUP(oci_blobs_freep) struct oci_blobs *blobs = NULL;
 	AUTO_FREE char *cache = mem_printf("%s/cache", f->dir);
@@ -610,7 +539,7 @@ static void test_archive(void **state)
 /* Layers that docker keeps compressed: their own digest is made, their diff_id is another. */
 static void test_archive_compressed_layer(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	struct parts parts = good_parts;
 	CLEANUP(oci_archive_freep) struct oci_archive *archive = NULL;
 	AUTO_OCI_MANIFEST manifest = OCI_MANIFEST_INIT;
@@ -670,7 +599,7 @@ static void test_bad_archives(void **state)
 		  ERR_PROTOCOL,
 		  "the config 'real.tar': JSON" },
 	};
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		CLEANUP(oci_archive_freep) struct oci_archive *archive = NULL;
@@ -690,7 +619,7 @@ static void test_bad_archives(void **state)
 /* A layer that is not what the config says is found when it is copied, and is not kept. */
 static void test_archive_wrong_layer(void **state)
 {
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	struct parts parts = good_parts;
 	CLEANUP(oci_archive_freep) struct oci_archive *archive = NULL;
 	CLEANUP(oci_blobs_freep) struct oci_blobs *blobs = NULL;
@@ -726,7 +655,7 @@ static void test_no_archives(void **state)
 		{ "", "no tar", "", ERR_PROTOCOL },
 		{ "hello", "no tar", "", ERR_PROTOCOL },
 	};
-	const struct fixture *f = *state;
+	const struct oci_fixture *f = *state;
 	AUTO_FREE char *path = mem_printf("%s/archive.tar", f->dir);
 	CLEANUP(oci_archive_freep) struct oci_archive *archive = NULL;
 	struct err err = ERR_INIT;
@@ -737,7 +666,7 @@ static void test_no_archives(void **state)
 	CHECK_INT(err.kind, ERR_INVALID);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		err = ERR_INIT;
-		put_bytes(f, "archive.tar", span_str(rows[i].bytes));
+		oci_fixture_put_bytes(f, "archive.tar", span_str(rows[i].bytes));
 		CHECK_ROW(i, oci_archive_open(path, NULL, &archive, &err) < 0);
 		CHECK_INT(err.kind, rows[i].error);
 		CHECK_HAS(err.message, rows[i].message);
@@ -748,19 +677,31 @@ static void test_no_archives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_layout_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_layout_tags, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_layout_blobs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_layout_links, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tar_members, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_damaged_tars, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_tar_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_layout_files, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_layout_tags, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_layout_blobs, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_layout_links, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_tar_members, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_tars, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_tar_limits, oci_fixture_setup,
+						oci_fixture_teardown),
 		cmocka_unit_test(test_archive_manifests),
-		cmocka_unit_test_setup_teardown(test_archive, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_archive_compressed_layer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_bad_archives, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_archive_wrong_layer, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_archives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_archive, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_archive_compressed_layer, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_bad_archives, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_archive_wrong_layer, oci_fixture_setup,
+						oci_fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_no_archives, oci_fixture_setup,
+						oci_fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,6 +72,13 @@ bool endpoint_is_down(struct endpoint *endpoint)
 	return endpoint->is_down;
 }
 
+static void hint_authority(const struct fetch_response *response, struct err *err)
+{
+	if (response->is_untrusted)
+		err_hint(err, "name its authority's certificate as 'ca' in the registry's entry of "
+			      "the configuration");
+}
+
 /* --- by which scheme -------------------------------------------------------------------------- */
 
 struct probe {
@@ -102,6 +109,7 @@ static void probe(const struct endpoint *endpoint, const char *scheme, const str
 	policy.redirects_max = 0;
 	*ret = (struct probe){ .base = mem_printf("%s://%s", scheme, endpoint->address) };
 	ret->result = fetch_bytes(&request, &ignored, &response, &ret->err);
+	hint_authority(&response, &ret->err);
 	ret->status = response.status;
 	ret->has_no_tls = response.has_no_tls;
 }

@@ -203,9 +203,6 @@ static int ask(struct endpoint *endpoint, const struct endpoint_request *request
 	int r;
 
 	r = endpoint_ask(endpoint, request, sink_taken, response, err);
-	if (r < 0 && response->is_untrusted)
-		err_hint(err, "name its authority's certificate as 'ca' in the registry's entry of "
-			      "the configuration");
 	if (r < 0 && err->kind == ERR_BAD_STATE)
 		hint_login(endpoint, err); /* the token server's refusal */
 	if (r < 0)

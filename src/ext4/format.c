@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "ext4/extent.h"
@@ -17,6 +16,7 @@
 	1 /* of the blocks, for root: a full disk should still let services log \
 	   */
 #define RESERVED_LAST_INO   10
+#define OWN_TIME_MAX	    1767225600LL /* 2026-01-01: past wherever this runs */
 #define FD_NAME_SIZE	    16
 #define GROUPS_PER_FLEX_LOG 4 /* 16 groups, as mke2fs */
 
@@ -82,16 +82,16 @@ static void fill_parameters(const struct format_input *input, struct ext2_super_
 }
 
 /*
- * The time of the file system itself. Not after now, unless asked for: e2fsck takes a superblock
- * from the future for damage. Not 0, which libext2fs takes for "now".
+ * The time of the file system itself. Unless asked for, it is never in the future, which e2fsck
+ * takes for damage; the clock must not decide that, because the same input would give other bytes
+ * tomorrow. Not 0, which libext2fs takes for "now".
  */
 static time_t own_time(const struct ext4_writer *writer)
 {
-	int64_t now = clock_wall_seconds();
 	int64_t seconds = writer->has_epoch ? writer->epoch : writer->latest;
 
-	if (!writer->has_epoch && seconds > now)
-		seconds = now;
+	if (!writer->has_epoch && seconds > OWN_TIME_MAX)
+		seconds = OWN_TIME_MAX;
 	if (seconds > UINT32_MAX)
 		seconds = UINT32_MAX;
 	return (time_t)(seconds < 1 ? 1 : seconds);

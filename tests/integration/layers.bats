@@ -1,0 +1,534 @@
+#!/usr/bin/env bats
+# Images from layers: against umoci, which unpacks the same ones to a folder; against a model, with random layers; with layers
+# that are damaged, hostile or endless; and with workers that die, hang or are cancelled.
+# shellcheck disable=SC2030,SC2031,SC2154 # bats sets status, output and stderr, for each test in a subshell of its own
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+	TOOL=$BANGER_BUILD/tests/integration/layers_tool
+	WRITER=$BANGER_BUILD/tests/integration/ext4_tool
+	WALK=$BANGER_BUILD/tests/integration/ext4_walk
+	LAYERS=$BATS_TEST_DIRNAME/layers.py
+	TARS=$BATS_TEST_DIRNAME/ext4_tars.py
+	IMAGES=$BATS_TEST_TMPDIR/images
+	ROOT=$IMAGES/i/root.ext4
+	cd "$BATS_TEST_TMPDIR" || exit
+}
+
+teardown() {
+	rm -rf "$BATS_TEST_TMPDIR"
+}
+
+clean() {
+	run e2fsck -fn "$1"
+	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
+}
+
+# From the layers listed in that file.
+make_image() {
+	local arguments
+	mapfile -t arguments <"$1/layers"
+	"$TOOL" "$IMAGES" i "${arguments[@]}" >/dev/null 2>err || { cat err; return 1; }
+	clean "$ROOT"
+	clean "$IMAGES/i/work-seed.ext4"
+}
+
+# The image made of the layout is what umoci unpacks from it, or from another one with the same layers.
+same_as_umoci() {
+	[ "$(id -u)" -eq 0 ] || skip "only root can unpack owners and devices"
+	make_image "$1"
+	rm -rf bundle
+	umoci unpack --image "${2:-$1}:latest" bundle 2>err || { cat err; return 1; }
+	"$LAYERS" walk bundle/rootfs >theirs
+	"$WALK" "$ROOT" >ours
+	diff theirs ours || { echo "differs: $1"; return 1; }
+}
+
+# COMPRESSION,DIFF_ID,PATH of a tar, compressed.
+layer() {
+	local packed=$1
+	case $2 in
+	gzip) packed=$1.gz && gzip -nc "$1" >"$packed" ;;
+	zstd) packed=$1.zst && zstd -qcf "$1" >"$packed" ;;
+	esac
+	echo "$2,sha256:$(sha256sum <"$1" | cut -d' ' -f1),$packed"
+}
+
+refuses() {
+	run --separate-stderr "$TOOL" "$IMAGES" i "$@"
+	[ "$status" -eq 1 ] || { echo "status $status: $output $stderr"; return 1; }
+	nothing_left
+}
+
+says() {
+	[[ $stderr == *"$1"* ]] || { echo "does not say '$1': $stderr"; return 1; }
+}
+
+# No image, no staging folder, no process.
+nothing_left() {
+	[ -z "$(ls -A "$IMAGES")" ] || { ls -A "$IMAGES"; return 1; }
+	no_workers
+}
+
+no_workers() {
+	local pid
+	for pid in $(pgrep -f -- '--worker (image|unpack)$'); do
+		[[ $(readlink "/proc/$pid/exe") != "$TOOL" ]] || { echo "still runs: $pid"; return 1; }
+	done
+}
+
+wait_for() {
+	local tries
+	for tries in {1..400}; do
+		"$@" && return 0
+		sleep 0.05
+	done
+	echo "still not, after $tries tries: $*"
+	return 1
+}
+
+# Starts the tool with a layer that does not come, and finds its workers.
+start_waiting() {
+	: >err
+	"$TOOL" "$IMAGES" i "$@" "none,sha256:0,$PWD/never" 2>err 3>&- &
+	pid=$!
+	wait_for grep -q '^waiting' err
+	image_worker=$(pgrep -P $pid -f -- '--worker image$')
+}
+
+ends_with() {
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 1 ]
+	stderr=$(grep -v '^waiting' err)
+	says "$1"
+	nothing_left
+}
+
+@test "images of all kinds are what umoci makes of them" {
+	mapfile -t cases < <("$LAYERS" cases)
+	[ "${#cases[@]}" -ge 10 ]
+	for case in "${cases[@]}"; do
+		"$LAYERS" image "$case" "$case"
+		same_as_umoci "$case"
+		rm -rf "$case"
+	done
+}
+
+@test "an image that buildah made, with gzip and with zstd" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can use buildah without further ado"
+	store="--storage-driver vfs --root $PWD/storage --runroot $PWD/run"
+	mkdir -p tree/etc/deep tree/bin
+	cp -r /usr/lib/python3.11/json tree/lib
+	echo one >tree/etc/one
+	echo two >tree/etc/deep/two
+	ln tree/etc/one tree/bin/hard
+	chmod 4755 tree/bin/hard
+	# shellcheck disable=SC2086
+	{
+		container=$(buildah $store from scratch)
+		buildah $store copy "$container" tree /
+		buildah $store commit --format oci "$container" first
+		container=$(buildah $store from first)
+		folder=$(buildah $store mount "$container")
+		rm -r "${folder:?}/lib" "$folder/etc/deep" "$folder/bin/hard"
+		mkdir -m 700 "$folder/lib" "$folder/etc/deep"
+		echo three >"$folder/etc/deep/three"
+		ln -s /etc/one "$folder/bin/soft"
+		buildah $store commit --format oci "$container" second
+		buildah $store push second "oci:$PWD/layout:latest"
+	} >log 2>&1 || { cat log; false; }
+	"$LAYERS" layout layout
+	[ "$(wc -l <layout/layers)" -eq 2 ]
+	same_as_umoci layout
+	mv ours with-gzip
+	skopeo copy -q --dest-compress-format zstd oci:layout:latest oci:packed:latest
+	"$LAYERS" layout packed
+	[ "$(grep -c '^zstd,' packed/layers)" -eq 2 ]
+	same_as_umoci packed layout
+	cmp ours with-gzip
+}
+
+@test "an image that umoci made in three steps" {
+	[ "$(id -u)" -eq 0 ] || skip "only root can unpack owners and devices"
+	umoci init --layout layout
+	umoci new --image layout:latest
+	umoci unpack --image layout:latest work
+	"$LAYERS" image odd odd
+	umoci unpack --image odd:latest odd-work
+	cp -a odd-work/rootfs/. work/rootfs/
+	umoci repack --refresh-bundle --image layout:latest work
+	rm -r work/rootfs/xattrs work/rootfs/d
+	mkdir work/rootfs/d work/rootfs/e
+	mknod work/rootfs/d/zero c 1 5
+	umoci repack --refresh-bundle --image layout:latest work
+	rm work/rootfs/d/zero
+	chown 70000:80000 work/rootfs/e
+	umoci repack --image layout:latest work
+	"$LAYERS" layout layout
+	[ "$(wc -l <layout/layers)" -eq 3 ]
+	same_as_umoci layout
+}
+
+@test "random stacks of layers are what a model of the specification makes of them" {
+	"$LAYERS" stacks 1 250 stacks
+	for stack in stacks/*; do
+		mapfile -t tars < <(printf 'layer=%s\n' "$stack"/*.tar)
+		"$WRITER" i.ext4 size=33554432 "${tars[@]}" >/dev/null
+		"$WALK" i.ext4 >got
+		diff "$stack/wanted" got || { echo "differs: $stack"; false; }
+	done
+	clean i.ext4
+}
+
+@test "the same layers give the same bytes, whatever the surroundings and the compression" {
+	"$LAYERS" image odd odd
+	mapfile -t arguments <odd/layers
+	"$TOOL" "$IMAGES" i size=134217728 "${arguments[@]}"
+	mv "$IMAGES/i" one
+	(
+		umask 077
+		export TZ=Asia/Kathmandu LC_ALL=C.UTF-8 E2FSPROGS_FAKE_TIME=12345 HOME=/nowhere
+		"$TOOL" "$IMAGES" i size=134217728 "${arguments[@]}"
+	)
+	cmp one/root.ext4 "$ROOT"
+	cmp -n $((200 << 20)) one/work-seed.ext4 "$IMAGES/i/work-seed.ext4"
+	tars=()
+	for argument in "${arguments[@]}"; do
+		diff_id=${argument#*,sha256:}
+		diff_id=${diff_id%%,*}
+		tars+=("none,sha256:$diff_id,odd/blobs/sha256/$diff_id")
+	done
+	"$TOOL" "$IMAGES" i size=134217728 "${tars[@]}"
+	cmp one/root.ext4 "$ROOT"
+	# Without workers in between, too.
+	"$WRITER" direct.ext4 size=134217728 seed=direct.seed "${tars[@]/#none,sha256:*,/layer=}"
+	cmp one/root.ext4 direct.ext4
+	SOURCE_DATE_EPOCH=1400000000 "$TOOL" "$IMAGES" i size=134217728 "${tars[@]}"
+	clean "$ROOT"
+	[ "$("$WALK" "$ROOT" | sed -n 's/.* mtime=\(-*[0-9]*\).*/\1/p' | sort -n | tail -1)" = 1400000000 ]
+}
+
+@test "what the image says of itself is in its record" {
+	"$LAYERS" image plain plain
+	mapfile -t arguments <plain/layers
+	run --separate-stderr "$TOOL" "$IMAGES" i "${arguments[@]}"
+	[ "$output" = "i kind=managed source=example.test/image:1 digest=sha256:01 kernel=debian-cloud size=1073741824 init=0" ]
+	jq -e '.name == "i" and .source == "example.test/image:1" and .digest == "sha256:01" and .has_init == false
+		and (has("recipe") | not) and .config.entrypoint == ["/bin/program"] and .config.cmd == []
+		and .config.env == ["A=\"b\" \\ \u00e4"] and .config.user == "root:x y" and .config.working_dir == null' \
+		"$IMAGES/i/image.json"
+	[ "$(find "$IMAGES/i" -mindepth 1 -printf '%f\n' | sort | xargs)" = "image.json root.ext4 work-seed.ext4" ]
+}
+
+@test "a new image takes the old one's place; a failed one does not" {
+	"$LAYERS" image plain plain
+	make_image plain
+	"$LAYERS" image links links
+	make_image links
+	"$WALK" "$ROOT" | grep -q '^/e/five'
+	run --separate-stderr "$TOOL" "$IMAGES" i "none,sha256:0,$PWD/plain/layers"
+	[ "$status" -eq 1 ]
+	"$WALK" "$ROOT" | grep -q '^/e/five'
+	[ "$(ls -A "$IMAGES")" = i ]
+}
+
+@test "large folders made of layers are indexed, and 65000 links are the most" {
+	"$TARS" names 150000 >one.tar
+	python3 - <<-'END'
+		import tarfile
+		with tarfile.open("two.tar", "w") as tar:
+		    for n in range(0, 150000, 2):
+		        tar.addfile(tarfile.TarInfo(f"names/.wh.file-{n:07}"))
+		    for n in range(200000, 260000):
+		        tar.addfile(tarfile.TarInfo(f"names/file-{n:07}"))
+	END
+	"$TOOL" "$IMAGES" i "$(layer one.tar gzip)" "$(layer two.tar zstd)" 2>/dev/null
+	clean "$ROOT"
+	debugfs -R "htree_dump /names" "$ROOT" 2>/dev/null | grep -q "Indirect levels: 1"
+	[ "$(debugfs -R "ls -p /names" "$ROOT" 2>/dev/null | grep -c '/file-')" -eq 135000 ]
+	rm -r "$IMAGES/i"
+	"$TARS" links 40000 >one.tar
+	python3 - <<-'END'
+		import tarfile
+		with tarfile.open("two.tar", "w") as tar:
+		    for n in range(26000):
+		        link = tarfile.TarInfo(f"more/{n}")
+		        link.type, link.linkname = tarfile.LNKTYPE, "l/1"
+		        tar.addfile(link)
+	END
+	refuses "$(layer one.tar none)" "$(layer two.tar none)"
+	says "limit: layer 2: entry 'more/2"
+	says "a file cannot have more than 65000 hard links"
+}
+
+@test "blobs that are damaged, or are not what they should be" {
+	"$TARS" mixed 30 >t.tar
+	good=$(layer t.tar gzip)
+	diff_id=${good#gzip,} diff_id=${diff_id%,*}
+	head -c 3000 t.tar.gz >cut.gz
+	refuses "gzip,$diff_id,cut.gz"
+	says "protocol: layer 1: gzip: it is cut short"
+	cat t.tar.gz <(echo more) >more.gz
+	refuses "gzip,$diff_id,more.gz"
+	says "protocol: layer 1: gzip: "
+	python3 -c '
+b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").write(b)'
+	refuses "gzip,$diff_id,crc.gz"
+	says "protocol: layer 1: gzip: incorrect "
+	: >empty
+	for kind in gzip zstd none; do
+		refuses "$good" "$kind,$diff_id,empty"
+		says "protocol: layer 2: "
+		says "it is empty"
+	done
+	layer t.tar zstd >/dev/null
+	head -c 3000 t.tar.zst >cut.zst
+	refuses "zstd,$diff_id,cut.zst"
+	says "protocol: layer 1: zstd: it is cut short"
+	cat t.tar.zst <(echo more) >more.zst
+	refuses "zstd,$diff_id,more.zst"
+	says "protocol: layer 1: zstd: "
+	refuses "zstd,$diff_id,t.tar.gz"
+	says "protocol: layer 1: zstd: "
+	refuses "gzip,$diff_id,t.tar.zst"
+	says "protocol: layer 1: gzip: incorrect header check"
+	refuses "none,$diff_id,t.tar.zst"
+	says "protocol: layer 1: "
+	refuses "$good" "gzip,${diff_id%?}x,t.tar.gz"
+	says "protocol: layer 2: its content has the digest $diff_id, but the image's configuration says ${diff_id%?}x"
+	refuses "gzip,sha512:00,t.tar.gz"
+	says "unsupported: layer 1: its digest 'sha512:00'"
+	# A tar that ends too early, though its blob is whole.
+	head -c 3000 t.tar >cut.tar
+	refuses "$good" "$(layer cut.tar gzip)"
+	says "protocol: layer 2: "
+}
+
+@test "members, frames and windows that are as they may be" {
+	"$TARS" mixed 30 >t.tar
+	good=$(layer t.tar none)
+	diff_id=${good#none,} diff_id=${diff_id%,*}
+	{ head -c 10000 t.tar | gzip -9; tail -c +10001 t.tar | gzip -1; gzip </dev/null; } >members.gz
+	"$TOOL" "$IMAGES" i "gzip,$diff_id,members.gz"
+	# A skippable frame, two frames, one that is empty; and the largest window.
+	{ printf '\x50\x2a\x4d\x18\x03\0\0\0abc'; head -c 10000 t.tar | zstd -q; tail -c +10001 t.tar | zstd -q; zstd -q </dev/null; } >frames.zst
+	"$TOOL" "$IMAGES" i "zstd,$diff_id,frames.zst"
+	zstd -q --ultra -22 --zstd=wlog=27 -c <t.tar >large.zst
+	"$TOOL" "$IMAGES" i "zstd,$diff_id,large.zst"
+	rm -r "$IMAGES/i"
+	# In a stream nobody knows that it is short: the window is what it says.
+	zstd -q --long=28 -c <t.tar >over.zst
+	refuses "zstd,$diff_id,over.zst"
+	says "protocol: layer 1: zstd: Frame requires too much memory"
+}
+
+@test "what would never end stops at its limit, which is named with its key" {
+	"$TARS" mixed 100 >t.tar
+	good=$(layer t.tar gzip)
+	refuses "$good" "$good" entries=150
+	says "limit: layer 2: there are more than 150 entries (limits.entries)"
+	says "hint: "
+	refuses "$good" "$good" bytes=200000
+	says "bytes of content (limits.image_bytes)"
+	refuses "$good" layer-bytes=5000
+	says "limit: layer 1: there are more than 5000 bytes in the tar stream (limits.layer_bytes)"
+	# 100 GiB of zeros as a file, in gzip members that are 1000 times smaller; it stops long before.
+	python3 - <<-'END'
+		import gzip, tarfile
+		head = tarfile.TarInfo("zeros")
+		head.size = 100 << 30
+		piece = gzip.compress(bytes(16 << 20))
+		with open("bomb.gz", "wb") as out:
+		    out.write(gzip.compress(head.tobuf(tarfile.GNU_FORMAT)))
+		    for _ in range(6400):
+		        out.write(piece)
+	END
+	refuses "gzip,sha256:0,bomb.gz" layer-bytes=200000000
+	says "limit: layer 1: there are more than 200000000 bytes in the tar stream (limits.layer_bytes)"
+	refuses "gzip,sha256:0,bomb.gz" bytes=200000000
+	says "limit: layer 1: entry 'zeros': there are more than 200000000 bytes of content (limits.image_bytes)"
+	mapfile -t many < <(for _ in {1..129}; do echo "$good"; done)
+	refuses "${many[@]}"
+	says "limit: the image has 129 layers, more than 128"
+	refuses
+	says "invalid: the image has no layers"
+}
+
+@test "layers that would leave the image change nothing but the image" {
+	mkdir canary
+	echo safe >canary/file
+	cp -a canary before
+	python3 - "$PWD" <<-'END'
+		import io, sys, tarfile
+		def tar(name, *entries):
+		    with tarfile.open(name, "w") as out:
+		        for path, kind, more in entries:
+		            info = tarfile.TarInfo(path)
+		            info.type, info.mode = kind, 0o777
+		            if kind == tarfile.REGTYPE:
+		                info.size = len(more)
+		                out.addfile(info, io.BytesIO(more))
+		            else:
+		                info.linkname = more or ""
+		                out.addfile(info)
+		F, D, S, L = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+		here = sys.argv[1]
+		tar("one.tar", ("evil", S, here + "/canary"), ("up", D, ""), ("up/up", S, "../../../../../.." + here + "/canary"))
+		tar("two.tar", ("evil/file", F, b"overwritten"), ("evil/new", F, b"x"), ("up/up/.wh.file", F, b""), ("up/up/.wh..wh..opq", F, b""))
+		tar("link.tar", ("hard", L, here + "/canary/file"))
+		tar("dots.tar", ("a/../../canary/file", F, b"x"))
+		tar("dots2.tar", ("..", F, b"x"))
+		tar("root.tar", (".", S, "canary"))
+	END
+	"$TOOL" "$IMAGES" i "$(layer one.tar none)" "$(layer two.tar none)" 2>/dev/null
+	diff -r before canary
+	"$WALK" "$ROOT" | grep -q "^$PWD/canary folder"
+	rm -r "$IMAGES/i"
+	for bad in link dots dots2 root; do
+		refuses "$(layer one.tar gzip)" "$(layer $bad.tar gzip)"
+		says "invalid: layer 2: entry '"
+	done
+	diff -r before canary
+	refuses "$(layer one.tar gzip)" "gzip,sha256:0,/dev/null"
+	says "protocol: layer 2: gzip: it is empty"
+}
+
+@test "a worker that is killed is one failed image" {
+	"$TARS" mixed 10 >t.tar
+	start_waiting "$(layer t.tar gzip)"
+	kill -KILL "$image_worker"
+	ends_with "protocol: the image worker was ended by signal 9 (KILL)"
+
+	# One that unpacks: it waits for a reader that has been stopped.
+	head -c 100M /dev/urandom >big
+	tar -cf big.tar big
+	"$TOOL" "$IMAGES" i "$(layer big.tar none)" 2>err 3>&- &
+	pid=$!
+	wait_for pgrep -P $pid -f -- '--worker image$'
+	kill -STOP "$(pgrep -P $pid -f -- '--worker image$')"
+	wait_for pgrep -P $pid -f -- '--worker unpack$'
+	kill -KILL "$(pgrep -P $pid -f -- '--worker unpack$')"
+	ends_with "protocol: layer 1: the unpack worker was ended by signal 9 (KILL)"
+}
+
+@test "a worker that hangs is ended after some time" {
+	"$TARS" mixed 10 >t.tar
+	good=$(layer t.tar gzip)
+	: >err
+	"$TOOL" "$IMAGES" i stall=700 "$good" "${good%,*},$PWD/late" 2>err 3>&- &
+	pid=$!
+	wait_for grep -q '^waiting' err
+	kill -STOP "$(pgrep -P $pid -f -- '--worker image$')"
+	mv t.tar.gz late
+	ends_with "timeout: the image worker has not gone on for 0 s"
+}
+
+@test "cancelled while a layer is downloaded, and while one is written" {
+	"$TARS" mixed 10 >t.tar
+	start_waiting "$(layer t.tar gzip)"
+	kill -TERM $pid
+	ends_with "cancelled: cancelled"
+
+	head -c 100M /dev/urandom >big
+	tar -cf big.tar big
+	"$TOOL" "$IMAGES" i "$(layer big.tar none)" 2>err 3>&- &
+	pid=$!
+	wait_for pgrep -P $pid -f -- '--worker image$'
+	kill -STOP "$(pgrep -P $pid -f -- '--worker image$')"
+	wait_for pgrep -P $pid -f -- '--worker unpack$'
+	kill -TERM $pid
+	ends_with "cancelled: cancelled"
+}
+
+@test "a bad layer is told while the next one is still on its way" {
+	"$TARS" escape >escape.tar
+	# start_waiting() would never come back if it were not.
+	"$TOOL" "$IMAGES" i "$(layer escape.tar gzip)" "none,sha256:0,$PWD/never" 2>err 3>&- &
+	pid=$!
+	ends_with "invalid: layer 1: entry 'a/../../outside': '..' is not allowed"
+}
+
+@test "workers end with the one that started them" {
+	"$TARS" mixed 10 >t.tar
+	start_waiting "$(layer t.tar gzip)"
+	kill -KILL $pid
+	wait $pid || true
+	wait_for no_workers
+	[[ $(ls -A "$IMAGES") == .new-i-* ]]
+	"$BANGER_BUILD/tests/integration/image_tool" sweep "$IMAGES"
+	nothing_left
+}
+
+@test "both kinds of workers can reach nothing" {
+	head -c 100M /dev/urandom >big
+	tar -cf big.tar big
+	"$TOOL" "$IMAGES" i "$(layer big.tar none)" "none,sha256:0,$PWD/never" 2>err 3>&- &
+	pid=$!
+	wait_for pgrep -P $pid -f -- '--worker image$'
+	image_worker=$(pgrep -P $pid -f -- '--worker image$')
+	wait_for grep -q '^Seccomp:[[:space:]]*2' "/proc/$image_worker/status"
+	kill -STOP "$image_worker"
+	wait_for pgrep -P $pid -f -- '--worker unpack$'
+	unpack_worker=$(pgrep -P $pid -f -- '--worker unpack$')
+	wait_for grep -q '^Seccomp:[[:space:]]*2' "/proc/$unpack_worker/status"
+	for worker in "$image_worker" "$unpack_worker"; do
+		grep -q '^NoNewPrivs:[[:space:]]*1' "/proc/$worker/status"
+		[ "$(id -u)" -ne 0 ] || grep -q '^Uid:[[:space:]]*65534' "/proc/$worker/status"
+		[ "$(id -u)" -ne 0 ] || grep -q '^CapEff:[[:space:]]*0000000000000000' "/proc/$worker/status"
+		[ "$(tr -d '\0' <"/proc/$worker/environ")" = "" ]
+	done
+	[ "$(find "/proc/$unpack_worker/fd" -mindepth 1 -printf '%f\n' | sort -n | xargs)" = "0 1 2 3 4 6" ]
+	kill -TERM $pid
+	kill -CONT "$image_worker"
+	ends_with "cancelled: cancelled"
+}
+
+@test "killed at each step there is a whole image or none, and no leftover after the sweep" {
+	"$TARS" mixed 10 >t.tar
+	good=$(layer t.tar gzip)
+	for point in image.build.staged image.build.written image.build.renamed; do
+		BANGER_FAILPOINT=$point run "$TOOL" "$IMAGES" i "$good"
+		[ "$status" -ne 0 ] || skip "built without failpoints"
+		[ "$status" -eq 137 ]
+		wait_for no_workers
+		"$BANGER_BUILD/tests/integration/image_tool" sweep "$IMAGES"
+		[ "$point" = image.build.renamed ] || nothing_left
+	done
+	clean "$ROOT"
+}
+
+@test "a full disk is said as such and leaves nothing" {
+	mkdir small
+	"$TARS" mixed 3000 >t.tar
+	good=$(layer t.tar gzip)
+	run --separate-stderr unshare -rm bash -c "mount -t tmpfs -o size=8m none small &&
+		'$TOOL' '$PWD/small/images' i '$good'; status=\$?; ls -A small/images; exit \$status"
+	[ "$status" -eq 1 ]
+	says "system: write the image: No space left on device"
+	[ "$output" = "" ]
+}
+
+@test "an I/O error at any write is an error, also where what is hidden is given back" {
+	"$LAYERS" image whiteouts w
+	"$LAYERS" image contents c
+	tars=()
+	for name in c w; do
+		while IFS=, read -r _ diff_id _; do
+			tars+=("layer=$name/blobs/sha256/${diff_id#sha256:}")
+		done <$name/layers
+	done
+	for ((n = 1; n < 300; n++)); do
+		rm -f i.ext4
+		run --separate-stderr strace -f -o trace -e trace=pwrite64 -e inject=pwrite64:error=EIO:when="$n" \
+			env ASAN_OPTIONS=detect_leaks=0 "$WRITER" i.ext4 size=67108864 "${tars[@]}"
+		grep -q INJECTED trace || break
+		[ "$status" -eq 1 ] || { echo "write $n: status $status $output $stderr"; return 1; }
+		says "system: "
+		says "Input/output error"
+	done
+	[ "$status" -eq 0 ]
+	[ "$n" -gt 15 ] || { echo "only $n writes"; return 1; }
+	clean i.ext4
+}

@@ -20,7 +20,7 @@
 
 #define STAGE		"image"
 #define RECORD_SIZE_MAX 65536
-#define LIMIT_KEY	"image_bytes in [limits]"
+#define LIMIT_KEY	"image_bytes"
 
 /* --- image.json in a bundle: not that of an image in its place --- */
 

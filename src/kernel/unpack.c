@@ -78,6 +78,20 @@ static int check_sums(const struct unpacking *unpacking, struct err *err)
 	return 0;
 }
 
+static int too_large(const struct ustar_member *member, uint64_t size_max, const char *key,
+		     struct err *err)
+{
+	int r;
+
+	if (!key)
+		return err_set(err, ERR_LIMIT, "'%s' has %llu bytes; at most %llu", member->name,
+			       (unsigned long long)member->size, (unsigned long long)size_max);
+	r = err_set(err, ERR_LIMIT, "'%s' has %llu bytes; at most %llu (limits.%s)", member->name,
+		    (unsigned long long)member->size, (unsigned long long)size_max, key);
+	err_hint(err, "if that is meant to be so, raise %s in [limits] of the configuration", key);
+	return r;
+}
+
 /* The entry for a member that may be there, and has not been. */
 static int expect_member(struct unpacking *unpacking, const struct ustar_member *member,
 			 struct sum **ret, struct err *err)
@@ -95,10 +109,7 @@ static int expect_member(struct unpacking *unpacking, const struct ustar_member 
 	if (sum->is_seen)
 		return err_set(err, ERR_INVALID, "'%s' is there twice", member->name);
 	if (member->size > size_max)
-		return err_set(err, ERR_LIMIT, "'%s' has %llu bytes; at most %llu%s%s",
-			       member->name, (unsigned long long)member->size,
-			       (unsigned long long)size_max, key ? ", the limit " : "",
-			       key ? key : "");
+		return too_large(member, size_max, key, err);
 	unpacking->bytes += member->size;
 	if (unpacking->bytes > unpacking->rules->total_max)
 		return err_set(err, ERR_LIMIT, "the members have more than %llu bytes together",

@@ -42,7 +42,7 @@ struct bundle_name {
 	const char *name;
 	bool is_required;
 	uint64_t size_max;
-	const char *limit_key; /* the setting that an error names, or NULL */
+	const char *limit_key; /* below [limits]: what an error names; or NULL */
 };
 
 /* What may be in a bundle. All borrowed. */

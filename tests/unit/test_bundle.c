@@ -170,7 +170,7 @@ static void test_header_damage(void **state)
 /* --- whole bundles --- */
 
 static const struct bundle_name names[] = {
-	{ .name = "one", .is_required = true, .size_max = 100000, .limit_key = "[limits] ones" },
+	{ .name = "one", .is_required = true, .size_max = 100000, .limit_key = "ones" },
 	{ .name = "two", .size_max = 100 },
 };
 
@@ -453,8 +453,7 @@ static void test_limits(void **state)
 			const char *message;
 		} rows[] = {
 			{ 100000, 50, NULL },
-			{ 100001, 0,
-			  "'one' has 100001 bytes; at most 100000, the limit [limits] ones" },
+			{ 100001, 0, "'one' has 100001 bytes; at most 100000 (limits.ones)" },
 			{ 1, 101, "'two' has 101 bytes; at most 100" },
 			{ 100000, 51, "the members have more than 100050 bytes together" },
 		};

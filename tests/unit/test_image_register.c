@@ -518,8 +518,7 @@ static void test_refused_bundles(void **state)
 		  "'root.ext4': the file system has 67108864 bytes, but the file only 67104768" },
 		{ { good },
 		  EXT4_SIZE_MIN,
-		  "'root.ext4' has 67108864 bytes; at most 33554432, the limit image_bytes in "
-		  "[limits]" },
+		  "'root.ext4' has 67108864 bytes; at most 33554432 (limits.image_bytes)" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -58,11 +58,15 @@ static void unlockp(struct endpoint **endpoint)
 			abort();                                \
 	} while (0)
 
-bool endpoint_has_credentials(struct endpoint *endpoint)
+const char *endpoint_why_denied(struct endpoint *endpoint)
 {
 	LOCKED(endpoint);
 
-	return !oci_credentials_are_empty(&endpoint->credentials);
+	if (!oci_credentials_are_empty(&endpoint->credentials))
+		return "it refuses the credentials that are kept for it";
+	if (endpoint->has_looked)
+		return "it does not exist, or needs credentials, of which none are kept";
+	return "it forbids it, and asks for no credentials that we could have";
 }
 
 bool endpoint_is_down(struct endpoint *endpoint)

@@ -59,8 +59,8 @@ struct endpoint_request {
 int endpoint_ask(struct endpoint *endpoint, const struct endpoint_request *request,
 		 uint64_t *sink_taken, struct fetch_response *ret, struct err *err) MUST_CHECK;
 
-/* Whether credentials were found for it, for messages. */
-bool endpoint_has_credentials(struct endpoint *endpoint);
+/* What a message says of a 401 or 403. */
+const char *endpoint_why_denied(struct endpoint *endpoint);
 
 /* Whether it was found to be away; it is then not worth being asked again. */
 bool endpoint_is_down(struct endpoint *endpoint);

@@ -178,13 +178,8 @@ static int fail_status(struct endpoint *endpoint, const struct endpoint_request 
 			       request->repository, said.ptr);
 	case 401:
 	case 403:
-		r = err_set(
-			err, ERR_BAD_STATE, "'%s' does not give us '%s': %s%s", endpoint->host,
-			request->repository,
-			endpoint_has_credentials(endpoint)
-				? "it refuses the credentials that are kept for it"
-				: "it does not exist, or needs credentials, of which none are kept",
-			said.ptr);
+		r = err_set(err, ERR_BAD_STATE, "'%s' does not give us '%s': %s%s", endpoint->host,
+			    request->repository, endpoint_why_denied(endpoint), said.ptr);
 		hint_login(endpoint, err);
 		return r;
 	case 429:

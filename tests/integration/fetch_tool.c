@@ -218,7 +218,7 @@ int main(int argc, char **argv)
 	};
 	const bool is_file = argc >= 6 && str_eq(argv[1], "file");
 	struct err err = ERR_INIT;
-	pthread_t thread;
+	pthread_t thread = { 0 };
 	int r;
 
 	if (argc < 3 || cancel_init(&tool.cancel) < 0)

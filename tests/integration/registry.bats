@@ -312,7 +312,7 @@ import registry_server; sys.stdout.buffer.write(registry_server.BLOB)")
 	[ "$(said_to_liar path | grep -c '^/v2/basic-loop')" -eq 2 ]
 	refused "does not give us 'strange-scheme/a'" manifest "$LIAR" strange-scheme/a v1
 	refused "does not give us 'bad-challenge/a'" manifest "$LIAR" bad-challenge/a v1
-	refused "'forbidden/a': it does not exist, or needs credentials, of which none are kept (DENIED: requested" \
+	refused "'forbidden/a': it forbids it, and asks for no credentials that we could have (DENIED: requested" \
 		manifest "$LIAR" forbidden/a v1
 }
 

@@ -181,7 +181,7 @@ static int find_credentials(const struct oci_auth *auth, char **argv)
 static int run(struct tool *tool)
 {
 	struct err err = ERR_INIT;
-	pthread_t canceller;
+	pthread_t canceller = { 0 };
 	int r;
 
 	if (tool->cancel_after_ms > 0 && pthread_create(&canceller, NULL, cancel_later, tool) != 0)

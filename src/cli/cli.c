@@ -143,7 +143,9 @@ static int fail_without_words(struct cli *cli)
 /* "banger NOUN ..." where the noun wants a verb. */
 static int run_noun(struct cli *cli, struct line *line, const char *noun)
 {
+	AUTO_BUF both = BUF_INIT;
 	const char *verb = NULL;
+	const char *second = NULL;
 	const struct command *command;
 	struct err err = ERR_INIT;
 	int r;
@@ -158,6 +160,16 @@ static int run_noun(struct cli *cli, struct line *line, const char *noun)
 	}
 	if (!verb)
 		return fail_without_verb(cli, noun);
+	if (command_verb_goes_on(noun, verb)) {
+		r = take_word(line, &second, &err);
+		apply_globals(cli, &line->globals);
+		if (r < 0)
+			return cli_usage(cli, NULL, &err);
+	}
+	if (second) {
+		buf_addf(&both, "%s %s", verb, second);
+		verb = both.ptr;
+	}
 	command = command_find(noun, verb);
 	if (command)
 		return run_command(cli, line, command);

@@ -8,14 +8,18 @@
 #define CANDIDATES_MAX 64
 
 const struct command *const commands[] = {
-	&vm_run_command,	&vm_create_command,	&vm_list_command,     &vm_show_command,
-	&vm_start_command,	&vm_stop_command,	&vm_restart_command,  &vm_kill_command,
-	&vm_delete_command,	&vm_pause_command,	&vm_resume_command,   &vm_shell_command,
-	&vm_exec_command,	&vm_logs_command,	&vm_health_command,   &vm_prune_command,
-	&image_list_command,	&image_show_command,	&image_pull_command,  &image_delete_command,
-	&image_catalog_command, &kernel_list_command,	&kernel_show_command, &kernel_pull_command,
-	&kernel_rm_command,	&daemon_status_command, &daemon_stop_command, &daemon_logs_command,
-	&doctor_command,	&completion_command,	&version_command,     &help_command_row,
+	&vm_run_command,	 &vm_create_command,	 &vm_list_command,
+	&vm_show_command,	 &vm_start_command,	 &vm_stop_command,
+	&vm_restart_command,	 &vm_kill_command,	 &vm_delete_command,
+	&vm_pause_command,	 &vm_resume_command,	 &vm_shell_command,
+	&vm_exec_command,	 &vm_logs_command,	 &vm_health_command,
+	&vm_prune_command,	 &image_list_command,	 &image_show_command,
+	&image_pull_command,	 &image_delete_command,	 &image_catalog_command,
+	&image_register_command, &image_promote_command, &image_cache_prune_command,
+	&kernel_list_command,	 &kernel_show_command,	 &kernel_pull_command,
+	&kernel_import_command,	 &kernel_rm_command,	 &daemon_status_command,
+	&daemon_stop_command,	 &daemon_logs_command,	 &doctor_command,
+	&completion_command,	 &version_command,	 &help_command_row,
 };
 const size_t command_count = ARRAY_LEN(commands);
 
@@ -64,6 +68,20 @@ bool command_has_verbs(const char *noun)
 {
 	for (size_t i = 0; i < command_count; i++) {
 		if (commands[i]->verb && str_eq(commands[i]->noun, noun))
+			return true;
+	}
+	return false;
+}
+
+bool command_verb_goes_on(const char *noun, const char *word)
+{
+	const size_t length = strlen(word);
+
+	for (size_t i = 0; i < command_count; i++) {
+		const char *verb = commands[i]->verb;
+
+		if (verb && str_eq(commands[i]->noun, noun) && str_starts(verb, word) &&
+		    verb[length] == ' ')
 			return true;
 	}
 	return false;

@@ -24,7 +24,7 @@ struct invocation {
 
 struct command {
 	const char *noun;
-	const char *verb;     /* NULL: the noun is the command */
+	const char *verb;     /* NULL: the noun is the command; may be two words, "cache prune" */
 	const char *operands; /* as shown: "VM..."; NULL for none */
 	size_t operands_min;
 	size_t operands_max;
@@ -67,6 +67,9 @@ struct global_args {
 /* Whether some command or alias has this noun; and whether the noun has verbs. */
 bool command_has_noun(const char *noun);
 bool command_has_verbs(const char *noun);
+
+/* Whether `word` is the first of a verb of two words. */
+bool command_verb_goes_on(const char *noun, const char *word);
 
 /* NULL when there is none. */
 const struct command *command_find(const char *noun, const char *verb);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -45,12 +46,17 @@ static const struct {
 /* What is known of the line before its last word. */
 struct context {
 	const char *noun;
-	const char *verb;
+	struct buf verb; /* its words so far; ptr is NULL without one */
 	const struct command *command;
 	const struct opt *wants_value; /* the word before is an option that takes one */
 	bool is_after_dashes;	       /* the words are a command for the guest */
 	size_t operand_count;
 };
+
+static void context_done(struct context *at)
+{
+	buf_done(&at->verb);
+}
 
 static void add(struct strv *ret, const char *prefix, const char *word)
 {
@@ -77,9 +83,10 @@ static void take_name(struct context *at, const char *word)
 	if (!at->noun) {
 		at->noun = word;
 		at->command = command_find(word, NULL);
-	} else if (!at->command && !at->verb) {
-		at->verb = word;
-		at->command = command_find(at->noun, word);
+	} else if (!at->command &&
+		   (!at->verb.ptr || command_verb_goes_on(at->noun, at->verb.ptr))) {
+		buf_addf(&at->verb, "%s%s", at->verb.len > 0 ? " " : "", word);
+		at->command = command_find(at->noun, at->verb.ptr);
 	} else {
 		at->operand_count++;
 	}
@@ -115,13 +122,29 @@ static void add_options(const struct opt *opts, size_t count, const char *prefix
 	}
 }
 
+/* The verb's next word: its first, or its second when the first is there. */
+static void add_verb(const struct context *at, const char *prefix, const char *verb,
+		     struct strv *ret)
+{
+	AUTO_FREE char *word = NULL;
+	const char *rest = verb;
+
+	if (at->verb.len > 0) {
+		if (!str_starts(verb, at->verb.ptr) || verb[at->verb.len] != ' ')
+			return;
+		rest = verb + at->verb.len + 1;
+	}
+	word = mem_strndup(rest, strcspn(rest, " "));
+	add(ret, prefix, word);
+}
+
 static void add_names(const struct context *at, const char *prefix, struct strv *ret)
 {
 	for (size_t i = 0; i < command_count; i++) {
 		if (!at->noun)
 			add(ret, prefix, commands[i]->noun);
 		else if (commands[i]->verb && str_eq(commands[i]->noun, at->noun))
-			add(ret, prefix, commands[i]->verb);
+			add_verb(at, prefix, commands[i]->verb, ret);
 	}
 	for (size_t i = 0; i < command_alias_count; i++) {
 		const struct command_alias *alias = &command_aliases[i];
@@ -129,7 +152,7 @@ static void add_names(const struct context *at, const char *prefix, struct strv 
 		if (!at->noun)
 			add(ret, prefix, alias->noun);
 		else if (alias->verb && str_eq(alias->noun, at->noun))
-			add(ret, prefix, alias->verb);
+			add_verb(at, prefix, alias->verb, ret);
 	}
 }
 
@@ -149,7 +172,7 @@ void completion_candidates(const char *const *words, size_t count, completion_so
 			   void *context, struct strv *ret)
 {
 	const char *prefix = words[count - 1];
-	struct context at = { .noun = NULL };
+	CLEANUP(context_done) struct context at = { .noun = NULL };
 
 	read_words(words, count - 1, &at);
 	if (at.is_after_dashes)

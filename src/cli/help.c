@@ -9,7 +9,7 @@
 
 #define HELP_WIDTH    80
 #define OPTION_COLUMN 34 /* where the texts of options begin */
-#define VERB_COLUMN   18
+#define VERB_COLUMN   21
 
 static void add_padding(struct buf *out, size_t used, size_t column)
 {
@@ -162,19 +162,21 @@ void help_overview(struct buf *out)
 /* The help that words stand for: none, a noun, or a command. False when there is no such thing. */
 static bool add_help(struct cli *cli, const char *const *words, size_t count, struct buf *out)
 {
-	const char *verb = count > 1 ? words[1] : NULL;
+	AUTO_BUF verb = BUF_INIT;
 	const struct command *command;
 
 	if (count == 0) {
 		help_overview(out);
 		return true;
 	}
-	command = command_find(words[0], verb);
+	for (size_t i = 1; i < count; i++)
+		buf_addf(&verb, "%s%s", i > 1 ? " " : "", words[i]);
+	command = command_find(words[0], verb.ptr);
 	if (command) {
 		help_command(cli, command, out);
 		return true;
 	}
-	if (verb || !command_has_verbs(words[0]))
+	if (verb.len > 0 || !command_has_verbs(words[0]))
 		return false;
 	help_noun(words[0], out);
 	return true;
@@ -195,7 +197,7 @@ static int run_help(struct cli *cli, const struct invocation *invocation)
 const struct command help_command_row = {
 	.noun = "help",
 	.operands = "NOUN [VERB]",
-	.operands_max = 2,
+	.operands_max = 3,
 	.completes = COMPLETES_COMMAND,
 	.summary = "explain a command",
 	.run = run_help,

@@ -1,9 +1,10 @@
-/* image list, show, pull, delete and catalog. */
+/* image list, show, delete and catalog. */
 #include "base/clock.h"
 #include "base/json.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/image_view.h"
 #include "cli/spec_args.h"
 #include "cli/vm_view.h"
 
@@ -72,6 +73,28 @@ const struct command image_list_command = {
 	.run = run_list,
 };
 
+/* As JSON, which tells one item from the next. */
+static void add_list(struct buf *out, const char *label, const json_t *list)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	if (json_array_size(list) == 0)
+		return;
+	json_write(list, &text);
+	view_pair(out, label, text.ptr);
+}
+
+static void add_config(const json_t *config, struct buf *out)
+{
+	if (!json_is_object(config))
+		return;
+	add_list(out, "entrypoint", json_object_get(config, "entrypoint"));
+	add_list(out, "cmd", json_object_get(config, "cmd"));
+	add_list(out, "env", json_object_get(config, "env"));
+	view_pair(out, "user", json_get_str(config, "user"));
+	view_pair(out, "folder", json_get_str(config, "working_dir"));
+}
+
 static void add_details(const json_t *image, struct buf *out)
 {
 	view_pair(out, "name", json_get_str(image, "name"));
@@ -85,9 +108,10 @@ static void add_details(const json_t *image, struct buf *out)
 	view_pair(out, "built", json_get_str(image, "built_at"));
 	view_pair(out, "source", json_get_str(image, "source"));
 	view_pair(out, "digest", json_get_str(image, "digest"));
+	add_config(json_object_get(image, "config"), out);
 }
 
-static int print_image(struct cli *cli, const json_t *result)
+int image_view_print(struct cli *cli, const json_t *result)
 {
 	if (cli->out.is_json)
 		out_json(&cli->out, result);
@@ -104,7 +128,7 @@ static int run_show(struct cli *cli, const struct invocation *invocation)
 	if (ask_about(cli, "image.show", "image", invocation->parsed->operands[0], &result, &err) <
 	    0)
 		return cli_fail(cli, &err);
-	return print_image(cli, result);
+	return image_view_print(cli, result);
 }
 
 const struct command image_show_command = {
@@ -116,35 +140,6 @@ const struct command image_show_command = {
 	.completes = COMPLETES_IMAGE,
 	.summary = "show everything known about an image",
 	.run = run_show,
-};
-
-static int run_pull(struct cli *cli, const struct invocation *invocation)
-{
-	const char *name = invocation->parsed->operands[0];
-	AUTO_JSON *result = NULL;
-	struct err err = ERR_INIT;
-
-	if (spec_args_check_image(name, &err) < 0)
-		return cli_usage(cli, invocation->command, &err);
-	if (ask_about(cli, "image.pull", "name", name, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot pull image '%s'", name);
-		return cli_fail(cli, &err);
-	}
-	return print_image(cli, result);
-}
-
-const struct command image_pull_command = {
-	.noun = "image",
-	.verb = "pull",
-	.operands = "NAME",
-	.operands_min = 1,
-	.operands_max = 1,
-	.completes = COMPLETES_IMAGE,
-	.summary = "build or fetch an image of the catalog",
-	.description =
-		"An image that is there already is built anew when its recipe has changed; VMs "
-		"keep the one they were made from.",
-	.run = run_pull,
 };
 
 static int run_delete(struct cli *cli, const struct invocation *invocation)

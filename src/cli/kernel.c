@@ -1,10 +1,12 @@
-/* kernel list, show, pull and rm. */
+/* kernel list, show, pull, import and rm. */
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/host_path.h"
 #include "cli/spec_args.h"
 #include "cli/vm_view.h"
 
@@ -180,6 +182,57 @@ const struct command kernel_pull_command = {
 	.completes = COMPLETES_KERNEL,
 	.summary = "fetch a kernel of the catalog",
 	.run = run_pull,
+};
+
+struct import_args {
+	const char *from;
+};
+
+static const struct opt import_opts[] = {
+	{ .type = OPT_STRING,
+	  .name = "from",
+	  .offset = offsetof(struct import_args, from),
+	  .metavar = "DIR",
+	  .help = "where vmlinux or vmlinuz, modules and initrd are" },
+};
+
+static int run_import(struct cli *cli, const struct invocation *invocation)
+{
+	const struct import_args *args = invocation->args;
+	const char *name = invocation->parsed->operands[0];
+	AUTO_FREE char *from = args->from ? host_path_absolute(args->from) : NULL;
+	json_t *params;
+	AUTO_JSON *result = NULL;
+	struct err err = ERR_INIT;
+
+	if (!from)
+		(void)err_set(&err, ERR_INVALID, "--from is needed");
+	if (!from || spec_args_check_kernel(name, &err) < 0)
+		return cli_usage(cli, invocation->command, &err);
+	params = json_new_object();
+	json_put_str(params, "name", name);
+	json_put_str(params, "from", from);
+	if (ask(cli, "kernel.import", params, &result, &err) < 0) {
+		(void)err_context(&err, -EIO, "cannot import kernel '%s'", name);
+		return cli_fail(cli, &err);
+	}
+	return print_kernel(cli, result);
+}
+
+const struct command kernel_import_command = {
+	.noun = "kernel",
+	.verb = "import",
+	.operands = "NAME",
+	.operands_min = 1,
+	.operands_max = 1,
+	.summary = "copy a kernel of one's own in",
+	.description =
+		"Files are found by their usual names, or named by a metadata.json in the folder "
+		"(docs/kernels.md). A kernel of that name is replaced, unless VMs use it.",
+	.opts = import_opts,
+	.opt_count = ARRAY_LEN(import_opts),
+	.args_size = sizeof(struct import_args),
+	.run = run_import,
 };
 
 static int run_rm(struct cli *cli, const struct invocation *invocation)

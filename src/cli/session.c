@@ -88,6 +88,7 @@ static int start(struct cli *cli, int fd, const struct session *session, struct 
 	struct guest_exec exec = {
 		.argv = session->argv,
 		.cwd = session->cwd,
+		.user = session->user,
 		.tty = session->has_tty,
 	};
 

@@ -19,6 +19,7 @@ struct session {
 	char *const *argv;	/* NULL-terminated; NULL for a login shell */
 	const struct strv *env; /* "NAME=VALUE"; may be NULL */
 	const char *cwd;	/* NULL: home */
+	const char *user;	/* NULL: root */
 	bool has_tty;		/* give the command a terminal */
 };
 

@@ -1,10 +1,13 @@
 #include "cli/spec_args.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/host_path.h"
 #include "cli/link.h"
 #include "cli/request.h"
 #include "cli/vm_view.h"
@@ -30,6 +33,9 @@ int spec_args_check_name(const char *text, struct err *err)
 
 int spec_args_check_image(const char *text, struct err *err)
 {
+	/* A reference is checked by the daemon, which knows their grammar. */
+	if (strpbrk(text, "/:@") && text[0] != '.' && text[0] != '/')
+		return 0;
 	return name_check_image(text, err);
 }
 
@@ -90,6 +96,13 @@ static void put_number(json_t *params, const char *key, const struct opt_number 
 		json_put_u64(params, key, number->value);
 }
 
+static void put_reference(json_t *params, const char *image)
+{
+	AUTO_FREE char *reference = host_path_reference(image);
+
+	json_put_str(params, "image", reference);
+}
+
 json_t *spec_args_params(const struct spec_args *args)
 {
 	json_t *params = json_new_object();
@@ -97,7 +110,7 @@ json_t *spec_args_params(const struct spec_args *args)
 	if (args->name)
 		json_put_str(params, "name", args->name);
 	if (args->image)
-		json_put_str(params, "image", args->image);
+		put_reference(params, args->image);
 	if (args->kernel)
 		json_put_str(params, "kernel", args->kernel);
 	put_number(params, "vcpu", &args->vcpu);

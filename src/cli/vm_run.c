@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/link.h"
@@ -17,6 +18,7 @@ struct run_args {
 	struct spec_args spec;
 	bool rm;
 	bool detach;
+	bool entrypoint;
 	struct strv env;
 };
 
@@ -31,6 +33,10 @@ static const struct opt run_opts[] = {
 	  .name = "detach",
 	  .offset = offsetof(struct run_args, detach),
 	  .help = "print the VM's name and return once it runs" },
+	{ .type = OPT_FLAG,
+	  .name = "entrypoint",
+	  .offset = offsetof(struct run_args, entrypoint),
+	  .help = "run the image's own program, with the command as its arguments" },
 	{ .type = OPT_STRINGS,
 	  .letter = 'e',
 	  .name = "env",
@@ -48,6 +54,8 @@ static int check_args(const struct invocation *invocation, struct err *err)
 		return err_set(err, ERR_INVALID, "--detach and --rm exclude each other");
 	if (args->detach && invocation->parsed->command)
 		return err_set(err, ERR_INVALID, "--detach and a command exclude each other");
+	if (args->detach && args->entrypoint)
+		return err_set(err, ERR_INVALID, "--detach and --entrypoint exclude each other");
 	if (args->detach && args->env.count > 0)
 		return err_set(err, ERR_INVALID, "--detach and --env exclude each other");
 	return 0;
@@ -112,28 +120,117 @@ static void remind(struct cli *cli, const char *name, bool is_interactive)
 			 name, name, name, name);
 }
 
-static int run_in(struct cli *cli, const struct invocation *invocation, const json_t *vm)
+/* --- the image's own program --- */
+
+/* What an image says about running it, as the guest is to be asked for it. */
+struct program {
+	struct strv argv;
+	struct strv env;
+	const char *cwd; /* borrowed from `image`, as the next */
+	const char *user;
+	json_t *image;
+};
+
+static void program_done(struct program *program)
+{
+	strv_done(&program->argv);
+	strv_done(&program->env);
+	json_decref(program->image);
+}
+
+static void add_strings(const json_t *list, struct strv *ret)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		if (json_is_string(item))
+			strv_add(ret, json_string_value(item));
+	}
+}
+
+/* Entrypoint, then the user's arguments or, without any, Cmd: as container tools have it. */
+static int read_program(struct cli *cli, const struct invocation *invocation, const json_t *vm,
+			struct program *ret, struct err *err)
 {
 	const struct run_args *args = invocation->args;
-	const char *name = json_get_str(vm, "name");
-	const struct session session = {
+	const char *image = json_get_str(vm, "image");
+	json_t *params = json_new_object();
+	const json_t *config;
+	int r;
+
+	json_put_str(params, "image", image);
+	r = request_call(cli, "image.show", params, NULL, &ret->image, err);
+	if (r < 0)
+		return r;
+	config = json_object_get(json_object_get(ret->image, "image"), "config");
+	add_strings(json_object_get(config, "entrypoint"), &ret->argv);
+	if (invocation->parsed->command)
+		for (char **word = invocation->parsed->command; *word; word++)
+			strv_add(&ret->argv, *word);
+	else
+		add_strings(json_object_get(config, "cmd"), &ret->argv);
+	if (ret->argv.count == 0) {
+		r = err_set(err, ERR_INVALID, "image '%s' names no program to run", image);
+		err_hint(err, "give a command after '--', without --entrypoint");
+		return r;
+	}
+	add_strings(json_object_get(config, "env"), &ret->env);
+	for (size_t i = 0; i < args->env.count; i++)
+		strv_add(&ret->env, args->env.items[i]);
+	ret->cwd = json_get_str(config, "working_dir");
+	ret->user = json_get_str(config, "user");
+	/* The root folder is what an image means that does not say. */
+	if (str_empty(ret->cwd))
+		ret->cwd = "/";
+	if (str_empty(ret->user))
+		ret->user = NULL;
+	return 0;
+}
+
+static int run_session(struct cli *cli, const struct invocation *invocation, const json_t *vm,
+		       bool is_shell, int *ret_status, struct err *err)
+{
+	const struct run_args *args = invocation->args;
+	CLEANUP(program_done) struct program program = { .cwd = NULL };
+	struct session session = {
 		.vm = json_get_str(vm, "id"),
 		.argv = invocation->parsed->command,
 		.env = &args->env,
-		.has_tty = !invocation->parsed->command && session_is_interactive(cli),
+		.has_tty = is_shell && session_is_interactive(cli),
 	};
+	int r;
+
+	if (args->entrypoint) {
+		r = read_program(cli, invocation, vm, &program, err);
+		if (r < 0)
+			return r;
+		session.argv = strv_argv(&program.argv);
+		session.env = &program.env;
+		session.cwd = program.cwd;
+		session.user = program.user;
+	}
+	return session_run(cli, &session, ret_status, err);
+}
+
+static int run_in(struct cli *cli, const struct invocation *invocation, const json_t *vm)
+{
+	const struct run_args *args = invocation->args;
+	const bool is_shell = !args->entrypoint && !invocation->parsed->command;
+	const char *name = json_get_str(vm, "name");
 	struct err err = ERR_INIT;
 	int status = 0;
 
-	if (session_run(cli, &session, &status, &err) < 0)
+	if (run_session(cli, invocation, vm, is_shell, &status, &err) < 0)
 		status = cli_fail(cli, &err);
 	if (!args->rm) {
-		remind(cli, name, session.has_tty);
+		remind(cli, name, is_shell && session_is_interactive(cli));
 		return status;
 	}
 	/* After a signal the end of the connection deletes it: nobody waits for that. */
 	err = ERR_INIT;
-	if (!cancel_is_fired(&cli->cancel) && delete_surely(cli, session.vm, &err) < 0) {
+	if (!cancel_is_fired(&cli->cancel) &&
+	    delete_surely(cli, json_get_str(vm, "id"), &err) < 0) {
 		const int failed = cli_fail(cli, &err);
 
 		return status ? status : failed;

@@ -18,7 +18,8 @@ struct rpc_method *api_methods(size_t *ret_count)
 	} tables[] = {
 		{ api_daemon_methods, api_daemon_method_count },
 		{ api_vm_methods, api_vm_method_count },
-		{ api_artifact_methods, api_artifact_method_count },
+		{ api_image_methods, api_image_method_count },
+		{ api_kernel_methods, api_kernel_method_count },
 	};
 	struct rpc_method *all;
 	size_t count = 0;
@@ -33,6 +34,14 @@ struct rpc_method *api_methods(size_t *ret_count)
 	}
 	*ret_count = count;
 	return all;
+}
+
+void api_put_time(json_t *json, const char *key, int64_t wall_seconds)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	clock_format_utc(&text, wall_seconds);
+	json_put_str(json, key, wall_seconds ? text.ptr : NULL);
 }
 
 struct job api_job(struct rpc_call *call)

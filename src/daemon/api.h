@@ -11,8 +11,10 @@ extern const struct rpc_method api_daemon_methods[];
 extern const size_t api_daemon_method_count;
 extern const struct rpc_method api_vm_methods[];
 extern const size_t api_vm_method_count;
-extern const struct rpc_method api_artifact_methods[];
-extern const size_t api_artifact_method_count;
+extern const struct rpc_method api_image_methods[];
+extern const size_t api_image_method_count;
+extern const struct rpc_method api_kernel_methods[];
+extern const size_t api_kernel_method_count;
 
 /* All of them in one array, owned by the caller. */
 struct rpc_method *api_methods(size_t *ret_count) MUST_CHECK;
@@ -23,6 +25,9 @@ int api_around(void *context, struct rpc_call *call, const struct rpc_method *me
 
 /* "defaults" of daemon.status. */
 json_t *api_defaults_json(const struct vm_defaults *defaults) MUST_CHECK;
+
+/* A time as RFC 3339; null for 0, which is unknown. */
+void api_put_time(json_t *json, const char *key, int64_t wall_seconds);
 
 /* The call's cancel and progress as a job. */
 struct job api_job(struct rpc_call *call);

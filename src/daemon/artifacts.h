@@ -11,34 +11,81 @@
 #include "daemon/private.h"
 #include "model/artifact.h"
 
-/*
- * Loads the record of an image or kernel that is ready, building or pulling it first if the catalog
- * has it. Whoever comes second waits and finds it done. `ret` is uninitialised.
- */
-int artifact_ensure_image(struct daemon *daemon, const char *name, const struct job *job,
-			  struct image_record *ret, struct err *err) MUST_CHECK;
-int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
-			   struct kernel_record *ret, struct err *err) MUST_CHECK;
+/* --- images; `ret` is uninitialised in all of this file --- */
 
-/* The same even when it is there: made anew and put in its place. ERR_BUSY while a VM uses the
- * image. */
-int artifact_pull_image(struct daemon *daemon, const char *name, const struct job *job,
-			struct image_record *ret, struct err *err) MUST_CHECK;
-int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
-			 struct kernel_record *ret, struct err *err) MUST_CHECK;
+/*
+ * Loads the record of image `name` if it is ready; else makes it first, of what `text` means
+ * (image_origin.h). Whoever comes second waits and finds it done.
+ */
+int artifact_ensure_image(struct daemon *daemon, const char *name, const char *text,
+			  const struct job *job, struct image_record *ret, struct err *err)
+	MUST_CHECK;
+
+/* All borrowed. */
+struct artifact_image_pull {
+	const char *text;    /* what it is to be made of: a catalog entry or an OCI reference */
+	const char *name;    /* NULL: follows from the text */
+	uint64_t size_bytes; /* 0: from the content */
+};
+
+/*
+ * The same even when it is there: made anew and put in its place, unless the registry has the same
+ * one still. ERR_BUSY while a VM uses the image.
+ */
+int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull *pull,
+			const struct job *job, struct image_record *ret, struct err *err)
+	MUST_CHECK;
+
+/* All borrowed; paths are absolute. NULL for what was not given. */
+struct artifact_image_files {
+	const char *name;
+	const char *rootfs;
+	const char *work_seed;
+	const char *kernel;
+};
+
+/* Records the user's files as an image. ERR_EXISTS. */
+int artifact_register_image(struct daemon *daemon, const struct artifact_image_files *files,
+			    const struct job *job, struct image_record *ret, struct err *err)
+	MUST_CHECK;
+
+/* Copies a registered image's files in. */
+int artifact_promote_image(struct daemon *daemon, const char *name, const struct job *job,
+			   struct image_record *ret, struct err *err) MUST_CHECK;
 
 /* ERR_BUSY while a VM uses it. */
 int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
 			  struct err *err) MUST_CHECK;
+
+/* --- kernels, likewise --- */
+
+int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			   struct kernel_record *ret, struct err *err) MUST_CHECK;
+int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
+			 struct kernel_record *ret, struct err *err) MUST_CHECK;
+
+/* Copies a kernel of the user's in; one with that name is replaced. `kernels_dir` is filled here.
+ */
+struct kernel_import_request;
+int artifact_import_kernel(struct daemon *daemon, const struct kernel_import_request *request,
+			   const struct job *job, struct kernel_record *ret, struct err *err)
+	MUST_CHECK;
+
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct err *err) MUST_CHECK;
 
-/* The default kernel of an image that may not have been built yet; borrowed from the catalog or
- * `image`. */
-const char *artifact_default_kernel(const char *image_name);
+/* --- both --- */
 
 /*
  * Makes records and folders agree after a crash: staging is swept, records of what is not there go,
  * folders that are whole get their record. For the daemon's start, before it listens.
  */
 int artifact_reconcile(struct daemon *daemon, struct err *err) MUST_CHECK;
+
+/* The halves of that. */
+int artifact_reconcile_images(struct daemon *daemon, struct err *err) MUST_CHECK;
+int artifact_reconcile_kernels(struct daemon *daemon, struct err *err) MUST_CHECK;
+
+/* Takes the key of one of them; says so when it has to be waited for (ret_waited may be NULL). */
+int artifact_lock(struct daemon *daemon, const char *kind, const char *name, const struct job *job,
+		  struct keyhold *ret, bool *ret_waited, struct err *err) MUST_CHECK;

@@ -32,6 +32,7 @@
 #include "daemon/ssh_key.h"
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"
+#include "oci/blobs.h"
 #include "rpc/server.h"
 
 #define BACKLOG 64
@@ -42,6 +43,7 @@ static void daemon_done(struct daemon *daemon)
 	operations_free(daemon->operations);
 	keylock_free(daemon->locks);
 	leases_free(daemon->leases);
+	oci_blobs_free(daemon->blobs);
 	engine_free(daemon->engine);
 	store_close(daemon->store);
 	cancel_done(&daemon->stop);
@@ -180,6 +182,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 		r = store_open(daemon->paths.database, daemon->paths.reserve, &daemon->store, err);
 	if (r == 0)
 		r = vm_table_new(&daemon->table, err);
+	if (r == 0)
+		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
 	if (r < 0)
 		return r;
 	r = process_boot_id(daemon->boot_id);
@@ -243,7 +247,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 {
 	AUTO_FREE struct rpc_method *methods = NULL;
 	CLEANUP(rpc_server_freep) struct rpc_server *server = NULL;
-	struct watch *watch = NULL;
+	struct watcher *watcher = NULL;
 	size_t method_count;
 	int r;
 
@@ -258,7 +262,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		.on_event = on_event,
 	};
 
-	r = watch_start(daemon, &watch, err);
+	r = watcher_start(daemon, &watcher, err);
 	if (r < 0)
 		return r;
 	r = rpc_server_start(&config, &server, err);
@@ -270,7 +274,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		log_info("ending; running VMs go on");
 		rpc_server_stop(server);
 	}
-	watch_stop(watch);
+	watcher_stop(watcher);
 	return r;
 }
 

@@ -16,6 +16,7 @@
 
 struct engine;
 struct leases;
+struct oci_blobs;
 struct operations;
 struct vm_table;
 
@@ -30,6 +31,7 @@ struct daemon {
 	struct vm_table *table;	       /* owned */
 	struct engine *engine;	       /* owned */
 	struct leases *leases;	       /* owned */
+	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */
 	uint64_t started_ns;

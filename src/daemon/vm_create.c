@@ -10,25 +10,31 @@
 #include "base/mem.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/image_origin.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
+#include "kernel/kernel.h"
 #include "model/names.h"
+
+/* An image's name, or what one is to be made of. */
+static const char *image_text(const struct daemon *daemon, const struct vm_create_request *request)
+{
+	return request->image ? request->image : daemon->config.default_image_name;
+}
 
 static void fill_spec(const struct daemon *daemon, const struct vm_create_request *request,
 		      struct vm_spec *ret)
 {
 	const struct vm_defaults *defaults = &daemon->defaults;
-	const char *image = request->image ? request->image : daemon->config.default_image_name;
 
 	ret->vcpu = request->vcpu ? (uint32_t)request->vcpu : defaults->vcpu;
 	ret->memory_bytes = request->memory_bytes ? request->memory_bytes : defaults->memory_bytes;
 	ret->disk_bytes = request->disk_bytes ? request->disk_bytes : defaults->disk_bytes;
 	ret->system_overlay_bytes = request->system_overlay_bytes ? request->system_overlay_bytes
 								  : defaults->system_overlay_bytes;
-	ret->image = mem_strdup(image);
-	ret->kernel =
-		mem_strdup(request->kernel ? request->kernel : artifact_default_kernel(image));
+	/* The image's own, once there is an image to ask. */
+	ret->kernel = mem_strdup(request->kernel ? request->kernel : KERNEL_DEFAULT_NAME);
 }
 
 static bool is_taken(void *context, const char *name)
@@ -118,6 +124,9 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 		vm->name = mem_strdup(request->name);
 	}
 	fill_spec(daemon, request, &vm->spec);
+	r = image_origin_name(image_text(daemon, request), &vm->spec.image, err);
+	if (r < 0)
+		return r;
 	r = vm_spec_check(&vm->spec, &daemon->host, err);
 	if (r < 0)
 		return r;
@@ -138,16 +147,19 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 }
 
 /* Image and kernel are built or pulled if need be; an image larger than the asked size wins. */
-static int ensure_artifacts(struct daemon *daemon, struct vm *vm, const struct job *job,
-			    struct err *err)
+static int ensure_artifacts(struct daemon *daemon, const struct vm_create_request *request,
+			    struct vm *vm, const struct job *job, struct err *err)
 {
 	AUTO_IMAGE_RECORD image = { 0 };
 	AUTO_KERNEL_RECORD kernel = { 0 };
 	int r;
 
-	r = artifact_ensure_image(daemon, vm->spec.image, job, &image, err);
+	r = artifact_ensure_image(daemon, vm->spec.image, image_text(daemon, request), job, &image,
+				  err);
 	if (r < 0)
 		return r;
+	if (!request->kernel && image.kernel)
+		vm_set_text(&vm->spec.kernel, image.kernel);
 	r = artifact_ensure_kernel(daemon, vm->spec.kernel, job, &kernel, err);
 	if (r < 0)
 		return r;
@@ -164,7 +176,7 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 	int r;
 
 	for (;;) {
-		r = ensure_artifacts(daemon, vm, job, err);
+		r = ensure_artifacts(daemon, request, vm, job, err);
 		if (r < 0)
 			return r;
 		r = insert_row(daemon, job, vm, err);

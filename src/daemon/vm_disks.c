@@ -8,19 +8,14 @@
 #include "daemon/engine.h"
 #include "daemon/vm_files.h"
 #include "image/image.h"
+#include "image/register.h"
 
-static const struct {
-	const char *stem;
-	const char *base;
-} disks[] = {
-	[VM_DISK_SYSTEM] = { "system", IMAGE_ROOT_FILE },
-	[VM_DISK_WORK] = { "work", IMAGE_SEED_FILE },
-};
-_Static_assert(ARRAY_LEN(disks) == VM_DISK_COUNT, "each disk needs its names");
+static const char *const stems[] = { [VM_DISK_SYSTEM] = "system", [VM_DISK_WORK] = "work" };
+_Static_assert(ARRAY_LEN(stems) == VM_DISK_COUNT, "each disk needs its names");
 
-static char *base_path(const struct daemon *daemon, const struct vm *vm, enum vm_disk disk)
+static const char *base_of(const struct image_paths *paths, enum vm_disk disk)
 {
-	return mem_printf("%s/%s/%s", daemon->images_dir, vm->spec.image, disks[disk].base);
+	return disk == VM_DISK_SYSTEM ? paths->root : paths->seed;
 }
 
 static uint64_t size_of(const struct vm *vm, enum vm_disk disk)
@@ -38,12 +33,15 @@ int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *
 		  struct err *err)
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_IMAGE_PATHS paths = { 0 };
 	struct vmm_decision decision = { 0 };
 	char reason[DISK_REASON_SIZE];
 	enum disk_kind kind;
 	int r;
 
-	r = engine_get(daemon->engine, job->cancel, &decision, err);
+	r = image_locate(daemon->images_dir, vm->spec.image, &paths, err);
+	if (r == 0)
+		r = engine_get(daemon->engine, job->cancel, &decision, err);
 	if (r < 0)
 		return r;
 	r = vm_disks_explain(daemon,
@@ -52,13 +50,12 @@ int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *
 			     reason, &kind, err);
 	vmm_decision_done(&decision);
 	for (size_t i = 0; i < VM_DISK_COUNT && r == 0; i++) {
-		AUTO_FREE char *base = base_path(daemon, vm, (enum vm_disk)i);
 		AUTO_DISK_OVERLAY made = { 0 };
 		const struct disk_request request = {
 			.kind = kind,
 			.folder = folder,
-			.stem = disks[i].stem,
-			.base = base,
+			.stem = stems[i],
+			.base = base_of(&paths, (enum vm_disk)i),
 			.size_bytes = size_of(vm, (enum vm_disk)i),
 		};
 
@@ -82,9 +79,14 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 		 enum disk_engine engine, struct disk_overlay *ret, struct err *err)
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_IMAGE_PATHS paths = { 0 };
+	int r;
 
+	r = image_locate(daemon->images_dir, vm->spec.image, &paths, err);
+	if (r < 0)
+		return r;
 	for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
-		AUTO_FREE char *path = mem_printf("%s/%s.%s", folder, disks[disk].stem,
+		AUTO_FREE char *path = mem_printf("%s/%s.%s", folder, stems[disk],
 						  disk_kind_suffix((enum disk_kind)kind));
 
 		if (access(path, F_OK) < 0)
@@ -94,20 +96,20 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 		*ret = (struct disk_overlay){
 			.kind = (enum disk_kind)kind,
 			.path = TAKE_PTR(path),
-			.base = base_path(daemon, vm, disk),
+			.base = mem_strdup(base_of(&paths, disk)),
 			.size_bytes = size_of(vm, disk),
 		};
 		return 0;
 	}
-	return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'",
-		       disks[disk].stem, vm->name, folder);
+	return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'", stems[disk],
+		       vm->name, folder);
 }
 
 bool vm_disks_are_in(int vms_fd, const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(disks); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(stems); i++) {
 		for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
-			AUTO_FREE char *path = mem_printf("%s/%s.%s", name, disks[i].stem,
+			AUTO_FREE char *path = mem_printf("%s/%s.%s", name, stems[i],
 							  disk_kind_suffix((enum disk_kind)kind));
 
 			if (faccessat(vms_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)

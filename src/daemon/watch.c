@@ -15,7 +15,7 @@
 
 #define RECONCILE_INTERVAL_NS (60 * NSEC_PER_SEC) /* SPEC 4 */
 
-struct watch {
+struct watcher {
 	struct daemon *daemon; /* borrowed */
 	struct cancel stop;
 	pthread_t thread;
@@ -59,16 +59,16 @@ static void note_ends(struct daemon *daemon, struct strv *pending)
 	rest = (struct strv){ 0 };
 }
 
-static void *watch_run(void *context)
+static void *watcher_run(void *context)
 {
-	struct watch *watch = context;
-	struct daemon *daemon = watch->daemon;
+	struct watcher *watcher = context;
+	struct daemon *daemon = watcher->daemon;
 	uint64_t next_pass_ns = clock_now_ns() + RECONCILE_INTERVAL_NS;
 	AUTO_STRV pending = { 0 };
 
 	for (;;) {
 		struct pollfd waits[] = {
-			{ .fd = watch->stop.fd, .events = POLLIN },
+			{ .fd = watcher->stop.fd, .events = POLLIN },
 			{ .fd = vm_table_watch_fd(daemon->table), .events = POLLIN },
 			/* A release matters only while somebody's lock is in our way. */
 			{ .fd = pending.count > 0 ? daemon->released.fd : -1, .events = POLLIN },
@@ -94,32 +94,32 @@ static void *watch_run(void *context)
 	}
 }
 
-int watch_start(struct daemon *daemon, struct watch **ret, struct err *err)
+int watcher_start(struct daemon *daemon, struct watcher **ret, struct err *err)
 {
-	struct watch *watch = mem_alloc(1, sizeof(*watch));
+	struct watcher *watcher = mem_alloc(1, sizeof(*watcher));
 	int r;
 
-	watch->daemon = daemon;
-	r = cancel_init(&watch->stop);
+	watcher->daemon = daemon;
+	r = cancel_init(&watcher->stop);
 	if (r == 0) {
-		r = -pthread_create(&watch->thread, NULL, watch_run, watch);
+		r = -pthread_create(&watcher->thread, NULL, watcher_run, watcher);
 		if (r < 0)
-			cancel_done(&watch->stop);
+			cancel_done(&watcher->stop);
 	}
 	if (r < 0) {
-		mem_free(watch);
+		mem_free(watcher);
 		return err_sys(err, r, "start the watcher");
 	}
-	*ret = watch;
+	*ret = watcher;
 	return 0;
 }
 
-void watch_stop(struct watch *watch)
+void watcher_stop(struct watcher *watcher)
 {
-	if (!watch)
+	if (!watcher)
 		return;
-	cancel_fire(&watch->stop);
-	(void)pthread_join(watch->thread, NULL);
-	cancel_done(&watch->stop);
-	mem_free(watch);
+	cancel_fire(&watcher->stop);
+	(void)pthread_join(watcher->thread, NULL);
+	cancel_done(&watcher->stop);
+	mem_free(watcher);
 }

@@ -8,9 +8,9 @@
 #include "base/macros.h"
 
 struct daemon;
-struct watch;
+struct watcher;
 
-int watch_start(struct daemon *daemon, struct watch **ret, struct err *err) MUST_CHECK;
+int watcher_start(struct daemon *daemon, struct watcher **ret, struct err *err) MUST_CHECK;
 
 /* Waits until it has finished what it is at. NULL is accepted. */
-void watch_stop(struct watch *watch);
+void watcher_stop(struct watcher *watcher);

@@ -38,7 +38,7 @@ struct oci_pull_request {
 	const struct oci_platform *platform; /* NULL: this host's */
 	struct oci_blobs *blobs;
 	const struct oci_registry_config *registry; /* of the reference's host; NULL: none */
-	struct oci_auth *auth;			    /* NULL: anonymous */
+	const struct oci_auth *auth;		    /* NULL: anonymous */
 	unsigned int parallel;			    /* 0: OCI_PARALLEL_DEFAULT */
 	uint64_t layer_bytes_max; /* of one layer as it is sent; 0: OCI_BLOB_BYTES_MAX */
 };

@@ -93,6 +93,8 @@ static int check_golden_name(void *context, const char *name)
 			mem_printf("%s%s%s.txt", commands[i]->noun, commands[i]->verb ? "-" : "",
 				   commands[i]->verb ? commands[i]->verb : "");
 
+		for (char *space = strchr(file, ' '); space; space = strchr(space, ' '))
+			*space = '-';
 		if (str_eq(file, name))
 			return 0;
 	}

@@ -251,6 +251,13 @@ static const char *sample(const struct opt *opt)
 		{ "disk-size", "8GiB" },
 		{ "system-overlay-size", "8G" },
 		{ "timeout", "3s" },
+		{ "size", "2GiB" },
+		{ "rootfs", "root.ext4" },
+		{ "kernel-ref", "debian-cloud" },
+		{ "initrd", "initrd.img" },
+		{ "modules", "modules" },
+		{ "work-seed", "seed.ext4" },
+		{ "from", "folder" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -395,7 +402,7 @@ static void test_bad_specs(void **state)
 
 static void test_operands(void **state)
 {
-	static const char *const words[] = { "a", "b", "c" };
+	static const char *const words[] = { "a", "b", "c", "d" };
 	static const struct {
 		const struct command *command;
 		size_t operands;
@@ -419,7 +426,7 @@ static void test_operands(void **state)
 		{ &vm_run_command, 1, -1,
 		  "unexpected 'a'; a command for the guest goes after '--'" },
 		{ &doctor_command, 1, -1, "unexpected 'a'" },
-		{ &help_command_row, 3, -1, "unexpected 'c'" },
+		{ &help_command_row, 4, -1, "unexpected 'd'" },
 	};
 
 	(void)state;

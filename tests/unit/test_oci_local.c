@@ -204,7 +204,10 @@ static void test_layout_links(void **state)
 
 static void add_number(char *field, size_t size, uint64_t value)
 {
-	(void)snprintf(field, size, "%0*llo", (int)size - 1, (unsigned long long)value);
+	AUTO_FREE char *digits = mem_printf("%0*llo", (int)size - 1, (unsigned long long)value);
+
+	assert_int_equal(strlen(digits), size - 1);
+	memcpy(field, digits, size);
 }
 
 /* A header and data; `size` may lie. */

@@ -1,0 +1,356 @@
+/* Images: pulling, building, registering, deleting, and what a crash leaves of that. */
+#include "daemon/artifacts.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "daemon/image_origin.h"
+#include "image/image.h"
+#include "image/register.h"
+#include "model/names.h"
+
+static int no_image(const char *name, struct err *err)
+{
+	const int r = err_set(err, ERR_NOT_FOUND, "no image '%s'", name);
+
+	err_hint(err, "'banger image list' shows what is here");
+	return r;
+}
+
+/* Somebody may have removed the folder by hand. */
+static bool has_files(const struct daemon *daemon, const struct image_record *image)
+{
+	const bool is_registered = str_eq(image->kind, IMAGE_KIND_REGISTERED);
+	AUTO_FREE char *path = mem_printf("%s/%s/%s", daemon->images_dir, image->name,
+					  is_registered ? IMAGE_RECORD_FILE : IMAGE_ROOT_FILE);
+
+	return access(path, F_OK) == 0;
+}
+
+/* 1 when there is a record that is ready, 0 when there is none (worth the name). */
+static int load_ready(struct daemon *daemon, const char *name, struct image_record *ret,
+		      struct err *err)
+{
+	struct err lookup_err = ERR_INIT;
+	const int r = store_image_get(daemon->store, name, ret, &lookup_err);
+
+	if (r < 0 && lookup_err.kind == ERR_NOT_FOUND)
+		return 0;
+	if (r < 0) {
+		*err = lookup_err;
+		return r;
+	}
+	if (ret->state == ARTIFACT_READY && has_files(daemon, ret))
+		return 1;
+	image_record_done(ret);
+	return 0;
+}
+
+/* After something that did not end well: what is in the image's place, an older one perhaps, is
+ * whole, and the record says what there is. */
+static int settle(struct daemon *daemon, const char *name, struct err *err)
+{
+	AUTO_IMAGE_RECORD found = { 0 };
+	struct err load_err = ERR_INIT;
+
+	if (image_load(daemon->images_dir, name, &found, &load_err) < 0)
+		return store_image_delete(daemon->store, name, err);
+	found.state = ARTIFACT_READY;
+	return store_image_put(daemon->store, &found, err);
+}
+
+/* --- making --- */
+
+/* A making whose intent may have been stored. */
+struct making {
+	struct daemon *daemon;
+	const char *name;
+	bool is_begun;
+};
+
+/* The record says PULLING before the first file is made; refused while a VM uses the image, whose
+ * overlays lie over the old file. */
+static int begin(void *context, struct err *err)
+{
+	struct making *making = context;
+	AUTO_IMAGE_RECORD intent = { 0 };
+	int r;
+
+	image_record_init(&intent);
+	intent.name = mem_strdup(making->name);
+	intent.state = ARTIFACT_PULLING;
+	r = store_image_put(making->daemon->store, &intent, err);
+	if (r < 0 && err->kind == ERR_BUSY)
+		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	if (r < 0)
+		return err_context(err, r, "cannot replace it");
+	making->is_begun = true;
+	failpoint("image.pull.intent");
+	return 0;
+}
+
+/* The other end: stores what was made, or what there is when that failed. */
+static int finish(struct making *making, int made, struct image_record *ret, struct err *err)
+{
+	struct daemon *daemon = making->daemon;
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	if (made < 0) {
+		if (making->is_begun && settle(daemon, making->name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		return made;
+	}
+	failpoint("image.pull.built");
+	ret->state = ARTIFACT_READY;
+	r = store_image_put(daemon->store, ret, err);
+	if (r < 0) {
+		if (image_remove(daemon->images_dir, making->name, &undo_err) < 0)
+			err_append(err, &undo_err);
+		image_record_done(ret);
+		return r;
+	}
+	failpoint("image.pull.stored");
+	return 0;
+}
+
+static struct image_record take_record(struct image_record *record)
+{
+	const struct image_record taken = *record;
+
+	image_record_init(record);
+	return taken;
+}
+
+/* Makes it under the image's lock. `present` is what is there, or NULL. */
+static int make(struct daemon *daemon, const struct image_origin *origin, uint64_t size_bytes,
+		struct image_record *present, const struct job *job, struct image_record *ret,
+		struct err *err)
+{
+	struct making making = { .daemon = daemon, .name = origin->name };
+	const struct image_make_request request = {
+		.origin = origin,
+		.size_bytes = size_bytes,
+		.present = present,
+		.begin = begin,
+		.context = &making,
+	};
+	bool is_made;
+	int r;
+
+	r = image_origin_make(daemon, &request, job, &is_made, ret, err);
+	if (r == 0 && !is_made) {
+		*ret = take_record(present);
+		return 0;
+	}
+	return finish(&making, r, ret, err);
+}
+
+int artifact_ensure_image(struct daemon *daemon, const char *name, const char *text,
+			  const struct job *job, struct image_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_ORIGIN origin = IMAGE_ORIGIN_INIT;
+	int r;
+
+	r = load_ready(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = image_origin_find(daemon, text, name, &origin, err);
+	if (r == 0)
+		r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+	if (r < 0)
+		return r;
+	r = load_ready(daemon, name, ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = make(daemon, &origin, 0, NULL, job, ret, err);
+	if (r < 0 && err->kind == ERR_BUSY)
+		return err_context(err, r,
+				   "the files of image '%s' are gone, and it cannot be made again",
+				   name);
+	return r;
+}
+
+int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull *pull,
+			const struct job *job, struct image_record *ret, struct err *err)
+{
+	const int64_t asked_at = clock_wall_seconds();
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_ORIGIN origin = IMAGE_ORIGIN_INIT;
+	AUTO_IMAGE_RECORD present = { 0 };
+	bool has_waited = false;
+	int found;
+	int r;
+
+	r = image_origin_find(daemon, pull->text, pull->name, &origin, err);
+	if (r == 0)
+		r = artifact_lock(daemon, "image", origin.name, job, &hold, &has_waited, err);
+	if (r < 0)
+		return r;
+	found = load_ready(daemon, origin.name, &present, err);
+	if (found < 0)
+		return found;
+	/* Whom we waited for has just made what we want: the work is shared. */
+	if (has_waited && found > 0 && pull->size_bytes == 0 && present.built_at >= asked_at &&
+	    str_eq(present.source, origin.source)) {
+		*ret = take_record(&present);
+		return 0;
+	}
+	return make(daemon, &origin, pull->size_bytes, found > 0 ? &present : NULL, job, ret, err);
+}
+
+/* --- the user's own --- */
+
+int artifact_register_image(struct daemon *daemon, const struct artifact_image_files *files,
+			    const struct job *job, struct image_record *ret, struct err *err)
+{
+	struct making making = { .daemon = daemon, .name = files->name };
+	const struct image_register_request request = {
+		.images_dir = daemon->images_dir,
+		.name = files->name,
+		.rootfs = files->rootfs,
+		.work_seed = files->work_seed,
+		.kernel = files->kernel,
+	};
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_RECORD present = { 0 };
+	int r;
+
+	r = name_check_image(files->name, err);
+	if (r == 0)
+		r = artifact_lock(daemon, "image", files->name, job, &hold, NULL, err);
+	if (r < 0)
+		return r;
+	r = load_ready(daemon, files->name, &present, err);
+	if (r > 0) {
+		r = err_set(err, ERR_EXISTS, "an image named '%s' exists already", files->name);
+		err_hint(err, "choose another name, or delete it with 'banger image delete %s'",
+			 files->name);
+	}
+	if (r == 0)
+		r = begin(&making, err);
+	if (r == 0)
+		r = image_register(&request, ret, err);
+	return finish(&making, r, ret, err);
+}
+
+int artifact_promote_image(struct daemon *daemon, const char *name, const struct job *job,
+			   struct image_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_RECORD present = { 0 };
+	int r;
+
+	r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+	if (r < 0)
+		return r;
+	r = load_ready(daemon, name, &present, err);
+	if (r <= 0)
+		return r < 0 ? r : no_image(name, err);
+	/* VMs that use it go on: what lies under their disks has the same content afterwards. */
+	r = image_promote(daemon->images_dir, name, job->cancel, job->progress, ret, err);
+	if (r < 0)
+		return r;
+	failpoint("image.promote.moved");
+	ret->state = ARTIFACT_READY;
+	r = store_image_put(daemon->store, ret, err);
+	if (r < 0)
+		image_record_done(ret);
+	return r;
+}
+
+int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
+			  struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	int r;
+
+	r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+	if (r < 0)
+		return r;
+	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
+	if (r < 0)
+		return err->kind == ERR_NOT_FOUND ? no_image(name, err) : r;
+	failpoint("image.delete.intent");
+	r = image_remove(daemon->images_dir, name, err);
+	if (r < 0 && err->kind != ERR_NOT_FOUND)
+		return r;
+	failpoint("image.delete.removed");
+	return store_image_delete(daemon->store, name, err);
+}
+
+/* --- after a crash --- */
+
+static int reconcile_record(struct daemon *daemon, const struct image_record *record,
+			    struct err *err)
+{
+	AUTO_IMAGE_RECORD found = { 0 };
+	struct err load_err = ERR_INIT;
+
+	if (record->state == ARTIFACT_DELETING) {
+		if (image_remove(daemon->images_dir, record->name, &load_err) < 0 &&
+		    load_err.kind != ERR_NOT_FOUND) {
+			*err = load_err;
+			return -EIO;
+		}
+		return store_image_delete(daemon->store, record->name, err);
+	}
+	if (record->state == ARTIFACT_READY && has_files(daemon, record) &&
+	    image_load(daemon->images_dir, record->name, &found, &load_err) == 0 &&
+	    str_eq(found.kind, record->kind))
+		return 0;
+	return settle(daemon, record->name, err);
+}
+
+/* One that has a record, also one that could not be put right, has its state from there. */
+static int adopt(struct daemon *daemon, struct image_record *found, struct err *err)
+{
+	AUTO_IMAGE_RECORD known = { 0 };
+	struct err lookup_err = ERR_INIT;
+
+	if (store_image_get(daemon->store, found->name, &known, &lookup_err) == 0)
+		return 0;
+	if (lookup_err.kind != ERR_NOT_FOUND) {
+		*err = lookup_err;
+		return -EIO;
+	}
+	found->state = ARTIFACT_READY;
+	return store_image_put(daemon->store, found, err);
+}
+
+/* Folders that have no record: a database that was lost, or copied from elsewhere. */
+static int adopt_folders(struct daemon *daemon, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST list = { 0 };
+	int r;
+
+	r = image_load_all(daemon->images_dir, &list, err);
+	for (size_t i = 0; i < list.count && r == 0; i++)
+		r = adopt(daemon, &list.items[i], err);
+	return r;
+}
+
+int artifact_reconcile_images(struct daemon *daemon, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST images = { 0 };
+	int r;
+
+	r = image_sweep(daemon->images_dir, err);
+	if (r == 0)
+		r = store_image_list(daemon->store, &images, err);
+	for (size_t i = 0; i < images.count && r == 0; i++) {
+		struct err image_err = ERR_INIT;
+
+		/* One that cannot be put right must not keep the others from being used. */
+		if (reconcile_record(daemon, &images.items[i], &image_err) < 0)
+			log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &image_err },
+				  "cannot put image '%s' right, leaving it as it is",
+				  images.items[i].name);
+	}
+	return r == 0 ? adopt_folders(daemon, err) : r;
+}

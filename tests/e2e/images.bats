@@ -1,0 +1,272 @@
+#!/usr/bin/env bats
+# Images of a real registry, of layouts and of archives: pulled, booted, entered, replaced, deleted; files of one's own; and
+# what must be left when that fails.
+# shellcheck disable=SC2154,SC2016 # bats sets status, output, stderr, lines; expressions for other shells
+
+load helper
+load crash_helper
+load registry
+
+setup_file() {
+	export LAYOUTS=$BATS_FILE_TMPDIR/layouts
+	make_layouts "$LAYOUTS" >"$BATS_FILE_TMPDIR/umoci.log" 2>&1
+	start_registry "$BATS_FILE_TMPDIR/registry"
+	export REGISTRY registry_pid
+	push tiny:1 library/tiny:3.20
+	push tiny:1 tiny:moving
+	push bare:1 org/bare:1
+	share_home
+	rm "$BANGER_STATE_DIR/images"
+	mkdir -m 700 "$BANGER_STATE_DIR/images"
+}
+
+teardown_file() {
+	end_shared_home
+	kill "$registry_pid"
+}
+
+setup() {
+	watch_census
+}
+
+# Nothing of a VM, a worker or a staging folder is left.
+teardown() {
+	local ids
+	ids=$(banger vm list -q)
+	# shellcheck disable=SC2086 # a list of ids
+	[ -z "$ids" ] || banger --quiet vm delete $ids
+	equal "$(find "$BANGER_STATE_DIR/images" -name '.*' -mindepth 1)" ""
+	banger --quiet daemon stop --force
+	wait_until 10 no_process_of_ours
+	compare_census
+}
+
+images_json() {
+	banger --json image list | jq -c "$1"
+}
+
+requests_for() {
+	grep -c "GET /v2/$1" "$BATS_FILE_TMPDIR/registry/log" || true
+}
+
+@test "pull of a registry: name, config, digest; the VM runs it" {
+	run_for 0 banger image pull "$REGISTRY/library/tiny:3.20"
+	contains "$output" "tiny-3.20"
+	contains "$output" "$REGISTRY/library/tiny:3.20"
+	banger --json image show tiny-3.20 >"$BATS_TEST_TMPDIR/show"
+	equal "$(jq -c .image.config.entrypoint[0] "$BATS_TEST_TMPDIR/show")" '"/bin/sh"'
+	equal "$(jq -c .image.config.cmd "$BATS_TEST_TMPDIR/show")" '["from","the image"]'
+	equal "$(jq -r .image.config.user "$BATS_TEST_TMPDIR/show")" app
+	equal "$(jq -r .image.config.working_dir "$BATS_TEST_TMPDIR/show")" /srv/data
+	[[ $(jq -r .image.digest "$BATS_TEST_TMPDIR/show") == sha256:* ]]
+	equal "$(jq -r '.image | "\(.state) \(.kind) \(.has_init)"' "$BATS_TEST_TMPDIR/show")" "ready managed false"
+	run_for 0 banger --quiet vm run --image tiny-3.20 --rm -- cat /etc/os-release
+	equal "$output" $'NAME=Tiny\nVERSION_ID=3.20'
+	e2fsck -fn "$BANGER_STATE_DIR/images/tiny-3.20/root.ext4"
+}
+
+@test "vm run of a reference pulls it first; the second time at once" {
+	run_for 0 banger --quiet vm run --image "$REGISTRY/tiny:moving" --rm -- cat /version
+	equal "$output" 1
+	local before
+	before=$(requests_for tiny/blobs)
+	run_for 0 banger --quiet vm run --image "$REGISTRY/tiny:moving" --rm -- ls /srv/data
+	equal "$output" ""
+	equal "$(requests_for tiny/blobs)" "$before"
+}
+
+@test "--entrypoint: the image's program, environment, user and folder; arguments in place of Cmd" {
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	run_for 0 banger --quiet vm run --image tiny-3.20 --entrypoint --rm
+	equal "$output" $'1234\n2345\n/srv/data\nhello  world\nfrom the image'
+	run_for 0 banger --quiet vm run --image tiny-3.20 --entrypoint --rm -e GREETING=mine -- 'my own'
+	equal "$output" $'1234\n2345\n/srv/data\nmine\nmy own'
+	run_for 2 banger vm run --image tiny-3.20 --entrypoint -d
+	contains "$stderr" "--detach and --entrypoint exclude each other"
+}
+
+@test "an image with one program and nothing else: it runs, and that there is no shell is said" {
+	run_for 7 banger --quiet vm run --image "$REGISTRY/org/bare:1" --entrypoint --rm -- x
+	equal "$output" "bare 2 x"
+	run_for 7 banger --quiet vm run --image bare-1 --rm -- /hello
+	run_for 1 banger --quiet vm run --image bare-1 --rm </dev/null
+	contains "$stderr" "a shell"
+}
+
+@test "pulled again: the same stays, another replaces it, one in use is not touched" {
+	local built
+	banger --quiet image pull "$REGISTRY/tiny:moving" >/dev/null
+	built=$(images_json '.images[] | select(.name == "tiny-moving") | .built_at + .digest')
+	sleep 1.1 # the time has whole seconds
+	banger --quiet image pull "$REGISTRY/tiny:moving" >/dev/null
+	equal "$(images_json '.images[] | select(.name == "tiny-moving") | .built_at + .digest')" "$built"
+	push tiny:2 tiny:moving
+	banger --quiet vm create --name user --image tiny-moving --no-start >/dev/null
+	run_for 1 banger image pull "$REGISTRY/tiny:moving"
+	contains "$stderr" "in use by 1 VM"
+	equal "$(images_json '.images[] | select(.name == "tiny-moving") | .built_at + .digest')" "$built"
+	run_for 1 banger image delete tiny-moving
+	contains "$stderr" "in use by 1 VM"
+	banger --quiet vm delete user
+	banger --quiet image pull "$REGISTRY/tiny:moving" >/dev/null
+	run_for 0 banger --quiet vm run --image tiny-moving --rm -- cat /version
+	equal "$output" 2
+	push tiny:1 tiny:moving
+}
+
+@test "--name and --size; the same layers give the same bytes" {
+	run_for 0 banger image pull "$REGISTRY/library/tiny:3.20" --name one --size 2GiB
+	TZ=Asia/Tokyo run_for 0 banger image pull "$REGISTRY/library/tiny:3.20" --name two --size 2GiB
+	equal "$(stat -c %s "$BANGER_STATE_DIR/images/one/root.ext4")" $((2 << 30))
+	cmp "$BANGER_STATE_DIR"/images/{one,two}/root.ext4
+	run_for 0 banger image delete one
+	run_for 0 banger image delete two
+}
+
+@test "a layout and an archive, by paths as typed" {
+	cd "$LAYOUTS"
+	run_for 0 banger image pull oci:tiny:2 --name from-layout
+	run_for 0 banger --quiet vm run --image from-layout --rm -- cat /version
+	equal "$output" 2
+	skopeo --insecure-policy copy -q oci:tiny:1 docker-archive:"$BATS_TEST_TMPDIR/tiny.tar":tiny:1
+	cd "$BATS_TEST_TMPDIR"
+	run_for 0 banger image pull docker-archive:tiny.tar
+	run_for 0 banger --quiet vm run --image tiny --rm -- cat /version
+	equal "$output" 1
+	run_for 1 banger image pull oci:nowhere --name x
+	contains "$stderr" "nowhere"
+	equal "$(images_json '[.images[] | select(.name == "x")]')" '[]'
+}
+
+@test "two pulls at once, of one image and of two that share layers: each blob is fetched once" {
+	push tiny:2 shared/a:1
+	push tiny:2 shared/b:1
+	banger image cache prune >/dev/null
+	banger --quiet image pull "$REGISTRY/shared/a:1" >/dev/null &
+	local first=$!
+	banger --quiet image pull "$REGISTRY/shared/a:1" >/dev/null &
+	local second=$!
+	banger --quiet image pull "$REGISTRY/shared/b:1" --name b >/dev/null
+	wait "$first"
+	wait "$second"
+	local layers
+	layers=$(jq -r '.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == "2") | .digest' \
+		"$LAYOUTS/tiny/index.json" | cut -d : -f 2)
+	for layer in $(jq -r '.layers[].digest' "$LAYOUTS/tiny/blobs/sha256/$layers"); do
+		equal "$(grep -c "GET /v2/shared/[ab]/blobs/$layer" "$BATS_FILE_TMPDIR/registry/log")" 1
+	done
+}
+
+@test "what cannot be pulled is said, with what to do, and leaves nothing" {
+	local before
+	before=$(images_json .)
+	run_for 1 banger image pull "$REGISTRY/library/tiny:nonesuch"
+	contains "$stderr" "nonesuch"
+	run_for 1 banger image pull "$REGISTRY/no/such:1"
+	run_for 1 banger image pull 127.0.0.1:1/x:y
+	contains "$stderr" "127.0.0.1:1"
+	run_for 1 banger image pull "$REGISTRY/UPPER:1"
+	contains "$stderr" "UPPER"
+	run_for 1 banger image pull debian-bokworm
+	contains "$stderr" "did you mean 'debian-bookworm'?"
+	run_for 2 banger image pull ../x
+	equal "$(images_json .)" "$before"
+}
+
+@test "Ctrl-C during a pull: nothing is left" {
+	# A registry that accepts and says nothing.
+	/usr/bin/python3 -c '
+import socket, sys, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
+print(s.getsockname()[1], flush=True)
+time.sleep(60)' >"$BATS_TEST_TMPDIR/port" 3>&- &
+	local silent=$!
+	wait_until 5 test -s "$BATS_TEST_TMPDIR/port"
+	banger image pull "127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")/x:y" 2>"$BATS_TEST_TMPDIR/err" &
+	local pull=$!
+	wait_until 5 in_flight image.pull
+	kill -INT "$pull"
+	local status=0
+	wait "$pull" || status=$?
+	equal "$status" 130
+	wait_until 5 nothing_in_flight
+	kill "$silent"
+	wait "$silent" || true
+	equal "$(images_json '[.images[] | select(.name == "x-y")]')" '[]'
+}
+
+in_flight() {
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/rpc.py" daemon.operations.list | grep -qF "\"$1\""
+}
+
+nothing_in_flight() {
+	[ "$(banger --json daemon status | jq .operations)" -eq 0 ]
+}
+
+@test "cache prune: says first, frees then, and images stay" {
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" --name pruned --size 1GiB >/dev/null
+	run_for 0 banger image cache prune --dry-run
+	contains "$output" "would free"
+	[ -n "$(find "$BANGER_CACHE_DIR/blobs" -type f)" ]
+	run_for 0 banger image cache prune
+	contains "$output" "freed"
+	equal "$(find "$BANGER_CACHE_DIR" -type f)" ""
+	equal "$(banger --json image cache prune | jq -c '[.files, .bytes]')" "[0,0]"
+	run_for 0 banger --quiet vm run --image pruned --rm -- cat /version
+	equal "$output" 1
+}
+
+@test "register: used where it is, refused when it has changed; promote copies it in" {
+	local mine=$BATS_TEST_TMPDIR/mine.ext4
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	cp --sparse=always "$BANGER_STATE_DIR/images/tiny-3.20/root.ext4" "$mine"
+	run_for 0 banger image register mine --rootfs "$mine"
+	equal "$(banger --json image show mine | jq -r .image.kind)" registered
+	run_for 0 banger --quiet vm run --image mine --rm -- cat /version
+	equal "$output" 1
+	run_for 1 banger image register mine --rootfs "$mine"
+	contains "$stderr" "exists already"
+	touch "$mine"
+	run_for 1 banger vm create --image mine --no-start
+	contains "$stderr" "$mine"
+	run_for 0 banger image delete mine
+	[ -e "$mine" ]
+	run_for 0 banger image register mine --rootfs "$mine"
+	run_for 0 banger image promote mine
+	rm "$mine"
+	equal "$(banger --json image show mine | jq -r .image.kind)" managed
+	run_for 0 banger --quiet vm run --image mine --rm -- cat /version
+	equal "$output" 1
+	run_for 1 banger image promote mine
+	echo no >"$BATS_TEST_TMPDIR/text"
+	run_for 1 banger image register no --rootfs "$BATS_TEST_TMPDIR/text"
+	contains "$stderr" "$BATS_TEST_TMPDIR/text"
+}
+
+@test "kernel import: a kernel of one's own boots; one in use is not replaced" {
+	run_for 0 banger kernel import own --from "$BANGER_STATE_DIR/kernels/debian-cloud"
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	run_for 0 banger --quiet vm run --name k --kernel own --image tiny-3.20 -d
+	run_for 0 banger vm exec k -- uname -s
+	equal "$output" Linux
+	run_for 1 banger kernel import own --from "$BANGER_STATE_DIR/kernels/debian-cloud"
+	contains "$stderr" "in use by 1 VM"
+	banger --quiet vm delete k
+	run_for 0 banger kernel rm own
+	run_for 1 banger kernel import own --from "$BATS_TEST_TMPDIR"
+	equal "$(banger --json kernel list | jq -c '[.kernels[] | select(.name == "own")]')" '[]'
+}
+
+@test "catalog.json: OCI entries and bundles by name; a mistake in it is told with its place" {
+	cat >"$BANGER_CONFIG_DIR/catalog.json" <<-JSON
+		{"images": [{"name": "mini", "kind": "oci", "description": "a small one",
+			"reference": "$REGISTRY/library/tiny:3.20"}]}
+	JSON
+	contains "$(banger image catalog)" "mini"
+	run_for 0 banger --quiet vm run --image mini --rm -- cat /version
+	equal "$output" 1
+	echo '{"images": [{"name": "x"}]}' >"$BANGER_CONFIG_DIR/catalog.json"
+	run_for 1 banger image catalog
+	contains "$stderr" "catalog.json"
+	rm "$BANGER_CONFIG_DIR/catalog.json"
+}

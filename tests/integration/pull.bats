@@ -1,0 +1,426 @@
+#!/usr/bin/env bats
+# Pulling whole images: from docker-registry, from layouts and from docker-archives, made by umoci, buildah and skopeo; what is
+# shared is fetched once; killed, pruned and stopped at any point, no blob is ever wrong.
+# shellcheck disable=SC2154 # bats sets status, output and stderr
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	export TOOL=$BANGER_BUILD/tests/integration/pull_tool
+	export WORK=$BATS_FILE_TMPDIR
+	unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY
+	export HOME=$WORK/home
+	mkdir "$HOME"
+	cd "$WORK" || return
+	start_registry
+	HOST=$(<host)
+	export HOST
+	make_images
+}
+
+teardown_file() {
+	kill "$(<"$BATS_FILE_TMPDIR/pid")" 2>/dev/null || true
+}
+
+setup() {
+	CACHE=$BATS_TEST_TMPDIR/cache
+	OUT=$BATS_TEST_TMPDIR/out
+	mkdir "$OUT"
+	cd "$WORK" || return
+}
+
+teardown() {
+	rm -rf "$BATS_TEST_TMPDIR"
+}
+
+start_registry() {
+	cat >registry.yml <<-END
+		version: 0.1
+		log: {level: info, formatter: json, accesslog: {disabled: true}}
+		storage:
+		  filesystem: {rootdirectory: $WORK/store}
+		  maintenance: {uploadpurging: {enabled: false}}
+		http: {addr: 127.0.0.1:0, secret: test}
+	END
+	docker-registry serve registry.yml 3>&- >registry.log 2>&1 &
+	echo $! >pid
+	local tries=0
+	until grep -q 'listening on' registry.log; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 100 ] || { cat registry.log; return 1; }
+		sleep 0.1
+	done
+	grep -o 'listening on 127.0.0.1:[0-9]*' registry.log | grep -o '127.*' >host
+}
+
+# One image of three layers by umoci, with megabytes that do not compress; a second that has two of the layers.
+make_images() {
+	umoci init --layout umoci
+	umoci new --image umoci:base
+	local i
+	for i in 1 2 3; do
+		mkdir -p "tree$i/dir"
+		head -c 3000000 /dev/urandom >"tree$i/dir/random$i"
+		echo "layer $i" >"tree$i/dir/text"
+		umoci insert --rootless --image umoci:base "tree$i" "/tree$i" 2>/dev/null
+		umoci tag --image umoci:base "v$i"
+	done
+	umoci config --image umoci:v2 --config.cmd other --tag other
+	umoci rm --image umoci:base
+	copy oci:umoci:v3 "docker://$HOST/img:v3"
+	copy oci:umoci:other "docker://$HOST/other:latest"
+	copy --format v2s2 oci:umoci:v3 "docker://$HOST/docker/img:v3"
+	copy --dest-compress-format zstd --dest-compress-level 3 dir:"$(plain_dir)" oci:zstd:v3
+	copy --preserve-digests oci:zstd:v3 "docker://$HOST/zstd:v3"
+	copy oci:umoci:v3 docker-archive:archive.tar:img:v3
+}
+
+# The image with uncompressed layers.
+plain_dir() {
+	skopeo copy -q --insecure-policy --dest-decompress oci:umoci:v3 dir:plain >&2
+	echo plain
+}
+
+copy() {
+	skopeo copy -q --insecure-policy --dest-tls-verify=false "$@"
+}
+
+pull() { # REFERENCE [OPTION...]
+	run --separate-stderr "$TOOL" pull "$CACHE" "$1" "$OUT" "${@:2}"
+}
+
+succeeds() {
+	[ "$status" -eq 0 ] || { echo "status $status: $output $stderr"; return 1; }
+}
+
+fails_with() {
+	[ "$status" -eq 1 ] || { echo "status $status: $output $stderr"; return 1; }
+	[[ $stderr == *"$1"* ]] || { echo "does not say '$1': $stderr"; return 1; }
+}
+
+manifest_of() { # LAYOUT TAG
+	jq -r --arg tag "$2" '.manifests[] | select(.annotations["org.opencontainers.image.ref.name"] == $tag).digest' \
+		"$1/index.json"
+}
+
+# What was pulled is the image of that layout: manifest, config and layers, byte by byte.
+is_image_of() { # LAYOUT TAG COMPRESSION
+	local digest manifest i=0 layer
+	succeeds
+	digest=$(manifest_of "$1" "$2")
+	manifest=$1/blobs/sha256/${digest#*:}
+	[ "${lines[0]}" = "manifest $digest" ]
+	cmp "$OUT/config.json" "$1/blobs/sha256/$(jq -r .config.digest "$manifest" | cut -d: -f2)"
+	while read -r layer; do
+		i=$((i + 1))
+		cmp "$OUT/layer-$i" "$1/blobs/sha256/${layer#*:}"
+		[[ ${lines[$i]} == "layer $layer $(stat -c %s "$OUT/layer-$i") $3" ]]
+	done < <(jq -r '.layers[].digest' "$manifest")
+	[ "${#lines[@]}" -eq $((i + 1)) ]
+	[ "$i" -eq 3 ]
+}
+
+# Every blob in the cache has the name of its content, and nothing else is left.
+cache_is_sound() {
+	local file
+	for file in "$CACHE"/blobs/sha256/*; do
+		[ -e "$file" ] || continue
+		[ "$(sha256sum <"$file" | cut -d' ' -f1)" = "${file##*/}" ] || { echo "$file is wrong"; return 1; }
+	done
+}
+
+# The paths of the blobs that the registry was asked for, one a line for each time.
+asked_for() {
+	grep '^{' registry.log | jq -r 'select(.msg == "response completed" and .["http.request.method"] == "GET") |
+		.["http.request.uri"] | select(contains("/blobs/"))'
+}
+
+asked() {
+	asked_for | wc -l
+}
+
+# All four blobs of a repository's image were asked for, and each once.
+each_once() { # REPOSITORY
+	[ "$(asked_for | grep "^/v2/$1/" | sort | uniq -c | awk '{ print $1 }' | xargs)" = "1 1 1 1" ] || {
+		asked_for
+		return 1
+	}
+}
+
+@test "an image of a registry comes out byte by byte" {
+	pull "$HOST/img:v3"
+	is_image_of umoci v3 gzip
+	cache_is_sound
+	[ -z "$(ls "$CACHE/partial")" ]
+}
+
+@test "an image by its digest, one thread, and from the cache" {
+	pull "$HOST/img@$(manifest_of umoci v3)" parallel=1
+	is_image_of umoci v3 gzip
+	local before
+	before=$(asked)
+	pull "$HOST/img:v3"
+	is_image_of umoci v3 gzip
+	[ "$(asked)" -eq "$before" ]
+}
+
+@test "zstd layers" {
+	pull "$HOST/zstd:v3"
+	is_image_of zstd v3 zstd
+}
+
+@test "docker's media types" {
+	pull "$HOST/docker/img:v3"
+	succeeds
+	[ "$(grep -c '^layer .* gzip$' <<<"$output")" -eq 3 ]
+	cmp "$OUT/layer-3" "umoci/blobs/sha256/$(sed -n 's/^layer sha256:\([^ ]*\) .*/\1/p' <<<"$output" | tail -1)"
+}
+
+@test "layouts of umoci and of skopeo are used where they are" {
+	pull "oci:$WORK/umoci:v3"
+	is_image_of umoci v3 gzip
+	pull oci:zstd
+	is_image_of zstd v3 zstd
+	[ ! -e "$CACHE/blobs" ]
+	pull "oci:$WORK/umoci"
+	fails_with "invalid: pull 'oci:$WORK/umoci': '$WORK/umoci' has several images, say which tag of: "
+	pull "oci:$WORK/umoci:v4"
+	fails_with "not_found: pull 'oci:$WORK/umoci:v4': '$WORK/umoci' has no tag 'v4'"
+}
+
+@test "a layout of buildah" {
+	[ "$(id -u)" -eq 0 ] || skip "buildah needs root, or more than a test may set up"
+	local buildah container
+	buildah=(buildah --root "$BATS_TEST_TMPDIR/root" --runroot "$BATS_TEST_TMPDIR/run" --storage-driver vfs)
+	container=$("${buildah[@]}" from scratch)
+	"${buildah[@]}" copy -q "$container" tree1 /
+	"${buildah[@]}" config --env A=b --entrypoint '["/x"]' "$container"
+	"${buildah[@]}" commit -q "$container" made
+	"${buildah[@]}" push -q made "oci:$BATS_TEST_TMPDIR/layout:v1"
+	pull "oci:$BATS_TEST_TMPDIR/layout:v1"
+	succeeds
+	[ "$(jq -c .config.Env "$OUT/config.json")" = '["A=b"]' ]
+	gzip -dc "$OUT/layer-1" | tar t | grep -qx dir/random1
+	"${buildah[@]}" rm -a >/dev/null
+}
+
+@test "a docker-archive of skopeo has the uncompressed layers" {
+	pull docker-archive:archive.tar
+	succeeds
+	local i=0 diff_id
+	while read -r diff_id; do
+		i=$((i + 1))
+		[ "sha256:$(sha256sum <"$OUT/layer-$i" | cut -d' ' -f1)" = "$diff_id" ]
+		[[ ${lines[$i]} == "layer $diff_id "*" none" ]]
+	done < <(jq -r '.rootfs.diff_ids[]' "$OUT/config.json")
+	[ "$i" -eq 3 ]
+	[ "${lines[0]}" = "manifest sha256:$(sha256sum <"$OUT/config.json" | cut -d' ' -f1)" ]
+	cache_is_sound
+	gzip -k archive.tar
+	pull docker-archive:archive.tar.gz
+	fails_with "is compressed with gzip"
+	rm archive.tar.gz
+}
+
+@test "a docker-archive as new versions of docker save it, with compressed layers" {
+	local digest manifest
+	digest=$(manifest_of umoci v3)
+	manifest=umoci/blobs/sha256/${digest#*:}
+	jq -c '[{Config: ("blobs/sha256/" + (.config.digest | split(":")[1])), RepoTags: null,
+		Layers: [.layers[].digest | "blobs/sha256/" + split(":")[1]]}]' "$manifest" >manifest.json
+	tar cf new.tar manifest.json -C umoci blobs oci-layout index.json
+	pull docker-archive:new.tar
+	succeeds
+	[ "$(sed -n 's/^layer \([^ ]*\) .* gzip$/\1/p' <<<"$output")" = "$(jq -r '.layers[].digest' "$manifest")" ]
+}
+
+@test "a docker-archive that is cut off at any place is refused or whole" {
+	local size cut
+	size=$(stat -c %s archive.tar)
+	for cut in 0 100 512 1000 $((size / 2)) $((size - 10240)) $((size - 2048)); do
+		head -c "$cut" archive.tar >"$BATS_TEST_TMPDIR/cut.tar"
+		pull "docker-archive:$BATS_TEST_TMPDIR/cut.tar"
+		[ "$status" -eq 0 ] || fails_with "protocol: "
+		cache_is_sound
+	done
+}
+
+# Puts a document into the registry and says its digest.
+put_document() { # REPOSITORY NAME MEDIA_TYPE < DOCUMENT
+	local file=$BATS_TEST_TMPDIR/document digest
+	cat >"$file"
+	digest=sha256:$(sha256sum <"$file" | cut -d' ' -f1)
+	curl -sSf -o /dev/null -X PUT -H "Content-Type: $3" --data-binary @"$file" "http://$HOST/v2/$1/manifests/${2:-$digest}"
+	echo "$digest $(stat -c %s "$file")"
+}
+
+INDEX=application/vnd.oci.image.index.v1+json
+MANIFEST=application/vnd.oci.image.manifest.v1+json
+
+index_of() { # ENTRY...
+	printf '{"schemaVersion":2,"mediaType":"%s","manifests":[' "$INDEX"
+	(IFS=,; printf '%s]}' "$*")
+}
+
+entry() { # TYPE DIGEST SIZE [PLATFORM]
+	printf '{"mediaType":"%s","digest":"%s","size":%s%s}' "$1" "$2" "$3" "${4:+,\"platform\":$4}"
+}
+
+@test "an index leads to the platform, also by way of another index" {
+	local amd64='{"os":"linux","architecture":"amd64"}' arm64='{"os":"linux","architecture":"arm64","variant":"v8"}'
+	local digest size other inner
+	digest=$(manifest_of umoci v3)
+	size=$(stat -c %s "umoci/blobs/sha256/${digest#*:}")
+	other=$(manifest_of umoci v2)
+	copy oci:umoci:v2 "docker://$HOST/img:v2"
+	inner=$(index_of "$(entry $MANIFEST "$other" "$(stat -c %s "umoci/blobs/sha256/${other#*:}")" "$arm64")" \
+		"$(entry $MANIFEST "$digest" "$size" "$amd64")" | put_document img multi $INDEX)
+	pull "$HOST/img:multi" platform=linux/amd64
+	is_image_of umoci v3 gzip
+	# shellcheck disable=SC2086 # two words
+	index_of "$(entry $INDEX $inner)" | put_document img nested $INDEX
+	pull "$HOST/img:nested" platform=linux/amd64
+	is_image_of umoci v3 gzip
+	pull "$HOST/img:nested" platform=linux/riscv64
+	fails_with "not_found: pull '$HOST/img:nested': "
+	fails_with "there is no image for linux/riscv64, only for linux/arm64/v8, linux/amd64"
+	# The index says arm64, the config of umoci says amd64.
+	pull "$HOST/img:multi" platform=linux/arm64
+	fails_with "unsupported: pull '$HOST/img:multi': the image is for linux/amd64, not for linux/arm64"
+}
+
+@test "what does not exist is not found" {
+	pull "$HOST/img:none"
+	fails_with "not_found: pull '$HOST/img:none': "
+	pull "oci:$WORK/none"
+	fails_with "not_found: "
+	pull docker-archive:none.tar
+	fails_with "not_found: "
+}
+
+@test "a layer that is larger than allowed is not even begun" {
+	local before
+	before=$(asked)
+	pull "$HOST/img:v3" layer-bytes=1000000
+	fails_with "limit: pull '$HOST/img:v3': layer 1 is sent with "
+	fails_with "[limits] layer_bytes = 1000000"
+	[ "$(asked)" -eq $((before + 1)) ] # the config
+}
+
+@test "twenty pulls of one image in one process fetch each blob once" {
+	copy oci:umoci:v3 "docker://$HOST/twenty:v3"
+	pull "$HOST/twenty:v3" threads=20
+	is_image_of umoci v3 gzip
+	each_once twenty
+}
+
+@test "five processes fetch each blob once" {
+	copy oci:umoci:v3 "docker://$HOST/five:v3"
+	local i pids=()
+	for i in 1 2 3 4 5; do
+		mkdir "$BATS_TEST_TMPDIR/out$i"
+		"$TOOL" pull "$CACHE" "$HOST/five:v3" "$BATS_TEST_TMPDIR/out$i" >"$BATS_TEST_TMPDIR/log$i" 2>&1 3>&- &
+		pids+=($!)
+	done
+	for i in 1 2 3 4 5; do
+		wait "${pids[i - 1]}" || { cat "$BATS_TEST_TMPDIR/log$i"; return 1; }
+		cmp "$BATS_TEST_TMPDIR/out1/layer-2" "$BATS_TEST_TMPDIR/out$i/layer-2"
+	done
+	each_once five
+	cache_is_sound
+}
+
+@test "an image that shares layers fetches only the others" {
+	pull "$HOST/img:v3"
+	succeeds
+	local before
+	before=$(asked)
+	pull "$HOST/other:latest"
+	succeeds
+	[ "$(jq -c .config.Cmd "$OUT/config.json")" = '["other"]' ]
+	[ "$(asked)" -eq $((before + 1)) ] # its config
+}
+
+@test "killed at any step, the next pull goes on and nothing is wrong" {
+	local point digest whole=0
+	for point in oci.blob.partial@2 oci.blob.written@5 oci.blob.written@40 oci.blob.verified@2 oci.blob.synced@2 \
+		oci.blob.renamed@2 oci.blob.renamed@4; do
+		rm -rf "$CACHE"
+		BANGER_FAILPOINT=$point run "$TOOL" pull "$CACHE" "$HOST/img:v3" "$OUT" parallel=1
+		[ "$status" -ne 0 ] || skip "built without failpoints"
+		[ "$status" -eq 137 ]
+		cache_is_sound
+		whole=$(find "$CACHE/blobs" -type f 2>/dev/null | wc -l)
+		pull "$HOST/img:v3"
+		is_image_of umoci v3 gzip
+		cache_is_sound
+		[ -z "$(ls "$CACHE/partial")" ]
+		[ "$whole" -lt 4 ] || [ "$point" = oci.blob.renamed@4 ]
+	done
+}
+
+@test "a fetch that was killed half way is resumed, not begun anew" {
+	BANGER_FAILPOINT=oci.blob.written@60 run "$TOOL" pull "$CACHE" "$HOST/img:v3" "$OUT" parallel=1
+	[ "$status" -ne 0 ] || skip "built without failpoints"
+	local partial before
+	partial=$(find "$CACHE/partial" -type f -size +100k)
+	[ -n "$partial" ]
+	before=$(grep -c '"http.response.status":206' registry.log || true)
+	pull "$HOST/img:v3"
+	is_image_of umoci v3 gzip
+	[ "$(grep -c '"http.response.status":206' registry.log)" -eq $((before + 1)) ]
+}
+
+@test "bytes of an old fetch that are wrong are found and fetched again" {
+	mkdir -p "$CACHE/partial"
+	local layer
+	layer=$(jq -r '.layers[0].digest' "umoci/blobs/sha256/$(manifest_of umoci v3 | cut -d: -f2)")
+	head -c 100000 /dev/zero >"$CACHE/partial/sha256-${layer#*:}"
+	pull "$HOST/img:v3"
+	is_image_of umoci v3 gzip
+	cache_is_sound
+}
+
+@test "pruning all the time while images are pulled" {
+	(while [ ! -e "$BATS_TEST_TMPDIR/stop" ]; do "$TOOL" prune "$CACHE" || echo failed; done) \
+		>"$BATS_TEST_TMPDIR/prunes" 2>&1 3>&- &
+	local pruner=$! i
+	for i in 1 2 3 4 5; do
+		pull "$HOST/img:v3" threads=3
+		is_image_of umoci v3 gzip
+	done
+	touch "$BATS_TEST_TMPDIR/stop"
+	wait "$pruner"
+	run ! grep -v '^[0-9]* files$' "$BATS_TEST_TMPDIR/prunes"
+}
+
+@test "pruning says what there is, then deletes it" {
+	pull "$HOST/img:v3"
+	succeeds
+	run "$TOOL" prune "$CACHE" dry
+	[ "$output" = "4 files" ]
+	run "$TOOL" prune "$CACHE"
+	[ "$output" = "4 files" ]
+	[ -z "$(find "$CACHE" -type f)" ]
+	BANGER_FAILPOINT=oci.prune.renamed run "$TOOL" prune "$CACHE"
+	run "$TOOL" prune "$CACHE"
+	[ "$output" = "0 files" ]
+}
+
+@test "SIGTERM ends a pull from a registry that says nothing" {
+	python3 -c "import socket, time
+s = socket.create_server(('127.0.0.1', 0))
+open('$BATS_TEST_TMPDIR/port', 'w').write(str(s.getsockname()[1]) + '\n')
+c = s.accept()
+open('$BATS_TEST_TMPDIR/accepted', 'w').close()
+time.sleep(60)" 3>&- &
+	local server=$! puller
+	until grep -qs . "$BATS_TEST_TMPDIR/port"; do sleep 0.05; done
+	"$TOOL" pull "$CACHE" "127.0.0.1:$(<"$BATS_TEST_TMPDIR/port")/x:y" "$OUT" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
+	puller=$!
+	until [ -e "$BATS_TEST_TMPDIR/accepted" ]; do sleep 0.05; done
+	kill -TERM "$puller"
+	run wait "$puller"
+	kill "$server"
+	grep -q '^cancelled: ' "$BATS_TEST_TMPDIR/err"
+}

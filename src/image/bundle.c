@@ -202,7 +202,9 @@ int image_bundle_pull(const struct image_bundle_pull *pull, const struct cancel 
 	const struct bundle_origin origin = { .url = source->url,
 					      .sha256 = source->sha256,
 					      .size_bytes = source->size_bytes,
-					      .policy = pull->policy };
+					      .policy = pull->policy,
+					      .cancel = cancel,
+					      .progress = progress };
 	AUTO_FREE char *digest = mem_printf("sha256:%s", source->sha256);
 	struct image_bundle_request request = { .images_dir = pull->images_dir,
 						.name = source->name,
@@ -215,7 +217,7 @@ int image_bundle_pull(const struct image_bundle_pull *pull, const struct cancel 
 
 	if (source->kind != IMAGE_SOURCE_BUNDLE)
 		return err_set(err, ERR_INVALID, "image '%s' is no bundle", source->name);
-	r = bundle_fetch(&origin, pull->images_dir, source->name, cancel, progress, &fd, err);
+	r = bundle_fetch(&origin, pull->images_dir, source->name, &fd, err);
 	if (r < 0)
 		return err_context(err, r, "pull image '%s'", source->name);
 	request.fd = fd;

@@ -289,7 +289,8 @@ int image_catalog_load(const char *config_dir, struct image_catalog *ret, struct
 		r = add_users(config_dir, &catalog, err);
 	if (r < 0)
 		return r;
-	qsort(catalog.items, catalog.count, sizeof(*catalog.items), by_name);
+	if (catalog.count > 0)
+		qsort(catalog.items, catalog.count, sizeof(*catalog.items), by_name);
 	*ret = catalog;
 	catalog = (struct image_catalog){ .items = NULL };
 	return 0;

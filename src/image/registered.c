@@ -166,7 +166,9 @@ static int parse(struct span text, struct registered *ret, struct err *err)
 	if (r < 0)
 		return r;
 	*ret = registered;
-	registered = (struct registered){ .root = { .path = NULL } };
+	/* Given away. */
+	registered.root.path = NULL;
+	registered.seed.path = NULL;
 	return 0;
 }
 

@@ -36,9 +36,14 @@ int kernel_bundle_install(const struct kernel_bundle_request *request, const str
 
 struct fetch_policy;
 
-/* Downloads the bundle of a catalog entry of that kind, and installs it under the entry's name.
- * `policy` is of fetch.h; NULL: its defaults. */
-int kernel_pull_bundle(const char *kernels_dir, const struct kernel_source *source,
-		       const struct fetch_policy *policy, const struct cancel *cancel,
+/* All borrowed. */
+struct kernel_bundle_pull {
+	const char *kernels_dir;	    /* absolute */
+	const struct kernel_source *source; /* of kind bundle; its name becomes the kernel's */
+	const struct fetch_policy *policy;  /* fetch.h; NULL: its defaults */
+};
+
+/* Downloads the bundle of a catalog entry, and installs it. */
+int kernel_bundle_pull(const struct kernel_bundle_pull *pull, const struct cancel *cancel,
 		       const struct progress *progress, struct kernel *ret, struct err *err)
 	MUST_CHECK;

@@ -240,7 +240,8 @@ int kernel_catalog_load(const char *config_dir, struct kernel_catalog *ret, stru
 		r = add_users(config_dir, &catalog, err);
 	if (r < 0)
 		return r;
-	qsort(catalog.items, catalog.count, sizeof(*catalog.items), by_name);
+	if (catalog.count > 0)
+		qsort(catalog.items, catalog.count, sizeof(*catalog.items), by_name);
 	*ret = catalog;
 	catalog = (struct kernel_catalog){ .items = NULL };
 	return 0;

@@ -109,8 +109,8 @@ static int check_unchanged(int fd, const char *shown, const struct stat *before,
 	return 0;
 }
 
-static int copy_bytes(int from, int to, const char *shown, uint64_t size_max, struct digest *digest,
-		      const struct cancel *cancel, struct err *err)
+static int copy_bytes(int from, int to, const char *shown, const struct copy_target *target,
+		      struct digest *digest, struct err *err)
 {
 	AUTO_FREE uint8_t *piece = mem_alloc(1, PIECE_SIZE);
 	uint64_t done = 0;
@@ -125,13 +125,13 @@ static int copy_bytes(int from, int to, const char *shown, uint64_t size_max, st
 			return err_sys(err, -errno, "read '%s'", shown);
 		if (n == 0)
 			return 0;
-		r = cancel_check(cancel, err);
+		r = cancel_check(target->cancel, err);
 		if (r < 0)
 			return r;
 		done += (uint64_t)n;
-		if (done > size_max)
+		if (done > target->size_max)
 			return err_set(err, ERR_LIMIT, "'%s' has more than %llu bytes", shown,
-				       (unsigned long long)size_max);
+				       (unsigned long long)target->size_max);
 		r = fd_write_all(to, span_of(piece, (size_t)n));
 		if (r < 0)
 			return err_sys(err, r, "write a copy of '%s'", shown);
@@ -140,8 +140,8 @@ static int copy_bytes(int from, int to, const char *shown, uint64_t size_max, st
 	return r;
 }
 
-int copy_file(int fd, const char *shown, uint64_t size_max, int to_fd, const char *name,
-	      const struct cancel *cancel, char ret[static SHA256_TEXT_SIZE], struct err *err)
+int copy_file(int fd, const char *shown, const struct copy_target *target,
+	      char ret[static SHA256_TEXT_SIZE], struct err *err)
 {
 	CLEANUP(digest_freep) struct digest *digest = NULL;
 	AUTO_CLOSE int to = -1;
@@ -150,15 +150,17 @@ int copy_file(int fd, const char *shown, uint64_t size_max, int to_fd, const cha
 
 	if (fstat(fd, &before) < 0)
 		return err_sys(err, -errno, "examine '%s'", shown);
-	if ((uint64_t)before.st_size > size_max)
+	if ((uint64_t)before.st_size > target->size_max)
 		return err_set(err, ERR_LIMIT, "'%s' has %llu bytes; at most %llu", shown,
-			       (unsigned long long)before.st_size, (unsigned long long)size_max);
-	to = openat(to_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+			       (unsigned long long)before.st_size,
+			       (unsigned long long)target->size_max);
+	to = openat(target->dir_fd, target->name,
+		    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
 		return err_sys(err, -errno, "make a copy of '%s'", shown);
 	r = digest_new(&digest, err);
 	if (r == 0)
-		r = copy_bytes(fd, to, shown, size_max, digest, cancel, err);
+		r = copy_bytes(fd, to, shown, target, digest, err);
 	if (r == 0)
 		r = check_unchanged(fd, shown, &before, err);
 	return r == 0 ? digest_finish(digest, ret, err) : r;

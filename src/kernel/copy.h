@@ -30,13 +30,19 @@ int copy_open(const struct copy_source *source, int *ret_fd, struct err *err) MU
 /* Opens a folder in the same way. */
 int copy_open_dir(const struct copy_source *source, int *ret_fd, struct err *err) MUST_CHECK;
 
+struct copy_target {
+	int dir_fd;	  /* borrowed */
+	const char *name; /* of the new file */
+	uint64_t size_max;
+	const struct cancel *cancel; /* borrowed */
+};
+
 /*
- * Copies what `fd` has, from its start, to the new file `name` in `to_fd`, and gives its SHA-256.
- * ERR_LIMIT over `size_max` bytes, ERR_BUSY when the file changed meanwhile.
+ * Copies what `fd` has, from its start, to a new file, and gives its SHA-256. ERR_LIMIT over
+ * `size_max` bytes, ERR_BUSY when the file changed meanwhile.
  */
-int copy_file(int fd, const char *shown, uint64_t size_max, int to_fd, const char *name,
-	      const struct cancel *cancel, char ret[static SHA256_TEXT_SIZE], struct err *err)
-	MUST_CHECK;
+int copy_file(int fd, const char *shown, const struct copy_target *target,
+	      char ret[static SHA256_TEXT_SIZE], struct err *err) MUST_CHECK;
 
 /* Appends what `fd` has to `into`, under the same conditions. */
 int copy_read(int fd, const char *shown, uint64_t size_max, struct buf *into, struct err *err)

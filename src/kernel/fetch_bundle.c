@@ -31,8 +31,7 @@ static int make_file(int dir_fd, const char *name, int *ret_fd, struct err *err)
 	return 0;
 }
 
-int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char *name,
-		 const struct cancel *cancel, const struct progress *progress, int *ret_fd,
+int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char *name, int *ret_fd,
 		 struct err *err)
 {
 	AUTO_CLOSE int dir_fd = -1;
@@ -55,8 +54,8 @@ int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char
 		.sha256 = origin->sha256,
 		.stage = BUNDLE_FETCH_STAGE,
 		.policy = origin->policy,
-		.cancel = cancel,
-		.progress = progress,
+		.cancel = origin->cancel,
+		.progress = origin->progress,
 	};
 
 	r = fetch_file(&file, err);
@@ -68,21 +67,24 @@ int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char
 	return 0;
 }
 
-int kernel_pull_bundle(const char *kernels_dir, const struct kernel_source *source,
-		       const struct fetch_policy *policy, const struct cancel *cancel,
+int kernel_bundle_pull(const struct kernel_bundle_pull *pull, const struct cancel *cancel,
 		       const struct progress *progress, struct kernel *ret, struct err *err)
 {
+	const struct kernel_source *source = pull->source;
 	const struct bundle_origin origin = { .url = source->url,
 					      .sha256 = source->sha256,
 					      .size_bytes = source->size_bytes,
-					      .policy = policy };
-	struct kernel_bundle_request request = { .kernels_dir = kernels_dir, .name = source->name };
+					      .policy = pull->policy,
+					      .cancel = cancel,
+					      .progress = progress };
+	struct kernel_bundle_request request = { .kernels_dir = pull->kernels_dir,
+						 .name = source->name };
 	AUTO_CLOSE int fd = -1;
 	int r;
 
 	if (source->kind != KERNEL_SOURCE_BUNDLE)
 		return err_set(err, ERR_INVALID, "kernel '%s' is no bundle", source->name);
-	r = bundle_fetch(&origin, kernels_dir, source->name, cancel, progress, &fd, err);
+	r = bundle_fetch(&origin, pull->kernels_dir, source->name, &fd, err);
 	if (r < 0)
 		return err_context(err, r, "pull kernel '%s'", source->name);
 	request.fd = fd;

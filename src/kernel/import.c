@@ -52,7 +52,9 @@ static int import_kernel(struct making *making, int dir_fd, const char *from, co
 		return err_set(err, ERR_INVALID, "'%s' is a second kernel of the format %s", shown,
 			       kernel_format_name(image.format));
 	progress_report(making->progress, MAKING_STAGE, "copying the kernel", 0, 0);
-	return copy_file(fd, shown, KERNEL_FILE_SIZE_MAX, making->staging_fd, name, making->cancel,
+	return copy_file(fd, shown,
+			 &(struct copy_target){ making->staging_fd, name, KERNEL_FILE_SIZE_MAX,
+						making->cancel },
 			 sha256, err);
 }
 
@@ -61,14 +63,13 @@ static int import_initrd(struct making *making, int dir_fd, const char *from, co
 {
 	AUTO_FREE char *shown = shown_path(from, path);
 	const struct copy_source source = { dir_fd, path, shown };
+	const struct copy_target target = { making->staging_fd, KERNEL_INITRD_FILE,
+					    KERNEL_INITRD_MAX, making->cancel };
 	AUTO_CLOSE int fd = -1;
 	int r;
 
 	r = copy_open(&source, &fd, err);
-	return r < 0 ? r
-		     : copy_file(fd, shown, KERNEL_INITRD_MAX, making->staging_fd,
-				 KERNEL_INITRD_FILE, making->cancel, making->kernel.initrd_sha256,
-				 err);
+	return r < 0 ? r : copy_file(fd, shown, &target, making->kernel.initrd_sha256, err);
 }
 
 /* --- modules --- */

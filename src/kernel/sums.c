@@ -60,6 +60,11 @@ static int by_name(const void *a, const void *b)
 	return strcmp(left->name, right->name);
 }
 
+static int by_key(const void *name, const void *item)
+{
+	return strcmp(name, ((const struct sum *)item)->name);
+}
+
 int sums_parse(struct span text, size_t count_max, struct sums *ret, struct err *err)
 {
 	AUTO_SUMS sums = { .items = NULL };
@@ -87,16 +92,15 @@ int sums_parse(struct span text, size_t count_max, struct sums *ret, struct err 
 	for (size_t i = 1; i < sums.count; i++)
 		if (str_eq(sums.items[i - 1].name, sums.items[i].name))
 			return err_set(err, ERR_INVALID, "'%s' is there twice", sums.items[i].name);
-	*ret = sums;
-	sums = (struct sums){ .items = NULL };
+	ret->items = TAKE_PTR(sums.items);
+	ret->count = sums.count;
+	sums.count = 0;
 	return 0;
 }
 
 struct sum *sums_find(const struct sums *sums, const char *name)
 {
-	const struct sum key = { .name = (char *)(uintptr_t)name };
-
 	if (sums->count == 0)
 		return NULL;
-	return bsearch(&key, sums->items, sums->count, sizeof(*sums->items), by_name);
+	return bsearch(name, sums->items, sums->count, sizeof(*sums->items), by_key);
 }

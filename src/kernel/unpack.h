@@ -73,12 +73,13 @@ struct bundle_origin {
 	const char *sha256; /* 64 lower-case hexadecimal digits */
 	uint64_t size_bytes;
 	const struct fetch_policy *policy; /* fetch.h; NULL: its defaults */
+	const struct cancel *cancel;	   /* may be NULL, as the next */
+	const struct progress *progress;
 };
 
 /*
  * Downloads a bundle into a file below `dir` that has no name any more, verified by size and digest
  * while it came. The caller closes it. Errors are those of fetch_file().
  */
-int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char *name,
-		 const struct cancel *cancel, const struct progress *progress, int *ret_fd,
+int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char *name, int *ret_fd,
 		 struct err *err) MUST_CHECK;

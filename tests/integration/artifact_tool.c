@@ -98,7 +98,7 @@ static int run_pull_kernel(char **argv, struct err *err)
 {
 	AUTO_KERNEL_CATALOG catalog = { .items = NULL };
 	const struct fetch_policy policy = test_policy();
-	const struct kernel_source *source;
+	struct kernel_bundle_pull pull = { .kernels_dir = argv[0], .policy = &policy };
 	AUTO_KERNEL kernel;
 	int r;
 
@@ -106,10 +106,10 @@ static int run_pull_kernel(char **argv, struct err *err)
 	r = kernel_catalog_load(argv[1], &catalog, err);
 	if (r < 0)
 		return r;
-	source = kernel_catalog_find(&catalog, argv[2]);
-	if (!source)
+	pull.source = kernel_catalog_find(&catalog, argv[2]);
+	if (!pull.source)
 		return err_set(err, ERR_NOT_FOUND, "no '%s'", argv[2]);
-	r = kernel_pull_bundle(argv[0], source, &policy, &cancel, &progress, &kernel, err);
+	r = kernel_bundle_pull(&pull, &cancel, &progress, &kernel, err);
 	if (r == 0)
 		print_json(kernel_json(&kernel));
 	return r;

@@ -472,7 +472,9 @@ static void test_changing(void **state)
 
 	assert_int_equal(ftruncate(fd, 128 << 20), 0);
 	assert_int_equal(pthread_create(&thread, NULL, touch, &toucher), 0);
-	CHECK_INT(copy_file(fd, "it", 1 << 30, folder->from_fd, "copy", NULL, sha256, &err) < 0,
+	CHECK_INT(copy_file(fd, "it",
+			    &(struct copy_target){ folder->from_fd, "copy", 1 << 30, NULL }, sha256,
+			    &err) < 0,
 		  true);
 	CHECK_STR(err.message, "'it' changed while it was copied");
 	CHECK_INT(err.kind, ERR_BUSY);
@@ -480,7 +482,9 @@ static void test_changing(void **state)
 	CHECK_STR(err.message, "'it' changed while it was copied");
 	atomic_store(&toucher.is_over, true);
 	assert_int_equal(pthread_join(thread, NULL), 0);
-	CHECK_INT(copy_file(fd, "it", 1 << 20, folder->from_fd, "small", NULL, sha256, &err) < 0,
+	CHECK_INT(copy_file(fd, "it",
+			    &(struct copy_target){ folder->from_fd, "small", 1 << 20, NULL },
+			    sha256, &err) < 0,
 		  true);
 	CHECK_INT(err.kind, ERR_LIMIT);
 	buf_clear(&bytes);

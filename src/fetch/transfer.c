@@ -164,7 +164,6 @@ static CURLcode set_tls(const struct transfer *t)
 	const bool is_verified = !t->request->is_insecure_allowed;
 	CURL *easy = t->easy;
 
-	SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	SET(CURLOPT_SSL_VERIFYPEER, is_verified ? 1L : 0L);
 	SET(CURLOPT_SSL_VERIFYHOST, is_verified ? 2L : 0L);
 	/* The system's CAs stay trusted, as the folder that libcurl was built with. */
@@ -207,27 +206,39 @@ static CURLcode set_request(const struct transfer *t)
 }
 
 /* Every option matters, those too that are curl's defaults today. */
+static const struct {
+	CURLoption option;
+	long value;
+} fixed_options[] = {
+	{ CURLOPT_FOLLOWLOCATION, 0 },
+	{ CURLOPT_NETRC, CURL_NETRC_IGNORED },
+	{ CURLOPT_HTTP09_ALLOWED, 0 },
+	/* One request a connection: HTTP/2 would only add its windows. */
+	{ CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1 },
+	{ CURLOPT_HEADEROPT, CURLHEADER_SEPARATE }, /* a proxy does not get ours */
+	{ CURLOPT_SUPPRESS_CONNECT_HEADERS, 1 },
+	{ CURLOPT_NOSIGNAL, 1 },
+	{ CURLOPT_QUICK_EXIT, 1 }, /* a cancelled request does not wait for a name server */
+	{ CURLOPT_BUFFERSIZE, RECEIVE_BYTES },
+	{ CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 },
+};
+
 static CURLcode set_options(struct transfer *t)
 {
 	const struct transfer_request *request = t->request;
 	CURL *easy = t->easy;
 	char agent[64];
-	CURLcode code;
+	CURLcode code = CURLE_OK;
+
+	for (size_t i = 0; code == CURLE_OK && i < ARRAY_LEN(fixed_options); i++)
+		code = curl_easy_setopt(easy, fixed_options[i].option, fixed_options[i].value);
+	if (code != CURLE_OK)
+		return code;
 
 	(void)snprintf(agent, sizeof(agent), "banger/%s", banger_version.version);
 	SET(CURLOPT_USERAGENT, agent);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	SET(CURLOPT_HTTP09_ALLOWED, 0L);
-	/* One request a connection: HTTP/2 would only add its windows. */
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	SET(CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE); /* a proxy does not get ours */
-	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_QUICK_EXIT, 1L); /* a cancelled request does not wait for a name server */
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->policy->connect_ms);
-	SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
 	if (fetch_host_is_loopback(request->url->host))
 		SET(CURLOPT_NOPROXY, "*");
 	code = set_tls(t);

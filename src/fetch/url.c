@@ -50,10 +50,9 @@ static char *lower(char *text)
 	return text;
 }
 
-/* Why it is none of ours; NULL when it is. */
-static const char *take_apart(CURLU *handle, struct url *ret)
+/* Why it is none of ours; NULL when it is. What is filled is the caller's to free either way. */
+static const char *fill(CURLU *handle, struct url *url)
 {
-	AUTO_URL url = URL_INIT;
 	AUTO_FREE char *scheme = part(handle, CURLUPART_SCHEME, 0);
 	AUTO_FREE char *port = NULL, *path = NULL, *user = NULL;
 	uint64_t number;
@@ -64,28 +63,38 @@ static const char *take_apart(CURLU *handle, struct url *ret)
 	if (user)
 		return "it has a user name";
 	(void)curl_url_set(handle, CURLUPART_FRAGMENT, NULL, 0);
-	url.host = part(handle, CURLUPART_HOST, 0);
+	url->host = part(handle, CURLUPART_HOST, 0);
 	port = part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);
 	path = part(handle, CURLUPART_PATH, 0);
-	url.text = part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
-	if (str_empty(url.host) || !port || !path || !url.text ||
+	url->text = part(handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
+	if (str_empty(url->host) || !port || !path || !url->text ||
 	    !parse_u64_text(port, UINT16_MAX, &number) || number == 0)
 		return "it is malformed";
-	if (strlen(url.text) > FETCH_URL_BYTES_MAX)
+	if (strlen(url->text) > FETCH_URL_BYTES_MAX)
 		return "it is too long";
 
-	(void)lower(url.host);
-	url.port = (uint16_t)number;
-	url.is_https = str_eq(scheme, "https");
-	if (number == (url.is_https ? 443 : 80))
-		url.shown = mem_printf("%s://%s%s", scheme, url.host, path);
+	(void)lower(url->host);
+	url->port = (uint16_t)number;
+	url->is_https = str_eq(scheme, "https");
+	if (number == (url->is_https ? 443 : 80))
+		url->shown = mem_printf("%s://%s%s", scheme, url->host, path);
 	else
-		url.shown = mem_printf("%s://%s:%s%s", scheme, url.host, port, path);
-	if (strlen(url.shown) > SHOWN_BYTES_MAX)
-		memcpy(url.shown + SHOWN_BYTES_MAX - 3, "...", 4);
-	*ret = url;
-	url = URL_INIT;
+		url->shown = mem_printf("%s://%s:%s%s", scheme, url->host, port, path);
+	if (strlen(url->shown) > SHOWN_BYTES_MAX)
+		memcpy(url->shown + SHOWN_BYTES_MAX - 3, "...", 4);
 	return NULL;
+}
+
+static const char *take_apart(CURLU *handle, struct url *ret)
+{
+	struct url url = URL_INIT;
+	const char *why = fill(handle, &url);
+
+	if (why)
+		url_done(&url);
+	else
+		*ret = url;
+	return why;
 }
 
 static bool has_blank_or_control(const char *text)

@@ -50,18 +50,25 @@ void oci_credentials_done(struct oci_credentials *credentials);
 #define AUTO_OCI_CREDENTIALS CLEANUP(oci_credentials_done) struct oci_credentials
 bool oci_credentials_are_empty(const struct oci_credentials *credentials);
 
-/*
- * Looks for the credentials for `repository` at `host` ("docker.io", "127.0.0.1:5000").
- * None found is success with empty `ret`; a broken file or helper is an error that names it.
- */
-int oci_credentials_find(const struct oci_auth *auth, const char *host, const char *repository,
-			 const struct cancel *cancel, struct oci_credentials *ret, struct err *err)
-	MUST_CHECK;
+/* Whose credentials are wanted, and for what. All borrowed. */
+struct oci_credentials_query {
+	const struct oci_auth *auth;
+	const char *host; /* "docker.io", "127.0.0.1:5000" */
+	const char *repository;
+	const struct cancel *cancel; /* may be NULL */
+};
 
-/* The entry of one file's content; `file` is what messages call it. Helpers are run as above. */
-int oci_credentials_read(const char *file, struct span text, const struct oci_auth *auth,
-			 const char *host, const char *repository, const struct cancel *cancel,
-			 struct oci_credentials *ret, struct err *err) MUST_CHECK;
+/*
+ * Looks in all files. None found is success with empty `ret`; a broken file or helper is an error
+ * that names it.
+ */
+int oci_credentials_find(const struct oci_credentials_query *query, struct oci_credentials *ret,
+			 struct err *err) MUST_CHECK;
+
+/* In one file's content; `file` is what messages call it. Helpers are run as above. */
+int oci_credentials_read(const char *file, struct span text,
+			 const struct oci_credentials_query *query, struct oci_credentials *ret,
+			 struct err *err) MUST_CHECK;
 
 enum oci_scheme {
 	OCI_SCHEME_NONE, /* nothing that we can answer */

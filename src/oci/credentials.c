@@ -151,7 +151,7 @@ static int read_entry(const char *file, const char *key, const json_t *entry,
 	return 0;
 }
 
-static int read_auths(const char *file, json_t *auths, const char *host, const char *repository,
+static int read_auths(const char *file, json_t *auths, const struct oci_credentials_query *query,
 		      struct oci_credentials *ret, struct err *err)
 {
 	const char *key, *best_key = NULL;
@@ -159,7 +159,7 @@ static int read_auths(const char *file, json_t *auths, const char *host, const c
 	size_t best_fit = 0;
 
 	json_object_foreach(auths, key, entry) {
-		const size_t fits = fit(key, host, repository);
+		const size_t fits = fit(key, query->host, query->repository);
 
 		if (fits > best_fit && has_credentials(entry)) {
 			best_fit = fits;
@@ -183,11 +183,11 @@ static const char *find_helper(json_t *helpers, const char *host)
 	return NULL;
 }
 
-int oci_credentials_read(const char *file, struct span text, const struct oci_auth *auth,
-			 const char *host, const char *repository, const struct cancel *cancel,
-			 struct oci_credentials *ret, struct err *err)
+int oci_credentials_read(const char *file, struct span text,
+			 const struct oci_credentials_query *query, struct oci_credentials *ret,
+			 struct err *err)
 {
-	const char *server = str_eq(host, DOCKER_HUB) ? DOCKER_SERVER : host;
+	const char *server = str_eq(query->host, DOCKER_HUB) ? DOCKER_SERVER : query->host;
 	AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 	struct err ignored = ERR_INIT; /* it may quote what is secret */
 	AUTO_JSON *document = NULL;
@@ -196,15 +196,14 @@ int oci_credentials_read(const char *file, struct span text, const struct oci_au
 
 	if (json_read(text, &document, &ignored) < 0 || !json_is_object(document))
 		return err_set(err, ERR_INVALID, "'%s' is no JSON object", file);
-	helper = find_helper(json_object_get(document, "credHelpers"), host);
+	helper = find_helper(json_object_get(document, "credHelpers"), query->host);
 	if (helper) {
-		r = helper_ask(auth, helper, server, cancel, &found, err);
+		r = helper_ask(query->auth, helper, server, query->cancel, &found, err);
 	} else {
-		r = read_auths(file, json_object_get(document, "auths"), host, repository, &found,
-			       err);
+		r = read_auths(file, json_object_get(document, "auths"), query, &found, err);
 		store = json_get_str(document, "credsStore");
 		if (r == 0 && oci_credentials_are_empty(&found) && !str_empty(store))
-			r = helper_ask(auth, store, server, cancel, &found, err);
+			r = helper_ask(query->auth, store, server, query->cancel, &found, err);
 	}
 	if (r < 0)
 		return r;
@@ -244,12 +243,12 @@ static void list_files(const struct oci_auth *auth, struct strv *paths)
 	add_path(auth, "DOCKER_CONFIG", "config.json", ".docker/config.json", paths);
 }
 
-int oci_credentials_find(const struct oci_auth *auth, const char *host, const char *repository,
-			 const struct cancel *cancel, struct oci_credentials *ret, struct err *err)
+int oci_credentials_find(const struct oci_credentials_query *query, struct oci_credentials *ret,
+			 struct err *err)
 {
 	AUTO_STRV paths = { .items = NULL };
 
-	list_files(auth, &paths);
+	list_files(query->auth, &paths);
 	for (size_t i = 0; i < paths.count; i++) {
 		AUTO_SECRET_BUF text = BUF_INIT;
 		int r;
@@ -259,8 +258,7 @@ int oci_credentials_find(const struct oci_auth *auth, const char *host, const ch
 			continue;
 		if (r < 0)
 			return err_sys(err, r, "read '%s'", paths.items[i]);
-		r = oci_credentials_read(paths.items[i], buf_span(&text), auth, host, repository,
-					 cancel, ret, err);
+		r = oci_credentials_read(paths.items[i], buf_span(&text), query, ret, err);
 		if (r < 0 || !oci_credentials_are_empty(ret))
 			return r;
 	}

@@ -272,8 +272,14 @@ static int answer_challenge(struct endpoint *endpoint, const struct fetch_respon
 	if (challenge.scheme == OCI_SCHEME_NONE)
 		return 0;
 	if (!endpoint->has_looked && endpoint->auth) {
-		r = oci_credentials_find(endpoint->auth, endpoint->host, endpoint->repository,
-					 cancel, &endpoint->credentials, err);
+		const struct oci_credentials_query query = {
+			.auth = endpoint->auth,
+			.host = endpoint->host,
+			.repository = endpoint->repository,
+			.cancel = cancel,
+		};
+
+		r = oci_credentials_find(&query, &endpoint->credentials, err);
 		if (r < 0)
 			return r;
 	}
@@ -334,16 +340,15 @@ static int prepare(struct endpoint *endpoint, const struct endpoint_request *req
 }
 
 static int ask_once(struct endpoint *endpoint, const struct endpoint_request *request,
-		    uint64_t *sink_taken, uint64_t *ret_generation, struct fetch_response *ret,
-		    struct err *err)
+		    uint64_t *ret_generation, struct fetch_response *ret, struct err *err)
 {
 	AUTO_FREE char *url = NULL;
 	AUTO_SECRET *authorization = NULL;
-	struct counter counter = { .sink = request->sink, .taken = sink_taken };
+	struct counter counter = { .sink = request->sink, .taken = request->taken };
 	const struct fetch_sink sink = { .take = count, .context = &counter };
 	struct fetch_request fetch = {
 		.headers = request->headers,
-		.offset = request->offset + *sink_taken,
+		.offset = request->offset + (request->sink ? *request->taken : 0),
 		.size = request->size,
 		.size_max = request->size_max,
 		.policy = &endpoint->policy,
@@ -382,13 +387,13 @@ static int meet(struct endpoint *endpoint, const struct endpoint_request *reques
 }
 
 int endpoint_ask(struct endpoint *endpoint, const struct endpoint_request *request,
-		 uint64_t *sink_taken, struct fetch_response *ret, struct err *err)
+		 struct fetch_response *ret, struct err *err)
 {
 	for (int round = 0;; round++) {
 		uint64_t generation = 0;
 		int r;
 
-		r = ask_once(endpoint, request, sink_taken, &generation, ret, err);
+		r = ask_once(endpoint, request, &generation, ret, err);
 		if (r < 0) {
 			note_failure(endpoint, ret, err);
 			return r;

@@ -48,16 +48,14 @@ struct endpoint_request {
 	uint64_t size;
 	uint64_t size_max;
 	const struct fetch_sink *sink; /* NULL: into `bytes` */
+	uint64_t *taken;	       /* bytes that the sink got, added to; with a sink only */
 	struct buf *bytes;
 	const struct cancel *cancel;
 };
 
-/*
- * Asks, answering challenges on the way; 0 for any answer, as fetch_get() has it. `sink_taken`
- * counts the bytes that the sink got, over all.
- */
+/* Asks, answering challenges on the way; 0 for any answer, as fetch_get() has it. */
 int endpoint_ask(struct endpoint *endpoint, const struct endpoint_request *request,
-		 uint64_t *sink_taken, struct fetch_response *ret, struct err *err) MUST_CHECK;
+		 struct fetch_response *ret, struct err *err) MUST_CHECK;
 
 /* What a message says of a 401 or 403. */
 const char *endpoint_why_denied(struct endpoint *endpoint);

@@ -193,7 +193,7 @@ static const char *take_end(struct span *name, struct oci_reference *ret)
 
 static const char *take_registry(struct span name, struct oci_reference *ret)
 {
-	struct span rest = name, first;
+	struct span rest, first;
 	const char *why = take_end(&name, ret);
 
 	if (why)

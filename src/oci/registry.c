@@ -193,11 +193,11 @@ static int fail_status(struct endpoint *endpoint, const struct endpoint_request 
 }
 
 static int ask(struct endpoint *endpoint, const struct endpoint_request *request, const char *what,
-	       uint64_t *sink_taken, struct fetch_response *response, struct err *err)
+	       struct fetch_response *response, struct err *err)
 {
 	int r;
 
-	r = endpoint_ask(endpoint, request, sink_taken, response, err);
+	r = endpoint_ask(endpoint, request, response, err);
 	if (r < 0 && err->kind == ERR_BAD_STATE)
 		hint_login(endpoint, err); /* the token server's refusal */
 	if (r < 0)
@@ -243,11 +243,10 @@ static int ask_manifest(struct endpoint *endpoint, const char *repository, const
 	};
 	AUTO_FETCH_RESPONSE response = FETCH_RESPONSE_INIT;
 	struct oci_digest digest;
-	uint64_t ignored = 0;
 	int r;
 
 	buf_clear(&ret->bytes);
-	r = ask(endpoint, &request, what, &ignored, &response, err);
+	r = ask(endpoint, &request, what, &response, err);
 	if (r < 0)
 		return r;
 	mem_free(ret->media_type);
@@ -284,6 +283,7 @@ int oci_registry_manifest(struct oci_registry *registry, const char *repository,
 /* The sink of a blob, which both servers may fill. */
 struct blob_sink {
 	const struct fetch_sink *sink; /* borrowed */
+	uint64_t taken;		       /* by it, from whomever */
 	bool is_broken;		       /* it wants no more */
 };
 
@@ -297,7 +297,7 @@ static int take(void *context, struct span bytes, struct err *err)
 }
 
 static int ask_blob(struct endpoint *endpoint, const struct oci_blob_request *blob,
-		    struct blob_sink *sink, uint64_t *taken, struct err *err)
+		    struct blob_sink *sink, struct err *err)
 {
 	AUTO_FREE char *path = mem_printf("blobs/%s", blob->digest);
 	AUTO_FREE char *what = mem_printf("blob '%s'", blob->digest);
@@ -308,29 +308,29 @@ static int ask_blob(struct endpoint *endpoint, const struct oci_blob_request *bl
 		.offset = blob->offset,
 		.size = blob->size,
 		.sink = &taker,
+		.taken = &sink->taken,
 		.cancel = blob->cancel,
 	};
 	AUTO_FETCH_RESPONSE response = FETCH_RESPONSE_INIT;
 
-	return ask(endpoint, &request, what, taken, &response, err);
+	return ask(endpoint, &request, what, &response, err);
 }
 
 int oci_registry_blob(struct oci_registry *registry, const struct oci_blob_request *request,
 		      const struct fetch_sink *sink, struct err *err)
 {
 	struct blob_sink blob_sink = { .sink = sink };
-	uint64_t taken = 0;
 
 	assert(request->offset <= request->size);
 	if (registry->has_mirror && !endpoint_is_down(&registry->mirror) &&
 	    request->offset < request->size) {
-		const int r = ask_blob(&registry->mirror, request, &blob_sink, &taken, err);
+		const int r = ask_blob(&registry->mirror, request, &blob_sink, err);
 
 		if (r == 0 || err->kind == ERR_CANCELLED || blob_sink.is_broken)
 			return r;
 		*err = ERR_INIT; /* the registry goes on where the mirror stopped */
 	}
-	if (request->offset + taken == request->size)
+	if (request->offset + blob_sink.taken == request->size)
 		return 0;
-	return ask_blob(&registry->origin, request, &blob_sink, &taken, err);
+	return ask_blob(&registry->origin, request, &blob_sink, err);
 }

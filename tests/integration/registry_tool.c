@@ -171,7 +171,10 @@ static int find_credentials(const struct oci_auth *auth, char **argv)
 {
 	AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 	struct err err = ERR_INIT;
-	const int r = oci_credentials_find(auth, argv[2], argv[3], NULL, &found, &err);
+	const struct oci_credentials_query query = { .auth = auth,
+						     .host = argv[2],
+						     .repository = argv[3] };
+	const int r = oci_credentials_find(&query, &found, &err);
 
 	if (r == 0)
 		(void)printf("%s\n", found.username ? found.username : "(none)");

@@ -148,6 +148,16 @@ static void test_authorization(void **state)
 
 static const struct oci_auth nothing = { .environment = NULL };
 
+static int read_entry(const char *json, const char *host, const char *repository,
+		      struct oci_credentials *ret, struct err *err)
+{
+	const struct oci_credentials_query query = { .auth = &nothing,
+						     .host = host,
+						     .repository = repository };
+
+	return oci_credentials_read("f", span_str(json), &query, ret, err);
+}
+
 static void test_entries(void **state)
 {
 	static const struct {
@@ -196,9 +206,8 @@ static void test_entries(void **state)
 		AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 		struct err err = ERR_INIT;
 
-		CHECK_ROW(i,
-			  oci_credentials_read("f", span_str(rows[i].json), &nothing, rows[i].host,
-					       rows[i].repository, NULL, &found, &err) == 0);
+		CHECK_ROW(i, read_entry(rows[i].json, rows[i].host, rows[i].repository, &found,
+					&err) == 0);
 		CHECK_ROW(i, str_eq(found.username, rows[i].user));
 		CHECK_ROW(i, str_eq(found.password, rows[i].password));
 		CHECK_ROW(i, oci_credentials_are_empty(&found) == (rows[i].user == NULL));
@@ -214,14 +223,10 @@ static void test_tokens_in_entries(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	assert_int_equal(oci_credentials_read("f", span_str(identity), &nothing, "h", "r", NULL,
-					      &found, &err),
-			 0);
+	assert_int_equal(read_entry(identity, "h", "r", &found, &err), 0);
 	CHECK_STR(found.identity_token, "idt");
 	assert_null(found.username);
-	assert_int_equal(oci_credentials_read("f", span_str(registry), &nothing, "h", "r", NULL,
-					      &found, &err),
-			 0);
+	assert_int_equal(read_entry(registry, "h", "r", &found, &err), 0);
 	CHECK_STR(found.registry_token, "rgt");
 	assert_null(found.identity_token);
 }
@@ -257,8 +262,7 @@ static void test_bad_entries(void **state)
 		AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 		struct err err = ERR_INIT;
 
-		CHECK_ROW(i, oci_credentials_read("f", span_str(rows[i].json), &nothing, "h", "r",
-						  NULL, &found, &err) < 0);
+		CHECK_ROW(i, read_entry(rows[i].json, "h", "r", &found, &err) < 0);
 		CHECK_INT(err.kind, ERR_INVALID);
 		CHECK_STR(err.message, rows[i].message);
 		CHECK_ROW(i, oci_credentials_are_empty(&found));
@@ -314,12 +318,22 @@ static int remove_place(void **state)
 	return 0;
 }
 
+static int find(const struct place *place, const char *host, const struct cancel *cancel,
+		struct oci_credentials *ret, struct err *err)
+{
+	const struct oci_credentials_query query = {
+		.auth = &place->auth, .host = host, .repository = "r", .cancel = cancel
+	};
+
+	return oci_credentials_find(&query, ret, err);
+}
+
 static void want_user(const struct place *place, const char *host, const char *user)
 {
 	AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 	struct err err = ERR_INIT;
 
-	if (oci_credentials_find(&place->auth, host, "r", NULL, &found, &err) < 0) {
+	if (find(place, host, NULL, &found, &err) < 0) {
 		print_error("%s\n", err.message);
 		fail();
 	}
@@ -374,7 +388,7 @@ static void refuse(const struct place *place, enum err_kind kind, const char *me
 	AUTO_OCI_CREDENTIALS found = OCI_CREDENTIALS_INIT;
 	struct err err = ERR_INIT;
 
-	assert_true(oci_credentials_find(&place->auth, "h", "r", NULL, &found, &err) < 0);
+	assert_true(find(place, "h", NULL, &found, &err) < 0);
 	CHECK_HAS(err.message, message);
 	CHECK_INT(err.kind, kind);
 	assert_null(strstr(err.message, "s3cr3t"));
@@ -464,7 +478,7 @@ static void test_identity_tokens_of_helpers(void **state)
 	put(place, "home/.docker/config.json", "{\"credsStore\":\"x\"}", 0600);
 	put(place, "bin/docker-credential-x",
 	    "#!/bin/sh\necho '{\"Username\":\"<token>\",\"Secret\":\"idt\"}'\n", 0700);
-	assert_int_equal(oci_credentials_find(&place->auth, "h", "r", NULL, &found, &err), 0);
+	assert_int_equal(find(place, "h", NULL, &found, &err), 0);
 	CHECK_STR(found.identity_token, "idt");
 	assert_null(found.username);
 }
@@ -480,7 +494,7 @@ static void test_cancelled_helper(void **state)
 	cancel_fire(&cancel);
 	put(place, "home/.docker/config.json", "{\"credsStore\":\"x\"}", 0600);
 	put(place, "bin/docker-credential-x", "#!/bin/sh\nexec sleep 60\n", 0700);
-	assert_true(oci_credentials_find(&place->auth, "h", "r", &cancel, &found, &err) < 0);
+	assert_true(find(place, "h", &cancel, &found, &err) < 0);
 	CHECK_INT(err.kind, ERR_CANCELLED);
 	cancel_done(&cancel);
 }

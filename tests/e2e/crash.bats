@@ -6,6 +6,7 @@
 
 load helper
 load crash_helper
+load registry
 
 setup_file() {
 	record_image_tar "$BATS_FILE_TMPDIR/image.tar"
@@ -415,6 +416,81 @@ image_delete_done() {
 
 @test "killed at image.delete.removed: the image is gone" {
 	image_delete_done image.delete.removed
+}
+
+# --- images of a registry ---
+
+# Whatever was cut off: no image, no staging, and only whole blobs under their names; then the same command works.
+oci_pull_undone() {
+	own_artifacts
+	[ -d "$BATS_FILE_TMPDIR/layouts" ] || make_layouts "$BATS_FILE_TMPDIR/layouts" >/dev/null 2>&1
+	LAYOUTS=$BATS_FILE_TMPDIR/layouts
+	start_registry "$BATS_TEST_TMPDIR/registry"
+	push tiny:1 tiny:1
+	crash_at "$1" banger image pull "$REGISTRY/tiny:1"
+	recover "$1"
+	assert_no_image
+	blobs_are_whole
+	banger --quiet image pull "$REGISTRY/tiny:1" >/dev/null
+	equal "$(images)" "tiny-1 ready"
+	blobs_are_whole
+	equal "$(find "$BANGER_CACHE_DIR/partial" -type f)" ""
+	stop_registry
+}
+
+blobs_are_whole() {
+	local blob
+	while read -r blob; do
+		equal "$(sha256sum <"$blob" | cut -d ' ' -f 1)" "${blob##*/}"
+	done < <(find "$BANGER_CACHE_DIR/blobs" -type f)
+}
+
+@test "killed at oci.blob.partial: there is no image" {
+	oci_pull_undone oci.blob.partial
+}
+
+@test "killed at oci.blob.written: there is no image" {
+	oci_pull_undone oci.blob.written
+}
+
+@test "killed at oci.blob.verified: there is no image" {
+	oci_pull_undone oci.blob.verified
+}
+
+@test "killed at oci.blob.synced: there is no image" {
+	oci_pull_undone oci.blob.synced
+}
+
+@test "killed at oci.blob.renamed: there is no image" {
+	oci_pull_undone oci.blob.renamed
+}
+
+@test "killed at oci.prune.renamed: the cache is empty, and the next prune leaves nothing" {
+	own_artifacts
+	[ -d "$BATS_FILE_TMPDIR/layouts" ] || make_layouts "$BATS_FILE_TMPDIR/layouts" >/dev/null 2>&1
+	LAYOUTS=$BATS_FILE_TMPDIR/layouts
+	start_registry "$BATS_TEST_TMPDIR/registry"
+	push tiny:1 tiny:1
+	banger --quiet image pull "$REGISTRY/tiny:1" >/dev/null
+	crash_at oci.prune.renamed banger image cache prune
+	recover oci.prune.renamed
+	banger --quiet image cache prune >/dev/null
+	equal "$(find "$BANGER_CACHE_DIR" -type f)" ""
+	banger --quiet image pull "$REGISTRY/tiny:1" --name again >/dev/null
+	blobs_are_whole
+	stop_registry
+}
+
+@test "killed at image.promote.moved: the image is managed" {
+	local mine=$BATS_TEST_TMPDIR/mine.ext4
+	own_artifacts
+	truncate -s 64M "$mine"
+	mke2fs -q -t ext4 "$mine"
+	banger --quiet image register mine --rootfs "$mine" >/dev/null
+	crash_at image.promote.moved banger image promote mine
+	recover image.promote.moved
+	rm "$mine"
+	equal "$(banger --json image show mine | jq -r .image.kind)" managed
 }
 
 # --- kernels ---

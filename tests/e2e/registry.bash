@@ -82,3 +82,9 @@ start_registry() {
 push() {
 	skopeo --insecure-policy copy -q --dest-tls-verify=false "oci:$LAYOUTS/$1" "docker://$REGISTRY/$2"
 }
+
+# Ends it, and waits until it is gone.
+stop_registry() {
+	kill "$registry_pid"
+	wait "$registry_pid" || return 0
+}

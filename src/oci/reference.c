@@ -133,11 +133,14 @@ static bool is_host(struct span text)
 	return is_host_name(name);
 }
 
-/* Whether what stands before the first '/' is a host, as docker decides it. */
+/*
+ * Whether what stands before the first '/' is a host, as docker decides it; but capitals alone do
+ * not make one, as they would be gone in the printed form.
+ */
 static bool means_host(struct span text)
 {
 	for (size_t i = 0; i < text.len; i++)
-		if (strchr(".:[" UPPER, text.ptr[i]))
+		if (strchr(".:[", text.ptr[i]))
 			return true;
 	return span_eq(text, span_str("localhost"));
 }

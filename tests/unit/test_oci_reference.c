@@ -77,6 +77,7 @@ static void test_refused(void **state)
 		{ "", "it is empty" },
 		{ "Alpine", "a repository is" },
 		{ "a b", "a repository is" },
+		{ "Host/a", "a repository is" },
 		{ "a/", "a repository is" },
 		{ "/a", "a repository is" },
 		{ "a//b", "a repository is" },

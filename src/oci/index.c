@@ -64,32 +64,41 @@ static int read_entry(const json_t *object, struct oci_index_entry *entry, struc
 	return r < 0 ? r : read_ref_name(object, entry, err);
 }
 
-int oci_index_parse(struct span text, struct oci_index *ret, struct err *err)
+static int read_entries(const json_t *json, struct oci_index *index, struct err *err)
 {
-	AUTO_OCI_INDEX index = OCI_INDEX_INIT;
-	AUTO_JSON *json = NULL;
 	const json_t *manifests = NULL, *item;
 	size_t i;
+	int r = document_array(json, "manifests", OCI_INDEX_ENTRIES_MAX, &manifests, err);
+
+	if (r == 0)
+		r = document_need(manifests, "manifests", err);
+	if (r < 0)
+		return r;
+	index->entries = mem_alloc(json_array_size(manifests) + 1, sizeof(*index->entries));
+	json_array_foreach(manifests, i, item) {
+		index->count = i + 1;
+		r = read_entry(item, &index->entries[i], err);
+		if (r < 0)
+			return err_context(err, r, "manifests[%zu]", i);
+	}
+	return 0;
+}
+
+int oci_index_parse(struct span text, struct oci_index *ret, struct err *err)
+{
+	struct oci_index index = OCI_INDEX_INIT;
+	AUTO_JSON *json = NULL;
 	int r = document_read_object(text, OCI_MANIFEST_BYTES_MAX, &json, err);
 
 	if (r == 0)
 		r = document_check_kind(json, OCI_KIND_INDEX, err);
 	if (r == 0)
-		r = document_array(json, "manifests", OCI_INDEX_ENTRIES_MAX, &manifests, err);
+		r = read_entries(json, &index, err);
 	if (r == 0)
-		r = document_need(manifests, "manifests", err);
-	if (r < 0)
-		return r;
-	index.entries = mem_alloc(json_array_size(manifests) + 1, sizeof(*index.entries));
-	json_array_foreach(manifests, i, item) {
-		index.count = i + 1;
-		r = read_entry(item, &index.entries[i], err);
-		if (r < 0)
-			return err_context(err, r, "manifests[%zu]", i);
-	}
-	*ret = index;
-	index = OCI_INDEX_INIT;
-	return 0;
+		*ret = index;
+	else
+		oci_index_done(&index);
+	return r;
 }
 
 void oci_index_done(struct oci_index *index)

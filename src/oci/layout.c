@@ -70,7 +70,7 @@ static int read_all(int fd, uint64_t size_max, struct buf *ret)
 static int read_file(const struct oci_layout *layout, const char *name, uint64_t size_max,
 		     struct buf *ret, struct err *err)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	AUTO_CLOSE int fd = open_below(layout->dir_fd, &name, 1, &size);
 	int r = fd < 0 ? fd : 0;
 

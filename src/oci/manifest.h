@@ -64,7 +64,8 @@ bool oci_platform_parse(struct span text, struct oci_platform *ret) MUST_CHECK;
 /* What this host runs: Linux on its processor. */
 void oci_platform_host(struct oci_platform *ret);
 
-#define OCI_PLATFORM_TEXT_SIZE (3 * (OCI_PLATFORM_PART_MAX + 1))
+/* Two of the three terminators become slashes. */
+#define OCI_PLATFORM_TEXT_SIZE sizeof(struct oci_platform)
 void oci_platform_text(const struct oci_platform *platform,
 		       char ret[static OCI_PLATFORM_TEXT_SIZE]);
 

@@ -1,6 +1,7 @@
 /* Platforms, as Go names them. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "base/text.h"
 #include "oci/manifest.h"
@@ -54,13 +55,25 @@ bool oci_platform_parse(struct span text, struct oci_platform *ret)
 
 void oci_platform_host(struct oci_platform *ret)
 {
-#if defined(__x86_64__)
-	*ret = (struct oci_platform){ .os = "linux", .architecture = "amd64" };
-#elif defined(__aarch64__)
-	*ret = (struct oci_platform){ .os = "linux", .architecture = "arm64", .variant = "v8" };
-#else
-#error "no VMM runs on this processor"
-#endif
+	static const struct {
+		const char *machine, *architecture, *variant;
+	} names[] = {
+		{ "x86_64", "amd64", "" },
+		{ "aarch64", "arm64", "v8" },
+	};
+	struct utsname host;
+
+	*ret = (struct oci_platform){ .os = "linux" };
+	if (uname(&host) < 0)
+		return;
+	/* Others are called the same in Go, or no image is for them. */
+	(void)set_part(span_str(host.machine), ret->architecture);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (!str_eq(host.machine, names[i].machine))
+			continue;
+		(void)set_part(span_str(names[i].architecture), ret->architecture);
+		(void)set_part(span_str(names[i].variant), ret->variant);
+	}
 }
 
 void oci_platform_text(const struct oci_platform *platform, char ret[static OCI_PLATFORM_TEXT_SIZE])

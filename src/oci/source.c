@@ -167,6 +167,7 @@ static int next_entry(const struct document *document, const struct oci_platform
 		r = oci_index_select(&index, platform, &entry, err);
 	if (r < 0)
 		return r;
+	assert(entry);
 	*ret = *entry;
 	ret->ref_name = NULL;
 	return 0;

@@ -16,9 +16,10 @@
 #include "ext4/tar_entry.h"
 #include "ext4/whiteout.h"
 
-#define READ_SIZE      ((size_t)1024 * 1024)
-#define PROGRESS_BYTES (8ULL << 20)
-#define PROGRESS_STAGE "image"
+#define READ_SIZE	 ((size_t)1024 * 1024)
+#define PROGRESS_BYTES	 (8ULL << 20)
+#define PROGRESS_ENTRIES 65536U /* a sign of life when there is no content */
+#define PROGRESS_STAGE	 "image"
 
 struct tar {
 	struct ext4_writer *writer; /* borrowed, as all but archive and buf */
@@ -324,6 +325,8 @@ static int next_entry(struct tar *tar, struct archive_entry *entry)
 		return over_limit(tar->err, "entries", tar->limits->entries, "entries");
 	tar->summary->entries++;
 	tar->entries++;
+	if (tar->entries % PROGRESS_ENTRIES == 0)
+		report(tar);
 	if (tar->source->is_layer)
 		r = add_layer_entry(tar, entry, path ? path : "");
 	else

@@ -338,7 +338,7 @@ static void *ask(void *context)
 static void test_twenty(void **state)
 {
 	struct fixture *f = *state;
-	struct asker askers[ASKERS];
+	AUTO_FREE struct asker *askers = mem_alloc(ASKERS, sizeof(*askers));
 
 	for (size_t i = 0; i < ASKERS; i++) {
 		askers[i] = (struct asker){ .fixture = f };

@@ -381,6 +381,83 @@ entry() { # TYPE DIGEST SIZE [PLATFORM]
 	cache_is_sound
 }
 
+# The registry's own file of a blob.
+stored() { # DIGEST
+	local hex=${1#*:}
+	echo "store/docker/registry/v2/blobs/sha256/${hex:0:2}/$hex/data"
+}
+
+# A command changes that file; the pull says this, keeps nothing of it, and is whole once the file is again.
+damaged_says() { # DIGEST WHAT COMMAND...
+	local file
+	file=$(stored "$1")
+	cp "$file" "$BATS_TEST_TMPDIR/saved"
+	"${@:3}" "$file"
+	pull "$HOST/damaged:v3"
+	cp "$BATS_TEST_TMPDIR/saved" "$file"
+	fails_with "protocol: "
+	fails_with "$2"
+	cache_is_sound
+	[ ! -e "$CACHE/blobs/sha256/${1#*:}" ]
+	pull "$HOST/damaged:v3"
+	is_image_of umoci v3 gzip
+	cache_is_sound
+	rm -rf "$CACHE"
+}
+
+flip() {
+	python3 -c "import sys
+with open(sys.argv[1], 'r+b') as file:
+    file.seek(-10, 2)
+    byte = file.read(1)[0]
+    file.seek(-10, 2)
+    file.write(bytes([byte ^ 1]))" "$1"
+}
+
+add_byte() {
+	echo -n x >>"$1"
+}
+
+take_byte() {
+	truncate -s -1 "$1"
+}
+
+@test "a registry whose blobs are not what they were is found out" {
+	local digest manifest layer config
+	copy oci:umoci:v3 "docker://$HOST/damaged:v3"
+	digest=$(manifest_of umoci v3)
+	manifest=umoci/blobs/sha256/${digest#*:}
+	layer=$(jq -r '.layers[1].digest' "$manifest")
+	config=$(jq -r .config.digest "$manifest")
+	damaged_says "$layer" "layer 2: " flip
+	damaged_says "$layer" "has the digest sha256:" flip
+	damaged_says "$layer" "layer 2: " add_byte
+	damaged_says "$layer" "layer 2: " take_byte
+	damaged_says "$config" "the config: the content has the digest sha256:" flip
+	damaged_says "$config" "the config: " add_byte
+	damaged_says "$config" "the config: " take_byte
+}
+
+@test "a full disk is said, and with room again the pull goes on" {
+	[ "$(id -u)" = 0 ] || skip "mounting needs root"
+	export OUT CACHE
+	# shellcheck disable=SC2016
+	run unshare -m bash -c 'set -e
+		mount --make-rprivate /
+		mkdir "$CACHE"
+		mount -t tmpfs -o size=4M none "$CACHE"
+		"$TOOL" pull "$CACHE" "$HOST/img:v3" "$OUT" parallel=1 2>&1 || true
+		find "$CACHE/blobs" -type f | wc -l
+		mount -o remount,size=64M "$CACHE"
+		"$TOOL" pull "$CACHE" "$HOST/img:v3" "$OUT" parallel=1
+		cd "$CACHE/blobs/sha256"
+		for file in *; do sha256sum "$file"; done'
+	succeeds
+	[[ $output == *"system: layer 2: write to the cache '$CACHE': No space left on device"* ]]
+	[ "$(grep -c "^layer " <<<"$output")" -eq 4 ] # one before, three after
+	awk 'length($1) == 64 { if ($1 != $2) exit 1; n++ } END { exit n != 4 }' <<<"$output"
+}
+
 @test "pruning all the time while images are pulled" {
 	(while [ ! -e "$BATS_TEST_TMPDIR/stop" ]; do "$TOOL" prune "$CACHE" || echo failed; done) \
 		>"$BATS_TEST_TMPDIR/prunes" 2>&1 3>&- &

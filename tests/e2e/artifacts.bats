@@ -79,7 +79,7 @@ release_state() {
 	equal "$(state_of box)" created
 	run_for 1 banger --quiet vm start box
 	contains "$stderr" "cannot start 'box': "
-	contains "$stderr" "No such file or directory"
+	contains "$stderr" "there is no image '$IMAGE'"
 	equal "$(state_of box)" created
 	no_vmm_runs
 	banger --quiet kernel list >/dev/null

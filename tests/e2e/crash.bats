@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # bangerd killed: at each named step of what it does (FAULTS.md K1), at system calls, and while VMs run. What it was doing is
 # then either done or undone, the same command works again, and VMs that ran go on.
-# shellcheck disable=SC2154,SC2016,SC2030,SC2031 # bats sets status, output, stderr, lines; expressions for other shells; each
+# shellcheck disable=SC2154,SC2016,SC2030,SC2031,SC2034 # bats sets status, output, stderr, lines; expressions for other shells; each
 # test is a subshell
 
 load helper

@@ -76,33 +76,32 @@ static int check_version(const char *version, struct err *err)
 
 int import_parse_metadata(struct span text, struct import_files *ret, struct err *err)
 {
-	CLEANUP(metadata_done) struct metadata metadata = { .vmlinux = NULL };
+	CLEANUP(metadata_done) struct metadata file = { .vmlinux = NULL };
 	AUTO_JSON *object = NULL;
 	int r;
 
 	r = json_read(text, &object, err);
 	if (r == 0)
-		r = json_read_fields(object, metadata_fields, ARRAY_LEN(metadata_fields), &metadata,
+		r = json_read_fields(object, metadata_fields, ARRAY_LEN(metadata_fields), &file,
 				     err);
 	if (r == 0)
-		r = check_path("vmlinux", metadata.vmlinux, err);
+		r = check_path("vmlinux", file.vmlinux, err);
 	if (r == 0)
-		r = check_path("vmlinuz", metadata.vmlinuz, err);
+		r = check_path("vmlinuz", file.vmlinuz, err);
 	if (r == 0)
-		r = check_path("initrd", metadata.initrd, err);
+		r = check_path("initrd", file.initrd, err);
 	if (r == 0)
-		r = check_path("modules", metadata.modules, err);
+		r = check_path("modules", file.modules, err);
 	if (r == 0)
-		r = check_version(metadata.version, err);
+		r = check_version(file.version, err);
 	if (r < 0)
 		return r;
-	*ret = (struct import_files){
-		.vmlinux = TAKE_PTR(metadata.vmlinux),
-		.vmlinuz = TAKE_PTR(metadata.vmlinuz),
-		.initrd = TAKE_PTR(metadata.initrd),
-		.modules = TAKE_PTR(metadata.modules),
-		.version = TAKE_PTR(metadata.version),
-	};
+	*ret = (struct import_files){ .release = "" };
+	ret->vmlinux = TAKE_PTR(file.vmlinux);
+	ret->vmlinuz = TAKE_PTR(file.vmlinuz);
+	ret->initrd = TAKE_PTR(file.initrd);
+	ret->modules = TAKE_PTR(file.modules);
+	ret->version = TAKE_PTR(file.version);
 	if (ret->modules)
 		import_release_of_path(ret->modules, ret->release);
 	return 0;

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -81,6 +82,7 @@ int making_begin(struct making *making, const char *kernels_dir, struct err *err
 	making->staging_fd = dir_open_at(making->kernels_fd, making->staging);
 	if (making->staging_fd < 0)
 		return err_sys(err, making->staging_fd, "open '%s'", making->staging_path);
+	failpoint("kernel.pull.staged");
 	return 0;
 }
 
@@ -261,7 +263,10 @@ int making_finish(struct making *making, struct err *err)
 	record->module_count = module_set_count(making->package.modules);
 	record->size_bytes += making->package.modules_bytes;
 	record->pulled_at = clock_wall_seconds();
-	return kernel_write_record(making->staging_fd, &making->kernel, err);
+	r = kernel_write_record(making->staging_fd, &making->kernel, err);
+	if (r == 0)
+		failpoint("kernel.pull.extracted");
+	return r;
 }
 
 int making_publish(struct making *making, struct err *err)
@@ -284,6 +289,7 @@ int making_publish(struct making *making, struct err *err)
 		return err_sys(err, -errno, "put kernel '%s' in its place", name);
 	if (fsync(making->kernels_fd) < 0)
 		return err_sys(err, -errno, "write kernel '%s' to the disk", name);
+	failpoint("kernel.pull.renamed");
 	return 0;
 }
 

@@ -39,6 +39,8 @@ void making_init(struct making *making, const char *name, const struct cancel *c
 		 const struct progress *progress);
 void making_done(struct making *making);
 
+/* Failpoints of all three, also for imports and bundles: kernel.pull.staged, .extracted, .renamed.
+ */
 int making_begin(struct making *making, const char *kernels_dir, struct err *err) MUST_CHECK;
 int making_finish(struct making *making, struct err *err) MUST_CHECK;
 

@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -72,7 +71,6 @@ static int pull_run(struct making *making, const char *kernels_dir,
 	r = making_begin(making, kernels_dir, err);
 	if (r < 0)
 		return r;
-	failpoint("kernel.pull.staged");
 	r = fetch(making, source, err);
 	if (r < 0)
 		return r;
@@ -82,13 +80,7 @@ static int pull_run(struct making *making, const char *kernels_dir,
 	making->kernel.record.kind = mem_strdup(kernel_source_kind_name(source->kind));
 	making->kernel.record.package = mem_strdup(source->package);
 	r = making_finish(making, err);
-	if (r < 0)
-		return r;
-	failpoint("kernel.pull.extracted");
-	r = making_publish(making, err);
-	if (r == 0)
-		failpoint("kernel.pull.renamed");
-	return r;
+	return r < 0 ? r : making_publish(making, err);
 }
 
 int kernel_pull_package(const char *kernels_dir, const struct kernel_source *source,

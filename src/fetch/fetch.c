@@ -26,16 +26,6 @@
 #define DROPPED_BYTES_MAX 65536 /* of bodies that nobody wants, before we hang up */
 #define BACKOFF_DOUBLINGS 10
 
-static const struct fetch_policy default_policy = {
-	.connect_ms = 10000,
-	.stall_ms = 20000,
-	.stall_bytes_per_second = 512,
-	.redirects_max = 5,
-	.retries_max = 5,
-	.backoff_ms = 500,
-	.wait_max_ms = 30000,
-};
-
 struct download {
 	const struct fetch_request *request; /* borrowed, as the next four */
 	const struct fetch_policy *policy;
@@ -43,9 +33,10 @@ struct download {
 	struct buf *whole; /* of fetch_bytes(): emptied by each attempt; NULL for a sink */
 	size_t whole_start;
 	struct fetch_response *response;
-	struct url url;	   /* owned */
-	uint64_t position; /* bytes of the resource that the sink has */
-	uint64_t total;	   /* of the resource, as far as known */
+	struct fetch_policy defaults; /* when the request has none */
+	struct url url;		      /* owned */
+	uint64_t position;	      /* bytes of the resource that the sink has */
+	uint64_t total;		      /* of the resource, as far as known */
 	bool was_answered;
 
 	/* The exchange that runs. */
@@ -409,7 +400,8 @@ static int begin(struct download *d, struct err *err)
 	const struct fetch_request *request = d->request;
 	int r;
 
-	d->policy = request->policy ? request->policy : &default_policy;
+	d->defaults = FETCH_POLICY_INIT;
+	d->policy = request->policy ? request->policy : &d->defaults;
 	d->position = request->offset;
 	d->total = request->size;
 	r = cancel_check(request->cancel, err);

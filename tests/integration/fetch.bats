@@ -333,6 +333,25 @@ requests() { # SERVER: how many it got
 	[ "$(requests other)" -eq 0 ]
 }
 
+@test "names are judged by the address that is connected to" {
+	printf '%s\n' "127.0.0.1 localhost loop.example" "169.254.169.254 meta.example" "10.0.0.1 inner.example" \
+		>"$BATS_TEST_TMPDIR/hosts"
+	# The tool sees these names, and nothing else does.
+	# shellcheck disable=SC2016 # for the script
+	printf '#!/bin/bash\nexec unshare --map-root-user --mount bash -c \x27mount --bind "$0" /etc/hosts && exec "$@"\x27 "%s" "%s" "$@"\n' \
+		"$BATS_TEST_TMPDIR/hosts" "$TOOL" >"$BATS_TEST_TMPDIR/tool"
+	chmod +x "$BATS_TEST_TMPDIR/tool"
+	TOOL=$BATS_TEST_TMPDIR/tool
+	refused "error protocol: 'https://loop.example/' is at a loopback address, where a redirect from outside is not followed" \
+		get https://loop.example/ led_from=public
+	refused "'https://meta.example/' is at a link-local address" get https://meta.example/ led_from=loopback
+	refused "'https://inner.example/' is at a private address" get https://inner.example/ led_from=public
+	refused "'https://meta.example/' is at a link-local address" get "$PLAIN/redirect?to=https://meta.example/"
+	refused "'http://loop.example/' is plain HTTP" get http://loop.example/
+	gets_all get "http://loop.example:${PLAIN##*:}/data" insecure=yes
+	gets_all get "$PLAIN/redirect?to=https://localhost:$TLS_PORT/data" ca="$WORK/ca.pem"
+}
+
 @test "plain HTTP is for loopback" {
 	refused "error invalid: 'http://192.0.2.1/x' is plain HTTP, which is for loopback only" get "http://192.0.2.1/x?y"
 	refused "error invalid: 'http://localhost.example/' is plain HTTP" get http://localhost.example/

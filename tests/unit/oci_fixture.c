@@ -10,6 +10,24 @@
 #include "base/mem.h"
 #include "check.h"
 
+static int count_one(void *context, const char *name)
+{
+	size_t *count = context;
+
+	(void)name;
+	(*count)++;
+	return 0;
+}
+
+static size_t count_fds(void)
+{
+	AUTO_CLOSE int fd = dir_open("/proc/self/fd");
+	size_t count = 0;
+
+	assert_int_equal(dir_each(fd, count_one, &count), 0);
+	return count;
+}
+
 int oci_fixture_setup(void **state)
 {
 	struct oci_fixture *f = mem_alloc(1, sizeof(*f));
@@ -17,6 +35,7 @@ int oci_fixture_setup(void **state)
 
 	assert_non_null(mkdtemp(name));
 	f->dir = mem_strdup(name);
+	f->fd_count = count_fds();
 	*state = f;
 	return 0;
 }
@@ -25,6 +44,7 @@ int oci_fixture_teardown(void **state)
 {
 	struct oci_fixture *f = *state;
 
+	CHECK_INT(count_fds(), f->fd_count);
 	assert_int_equal(dir_remove_tree(AT_FDCWD, f->dir), 0);
 	mem_free(f->dir);
 	mem_free(f);

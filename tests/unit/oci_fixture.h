@@ -1,14 +1,17 @@
 /* A folder of its own for a test, and image layouts in it. */
 #pragma once
 
+#include <stddef.h>
+
 #include "base/span.h"
 #include "oci/manifest.h"
 
 struct oci_fixture {
-	char *dir; /* owned */
+	char *dir;	 /* owned */
+	size_t fd_count; /* open descriptors at the beginning */
 };
 
-/* For cmocka: *state is a struct oci_fixture. */
+/* For cmocka: *state is a struct oci_fixture. The end fails when a descriptor was left open. */
 int oci_fixture_setup(void **state);
 int oci_fixture_teardown(void **state);
 

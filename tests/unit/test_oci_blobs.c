@@ -181,6 +181,22 @@ static void test_get(void **state)
 	CHECK_INT(f->fetches, 1);
 }
 
+static void test_sha512(void **state)
+{
+	struct fixture *f = *state;
+	struct err err;
+	int fd = -1;
+
+	assert_int_equal(oci_digest_of(OCI_SHA512, span_of(f->content, CONTENT_BYTES),
+				       &f->blob.digest, &err),
+			 0);
+	CHECK_INT(get(f, NULL, &fd, &err), 0);
+	check_content(f, fd);
+	CHECK_INT(
+		size_of(mem_printf("%s/blobs/sha512/%s", f->dir, oci_digest_hex(&f->blob.digest))),
+		CONTENT_BYTES);
+}
+
 /* A blob whose bytes or size are not what was said: refused, and nothing is left of it. */
 static void test_wrong(void **state)
 {
@@ -559,6 +575,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_get, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_sha512, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_invisible_until_verified, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resume, setup, teardown),

@@ -23,6 +23,7 @@ struct recipe {
 	const char *architecture; /* NULL: amd64 */
 	bool has_fewer_ids;	  /* one diff_id less than layers */
 	bool calls_it_index;	  /* index.json says so of the manifest */
+	int size_lie;		  /* what index.json adds to the size of what it leads to */
 	size_t damaged;		  /* the number of the layer with another byte; 0: none */
 	bool are_same;		  /* all layers are */
 };
@@ -83,6 +84,8 @@ static void make(const struct oci_fixture *f, const struct recipe *recipe, struc
 	buf_addf(&text, ",'layers':[%s]}", layers.ptr);
 	at = ret->manifest = oci_fixture_put_json(f, text.ptr);
 	for (size_t i = 0; i <= recipe->indexes; i++) {
+		if (i == recipe->indexes)
+			at.size += (uint64_t)recipe->size_lie;
 		buf_clear(&text);
 		buf_add_str(&text, "{'schemaVersion':2,'manifests':[");
 		add_descriptor(&text,
@@ -204,6 +207,9 @@ static void test_refused(void **state)
 		{ { .calls_it_index = true },
 		  ERR_PROTOCOL,
 		  "it is a manifest, but the index calls it an index" },
+		{ { .size_lie = 1 }, ERR_PROTOCOL, "bytes, not " },
+		{ { .size_lie = -1 }, ERR_PROTOCOL, "bytes, not " },
+		{ { .size_lie = OCI_MANIFEST_BYTES_MAX }, ERR_LIMIT, "more than 4194304 bytes" },
 		{ { .layers = OCI_LAYERS_MAX + 1 }, ERR_LIMIT, "'layers' has 129 items" },
 	};
 	const struct oci_fixture *f = *state;

@@ -133,7 +133,13 @@ int unpack_worker_start(const char *program, int blob_fd, const struct unpack_or
 		{ writer, UNPACK_WORKER_TAR },
 	};
 
-	r = worker_process_start(program, "unpack", fds, ARRAY_LEN(fds), buf_span(&line), ret, err);
+	const struct worker_start start = { .program = program,
+					    .kind = "unpack",
+					    .fds = fds,
+					    .fd_count = ARRAY_LEN(fds),
+					    .orders = buf_span(&line) };
+
+	r = worker_process_start(&start, ret, err);
 	if (r == 0)
 		*ret_tar_fd = TAKE_FD(reader);
 	return r;

@@ -150,9 +150,13 @@ bool worker_read_progress(struct span line, uint64_t *ret)
 	};
 	struct err ignored = ERR_INIT;
 	AUTO_JSON *object = NULL;
+	uint64_t done = 0;
 
-	return json_read(without_newline(line), &object, &ignored) == 0 &&
-	       json_read_fields(object, fields, ARRAY_LEN(fields), ret, &ignored) == 0;
+	if (json_read(without_newline(line), &object, &ignored) < 0 ||
+	    json_read_fields(object, fields, ARRAY_LEN(fields), &done, &ignored) < 0)
+		return false;
+	*ret = done;
+	return true;
 }
 
 /* --- answers --- */

@@ -24,7 +24,13 @@ static int start(const char *program, const struct image_worker_files *files, in
 	if (tar_end >= 0)
 		fds[count++] = (struct spawn_fd){ tar_end, IMAGE_WORKER_TAR };
 	worker_write_orders(orders, &line);
-	return worker_process_start(program, "image", fds, count, buf_span(&line), ret, err);
+	const struct worker_start request = { .program = program,
+					      .kind = "image",
+					      .fds = fds,
+					      .fd_count = count,
+					      .orders = buf_span(&line) };
+
+	return worker_process_start(&request, ret, err);
 }
 
 int image_worker_start(const char *program, const struct image_worker_files *files,

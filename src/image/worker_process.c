@@ -33,11 +33,16 @@ static void fill_spawn(struct spawn *spawn, const char *program, char *const *ar
 #endif
 }
 
-int worker_process_start(const char *program, const char *kind, const struct spawn_fd *fds,
-			 size_t count, struct span orders, struct worker_process *ret,
+/* Somebody else owns what it had. */
+static void forget(struct worker_process *worker)
+{
+	*worker = WORKER_PROCESS_INIT;
+}
+
+int worker_process_start(const struct worker_start *start, struct worker_process *ret,
 			 struct err *err)
 {
-	AUTO_FREE char *word = mem_strdup(kind);
+	AUTO_FREE char *word = mem_strdup(start->kind);
 	char *const argv[] = { (char[]){ "bangerd" }, (char[]){ "--worker" }, word, NULL };
 	CLEANUP(worker_process_done) struct worker_process worker = WORKER_PROCESS_INIT;
 	AUTO_CLOSE int control_end = -1;
@@ -46,24 +51,24 @@ int worker_process_start(const char *program, const char *kind, const struct spa
 	size_t i;
 	int r;
 
-	worker.kind = kind;
+	worker.kind = start->kind;
 	r = fd_socketpair(ends);
 	if (r < 0)
-		return err_sys(err, r, "start the %s worker", kind);
+		return err_sys(err, r, "start the %s worker", start->kind);
 	worker.control_fd = ends[0];
 	control_end = ends[1];
-	fill_spawn(&spawn, program, argv);
-	for (i = 0; i < count; i++)
-		spawn_add_fd(&spawn, fds[i].from, fds[i].to);
+	fill_spawn(&spawn, start->program, argv);
+	for (i = 0; i < start->fd_count; i++)
+		spawn_add_fd(&spawn, start->fds[i].from, start->fds[i].to);
 	spawn_add_fd(&spawn, control_end, IMAGE_WORKER_CONTROL);
 	r = spawn_start(&spawn, &worker.process, err);
 	if (r < 0)
-		return err_context(err, r, "start the %s worker", kind);
-	r = fd_write_all(worker.control_fd, orders);
+		return err_context(err, r, "start the %s worker", start->kind);
+	r = fd_write_all(worker.control_fd, start->orders);
 	if (r < 0)
-		return err_sys(err, r, "give the %s worker its orders", kind);
+		return err_sys(err, r, "give the %s worker its orders", start->kind);
 	*ret = worker;
-	worker = WORKER_PROCESS_INIT; /* it is the caller's now */
+	forget(&worker);
 	return 0;
 }
 

@@ -29,13 +29,20 @@ struct worker_process {
 				  .pending = { .ptr = buf_empty }, \
 				  .answer = { .ptr = buf_empty } })
 
+/* All borrowed. */
+struct worker_start {
+	const char *program; /* NULL: the running one */
+	const char *kind;
+	const struct spawn_fd *fds;
+	size_t fd_count;
+	struct span orders; /* a line */
+};
+
 /*
- * Starts `program` (NULL: the running one) as "--worker KIND" with these descriptors and the
- * control socket, and with limits on memory, processor time and file size. The descriptors are
- * borrowed.
+ * Starts the program as "--worker KIND" with these descriptors and the control socket, and with
+ * limits on memory, processor time and file size.
  */
-int worker_process_start(const char *program, const char *kind, const struct spawn_fd *fds,
-			 size_t count, struct span orders, struct worker_process *ret,
+int worker_process_start(const struct worker_start *start, struct worker_process *ret,
 			 struct err *err) MUST_CHECK;
 
 /*

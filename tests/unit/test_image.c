@@ -11,6 +11,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "check.h"
+#include "image/folder.h"
 #include "image/image.h"
 #include "image/recipe.h"
 #include "image/worker_message.h"
@@ -104,6 +105,78 @@ static void test_answers(void **state)
 	CHECK_STR(err.hint, "buy a disk");
 	CHECK_INT(err.kind, ERR_SYSTEM);
 	CHECK_INT(err.errnum, ENOSPC);
+}
+
+static void test_unpack_messages(void **state)
+{
+	const struct unpack_orders orders = { .compression = IMAGE_COMPRESSION_ZSTD,
+					      .bytes_max = 1ULL << 40 };
+	const struct unpack_result result = { .bytes = 9, .digest = "sha256:00ff" };
+	struct unpack_orders got_orders = { .bytes_max = 77 };
+	struct unpack_result got = { .bytes = 77 };
+	struct err failure = ERR_INIT;
+	struct err err = ERR_INIT;
+	AUTO_BUF line = BUF_INIT;
+	uint64_t done = 77;
+
+	(void)state;
+	unpack_write_orders(&orders, &line);
+	assert_int_equal(unpack_read_orders(buf_span(&line), &got_orders, &err), 0);
+	CHECK_INT(got_orders.compression, IMAGE_COMPRESSION_ZSTD);
+	CHECK_INT(got_orders.bytes_max, orders.bytes_max);
+	assert_true(unpack_read_orders(span_str("{\"compression\":\"xz\",\"bytes_max\":1}"),
+				       &got_orders, &err) < 0);
+	CHECK_STR(err.message, "compression 'xz' is unknown");
+
+	buf_clear(&line);
+	unpack_write_answer(0, &result, &failure, &line);
+	assert_int_equal(unpack_read_answer(buf_span(&line), &got, &err), 0);
+	CHECK_INT(got.bytes, 9);
+	CHECK_STR(got.digest, "sha256:00ff");
+	(void)err_sys(&failure, -EPIPE, "write the tar stream");
+	buf_clear(&line);
+	unpack_write_answer(-EPIPE, &result, &failure, &line);
+	assert_true(unpack_read_answer(buf_span(&line), &got, &err) < 0);
+	CHECK_INT(err.kind, ERR_SYSTEM);
+	CHECK_INT(err.errnum, EPIPE);
+
+	buf_clear(&line);
+	worker_write_progress(5, &line);
+	assert_true(worker_read_progress(buf_span(&line), &done));
+	CHECK_INT(done, 5);
+	assert_false(worker_read_progress(span_str("{\"progress\":-1}\n"), &done));
+	assert_false(worker_read_progress(span_str("{\"ok\":true}\n"), &done));
+	CHECK_INT(done, 5);
+}
+
+static void test_hostile_unpack_answers(void **state)
+{
+	static const struct {
+		const char *line;
+		const char *text;
+	} rows[] = {
+		{ "", "the unpack worker's answer: " },
+		{ "{}", "the unpack worker's answer: " },
+		{ "{\"ok\":true}", "has no digest" },
+		{ "{\"ok\":true,\"digest\":5}", "the unpack worker's answer: " },
+		{ "{\"ok\":true,\"digest\":\"sha256:"
+		  "00000000000000000000000000000000000000000000000000000000000000000\"}",
+		  "has no digest" },
+		{ "{\"ok\":true,\"digest\":\"\",\"size_bytes\":1}",
+		  "the unpack worker's answer: " },
+		{ "{\"ok\":false}", "the worker failed" },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_LEN(rows); i++) {
+		struct unpack_result got = { .bytes = 77 };
+		struct err err = ERR_INIT;
+
+		CHECK_ROW(i, unpack_read_answer(span_str(rows[i].line), &got, &err) < 0);
+		CHECK_HAS(err.message, rows[i].text);
+		CHECK_INT(got.bytes, 77);
+	}
 }
 
 /* A worker that has been taken over may say anything. */
@@ -221,6 +294,88 @@ static void test_folders(void **state)
 	assert_int_equal(dir_remove_tree(AT_FDCWD, dir), 0);
 }
 
+static void fill_config(struct image_config *config)
+{
+	strv_add(&config->entrypoint, "/bin/sh");
+	strv_add(&config->entrypoint, "-c");
+	strv_add(&config->cmd, "echo \"$A\"\n");
+	strv_add(&config->env, "LD_PRELOAD=/evil.so");
+	strv_add(&config->env, "no-equals");
+	config->user = mem_strdup("root:x y");
+	config->working_dir = mem_strdup("../..");
+}
+
+/* It comes back as it was, whatever it says: nothing of it is interpreted. */
+static void test_config(void **state)
+{
+	char dir[] = "/tmp/test-image-XXXXXX";
+	const struct ext4_summary summary = { .entries = 1 };
+	AUTO_IMAGE_CONFIG config = IMAGE_CONFIG_INIT;
+	AUTO_IMAGE_CONFIG got = IMAGE_CONFIG_INIT;
+	AUTO_IMAGE_RECORD image;
+	struct err err = ERR_INIT;
+	AUTO_CLOSE int dir_fd = -1;
+	AUTO_CLOSE int with_fd = -1;
+	AUTO_CLOSE int without_fd = -1;
+
+	(void)state;
+	image_record_init(&image);
+	image.name = mem_strdup("with");
+	image.kind = mem_strdup("managed");
+	image.source = mem_strdup("a/b:c");
+	assert_non_null(mkdtemp(dir));
+	dir_fd = dir_open(dir);
+	assert_int_equal(mkdirat(dir_fd, "with", 0700), 0);
+	assert_int_equal(mkdirat(dir_fd, "without", 0700), 0);
+	with_fd = dir_open_at(dir_fd, "with");
+	without_fd = dir_open_at(dir_fd, "without");
+	fill_config(&config);
+	assert_int_equal(folder_write_record(with_fd, &image, &summary, &config, &err), 0);
+	assert_int_equal(folder_write_record(without_fd, &image, &summary, NULL, &err), 0);
+
+	assert_int_equal(image_config_load(dir, "without", &got, &err), 0);
+	CHECK_INT(got.entrypoint.count + got.cmd.count + got.env.count, 0);
+	assert_null(got.user);
+	assert_int_equal(image_config_load(dir, "with", &got, &err), 0);
+	CHECK_INT(got.entrypoint.count, 2);
+	CHECK_STR(got.entrypoint.items[1], "-c");
+	CHECK_STR(got.cmd.items[0], "echo \"$A\"\n");
+	CHECK_STR(got.env.items[0], "LD_PRELOAD=/evil.so");
+	CHECK_STR(got.env.items[1], "no-equals");
+	CHECK_STR(got.user, "root:x y");
+	CHECK_STR(got.working_dir, "../..");
+	image_config_done(&got);
+	assert_true(image_config_load(dir, "nothing", &got, &err) < 0);
+	CHECK_STR(err.message, "there is no image 'nothing'");
+	assert_true(image_config_load(dir, "../x", &got, &err) < 0);
+	assert_int_equal(dir_remove_tree(AT_FDCWD, dir), 0);
+}
+
+static void test_config_limits(void **state)
+{
+	AUTO_IMAGE_CONFIG config = IMAGE_CONFIG_INIT;
+	AUTO_FREE char *large = mem_alloc(IMAGE_CONFIG_BYTES_MAX + 1, 1);
+	struct err err = ERR_INIT;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < IMAGE_CONFIG_ITEMS_MAX; i++)
+		strv_add(&config.cmd, "");
+	assert_int_equal(folder_check_config(&config, &err), 0);
+	strv_add(&config.cmd, "");
+	assert_true(folder_check_config(&config, &err) < 0);
+	CHECK_HAS(err.message, "a list of more than 4096 texts");
+	image_config_done(&config);
+
+	memset(large, 'x', IMAGE_CONFIG_BYTES_MAX);
+	config.user = mem_strdup(large);
+	assert_int_equal(folder_check_config(&config, &err), 0);
+	config.working_dir = mem_strdup("x");
+	assert_true(folder_check_config(&config, &err) < 0);
+	CHECK_HAS(err.message, "more than 1048576 bytes");
+	CHECK_INT(err.kind, ERR_LIMIT);
+}
+
 static void test_no_folder(void **state)
 {
 	AUTO_IMAGE_RECORD_LIST list = { .count = 0 };
@@ -241,9 +396,16 @@ static void test_no_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_catalog), cmocka_unit_test(test_orders),
-		cmocka_unit_test(test_answers), cmocka_unit_test(test_hostile_answers),
-		cmocka_unit_test(test_folders), cmocka_unit_test(test_no_folder),
+		cmocka_unit_test(test_catalog),
+		cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_hostile_answers),
+		cmocka_unit_test(test_unpack_messages),
+		cmocka_unit_test(test_hostile_unpack_answers),
+		cmocka_unit_test(test_folders),
+		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_config_limits),
+		cmocka_unit_test(test_no_folder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

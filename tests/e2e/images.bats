@@ -182,13 +182,11 @@ print(s.getsockname()[1], flush=True)
 time.sleep(60)' >"$BATS_TEST_TMPDIR/port" 3>&- &
 	local silent=$!
 	wait_until 5 test -s "$BATS_TEST_TMPDIR/port"
-	banger image pull "127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")/x:y" 2>"$BATS_TEST_TMPDIR/err" &
-	local pull=$!
+	banger ps >/dev/null
+	start pull "$BANGER" image pull "127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")/x:y"
 	wait_until 5 in_flight image.pull
-	kill -INT "$pull"
-	local status=0
-	wait "$pull" || status=$?
-	equal "$status" 130
+	kill -INT "$started"
+	wait_for_status "$started" 130
 	wait_until 5 nothing_in_flight
 	kill "$silent"
 	wait "$silent" || true

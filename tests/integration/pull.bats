@@ -201,6 +201,12 @@ each_once() { # REPOSITORY
 	succeeds
 	[ "$(jq -c .config.Env "$OUT/config.json")" = '["A=b"]' ]
 	gzip -dc "$OUT/layer-1" | tar t | grep -qx dir/random1
+	"${buildah[@]}" push -q made "docker-archive:$BATS_TEST_TMPDIR/archive.tar:x:y"
+	rm "$OUT"/*
+	pull "docker-archive:$BATS_TEST_TMPDIR/archive.tar"
+	succeeds
+	[ "$(jq -c .config.Entrypoint "$OUT/config.json")" = '["/x"]' ]
+	tar tf "$OUT/layer-1" | grep -qx dir/random1
 	"${buildah[@]}" rm -a >/dev/null
 }
 
@@ -287,6 +293,44 @@ entry() { # TYPE DIGEST SIZE [PLATFORM]
 	# The index says arm64, the config of umoci says amd64.
 	pull "$HOST/img:multi" platform=linux/arm64
 	fails_with "unsupported: pull '$HOST/img:multi': the image is for linux/amd64, not for linux/arm64"
+}
+
+@test "an image without layers is refused" {
+	umoci init --layout "$BATS_TEST_TMPDIR/empty"
+	umoci new --image "$BATS_TEST_TMPDIR/empty:v1"
+	copy "oci:$BATS_TEST_TMPDIR/empty:v1" "docker://$HOST/empty:v1"
+	pull "$HOST/empty:v1"
+	fails_with "unsupported: pull '$HOST/empty:v1': field 'layers': the image has none"
+	pull "oci:$BATS_TEST_TMPDIR/empty"
+	fails_with "field 'layers': the image has none"
+}
+
+@test "what is stored beside images is no image" {
+	local digest config
+	config=$(entry application/vnd.cncf.helm.config.v1+json "$(jq -r .config.digest "umoci/blobs/sha256/$(manifest_of umoci v3 |
+		cut -d: -f2)")" 3)
+	printf '{"schemaVersion":2,"mediaType":"%s","config":%s,"layers":[]}' $MANIFEST "$config" | put_document img chart $MANIFEST
+	pull "$HOST/img:chart"
+	fails_with "unsupported: pull '$HOST/img:chart': field 'config': "
+	fails_with "helm.config.v1+json' is not the config of an image"
+	# The registry itself refuses these, so they come from a layout.
+	digest=$(manifest_of umoci v3)
+	cp -r umoci "$BATS_TEST_TMPDIR/odd"
+	jq -c '.layers[0].urls = ["http://127.0.0.1:1/layer"]' "umoci/blobs/sha256/${digest#*:}" | into_layout
+	pull "oci:$BATS_TEST_TMPDIR/odd"
+	fails_with "layers[0]: field 'urls': content from other hosts than the registry is not fetched"
+	jq -c '.manifests = []' "umoci/blobs/sha256/${digest#*:}" | into_layout
+	pull "oci:$BATS_TEST_TMPDIR/odd"
+	fails_with "field 'layers' has no place in an index"
+}
+
+# Makes a document the only image of the layout "odd".
+into_layout() {
+	local file=$BATS_TEST_TMPDIR/document digest
+	cat >"$file"
+	digest=$(sha256sum <"$file" | cut -d' ' -f1)
+	cp "$file" "$BATS_TEST_TMPDIR/odd/blobs/sha256/$digest"
+	index_of "$(entry $MANIFEST "sha256:$digest" "$(stat -c %s "$file")")" >"$BATS_TEST_TMPDIR/odd/index.json"
 }
 
 @test "what does not exist is not found" {

@@ -1,18 +1,17 @@
 /* Kernels: pulling, importing, deleting, and what a crash leaves of that. */
 #include "daemon/artifacts.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "fetch/fetch.h"
 #include "kernel/bundle.h"
 #include "kernel/catalog.h"
 #include "kernel/import.h"
 #include "kernel/kernel.h"
+#include "kernel/unpack.h"
 #include "model/names.h"
 
 static int no_kernel(const char *name, struct err *err)
@@ -113,29 +112,25 @@ static int finish(struct daemon *daemon, const char *name, int made, struct kern
 static int pull_bundle(struct daemon *daemon, const struct kernel_source *source,
 		       const struct job *job, struct kernel *ret, struct err *err)
 {
-	AUTO_CLOSE int fd = open(daemon->kernels_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	const struct fetch_file file = {
+	const struct bundle_origin origin = {
 		.url = source->url,
-		.fd = fd,
-		.size = source->size_bytes,
 		.sha256 = source->sha256,
-		.stage = "download",
+		.size_bytes = source->size_bytes,
 		.cancel = job->cancel,
 		.progress = job->progress,
 	};
-	const struct kernel_bundle_request bundle = {
+	struct kernel_bundle_request bundle = {
 		.kernels_dir = daemon->kernels_dir,
 		.name = source->name,
-		.fd = fd,
 	};
+	AUTO_CLOSE int fd = -1;
 	int r;
 
-	if (fd < 0)
-		return err_sys(err, -errno, "make a file in '%s'", daemon->kernels_dir);
-	r = fetch_file(&file, err);
-	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-		r = err_sys(err, -errno, "rewind the bundle");
-	return r < 0 ? r : kernel_bundle_install(&bundle, job->cancel, job->progress, ret, err);
+	r = bundle_fetch(&origin, daemon->kernels_dir, source->name, &fd, err);
+	if (r < 0)
+		return r;
+	bundle.fd = fd;
+	return kernel_bundle_install(&bundle, job->cancel, job->progress, ret, err);
 }
 
 static int pull_source(struct daemon *daemon, const struct kernel_source *source,

@@ -1,8 +1,5 @@
 #include "daemon/image_origin.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/mem.h"
@@ -12,6 +9,7 @@
 #include "image/image.h"
 #include "image/layers.h"
 #include "kernel/kernel.h"
+#include "kernel/unpack.h"
 #include "model/names.h"
 #include "oci/pull.h"
 #include "oci/registry.h"
@@ -146,36 +144,32 @@ static int make_from_bundle(struct daemon *daemon, const struct image_make_reque
 {
 	const struct image_source *entry = request->origin->entry;
 	AUTO_FREE char *digest = mem_printf("sha256:%s", entry->sha256);
-	/* Beside the images: a file in memory would be as large as an image. */
-	AUTO_CLOSE int fd = open(daemon->images_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	const struct fetch_file file = {
+	const struct bundle_origin from = {
 		.url = entry->url,
-		.fd = fd,
-		.size = entry->size_bytes,
 		.sha256 = entry->sha256,
-		.stage = "download",
+		.size_bytes = entry->size_bytes,
 		.cancel = job->cancel,
 		.progress = job->progress,
 	};
-	const struct image_bundle_request bundle = {
+	struct image_bundle_request bundle = {
 		.images_dir = daemon->images_dir,
 		.name = request->origin->name,
-		.fd = fd,
 		.source = request->origin->source,
 		.digest = digest,
 		.kernel = request->origin->kernel,
 		.bytes_max = daemon->config.limit_image_bytes,
 	};
+	AUTO_CLOSE int fd = -1;
 	int r;
 
-	if (fd < 0)
-		return err_sys(err, -errno, "make a file in '%s'", daemon->images_dir);
-	r = fetch_file(&file, err);
-	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-		r = err_sys(err, -errno, "rewind the bundle");
+	/* Beside the images: a file in memory would be as large as an image. */
+	r = bundle_fetch(&from, daemon->images_dir, bundle.name, &fd, err);
 	if (r == 0)
 		r = request->begin(request->context, err);
-	return r < 0 ? r : image_bundle_install(&bundle, job->cancel, job->progress, ret, err);
+	if (r < 0)
+		return r;
+	bundle.fd = fd;
+	return image_bundle_install(&bundle, job->cancel, job->progress, ret, err);
 }
 
 /* --- from a registry, a layout or an archive --- */

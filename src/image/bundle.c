@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "image/catalog.h"
 #include "image/folder.h"
 #include "image/image.h"
 #include "image/seed.h"
@@ -193,33 +192,4 @@ int image_bundle_install(const struct image_bundle_request *request, const struc
 	*ret = image;
 	image_record_init(&image);
 	return 0;
-}
-
-int image_bundle_pull(const struct image_bundle_pull *pull, const struct cancel *cancel,
-		      const struct progress *progress, struct image_record *ret, struct err *err)
-{
-	const struct image_source *source = pull->source;
-	const struct bundle_origin origin = { .url = source->url,
-					      .sha256 = source->sha256,
-					      .size_bytes = source->size_bytes,
-					      .policy = pull->policy,
-					      .cancel = cancel,
-					      .progress = progress };
-	AUTO_FREE char *digest = mem_printf("sha256:%s", source->sha256);
-	struct image_bundle_request request = { .images_dir = pull->images_dir,
-						.name = source->name,
-						.source = source->url,
-						.digest = digest,
-						.kernel = source->kernel,
-						.bytes_max = pull->bytes_max };
-	AUTO_CLOSE int fd = -1;
-	int r;
-
-	if (source->kind != IMAGE_SOURCE_BUNDLE)
-		return err_set(err, ERR_INVALID, "image '%s' is no bundle", source->name);
-	r = bundle_fetch(&origin, pull->images_dir, source->name, &fd, err);
-	if (r < 0)
-		return err_context(err, r, "pull image '%s'", source->name);
-	request.fd = fd;
-	return image_bundle_install(&request, cancel, progress, ret, err);
 }

@@ -34,19 +34,3 @@ struct image_bundle_request {
 int image_bundle_install(const struct image_bundle_request *request, const struct cancel *cancel,
 			 const struct progress *progress, struct image_record *ret, struct err *err)
 	MUST_CHECK;
-
-struct fetch_policy;
-struct image_source;
-
-/* All borrowed. */
-struct image_bundle_pull {
-	const char *images_dir;		   /* absolute */
-	const struct image_source *source; /* of kind bundle; its name becomes the image's */
-	const struct fetch_policy *policy; /* fetch.h; NULL: its defaults */
-	uint64_t bytes_max;		   /* as above */
-};
-
-/* Downloads the bundle of a catalog entry, and installs it. */
-int image_bundle_pull(const struct image_bundle_pull *pull, const struct cancel *cancel,
-		      const struct progress *progress, struct image_record *ret, struct err *err)
-	MUST_CHECK;

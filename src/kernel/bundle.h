@@ -33,17 +33,3 @@ struct kernel_bundle_request {
 int kernel_bundle_install(const struct kernel_bundle_request *request, const struct cancel *cancel,
 			  const struct progress *progress, struct kernel *ret, struct err *err)
 	MUST_CHECK;
-
-struct fetch_policy;
-
-/* All borrowed. */
-struct kernel_bundle_pull {
-	const char *kernels_dir;	    /* absolute */
-	const struct kernel_source *source; /* of kind bundle; its name becomes the kernel's */
-	const struct fetch_policy *policy;  /* fetch.h; NULL: its defaults */
-};
-
-/* Downloads the bundle of a catalog entry, and installs it. */
-int kernel_bundle_pull(const struct kernel_bundle_pull *pull, const struct cancel *cancel,
-		       const struct progress *progress, struct kernel *ret, struct err *err)
-	MUST_CHECK;

@@ -5,8 +5,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "fetch/fetch.h"
-#include "kernel/bundle.h"
-#include "kernel/making.h"
 #include "kernel/staging.h"
 #include "kernel/unpack.h"
 
@@ -65,28 +63,4 @@ int bundle_fetch(const struct bundle_origin *origin, const char *dir, const char
 		return err_sys(err, -errno, "read the bundle");
 	*ret_fd = TAKE_FD(fd);
 	return 0;
-}
-
-int kernel_bundle_pull(const struct kernel_bundle_pull *pull, const struct cancel *cancel,
-		       const struct progress *progress, struct kernel *ret, struct err *err)
-{
-	const struct kernel_source *source = pull->source;
-	const struct bundle_origin origin = { .url = source->url,
-					      .sha256 = source->sha256,
-					      .size_bytes = source->size_bytes,
-					      .policy = pull->policy,
-					      .cancel = cancel,
-					      .progress = progress };
-	struct kernel_bundle_request request = { .kernels_dir = pull->kernels_dir,
-						 .name = source->name };
-	AUTO_CLOSE int fd = -1;
-	int r;
-
-	if (source->kind != KERNEL_SOURCE_BUNDLE)
-		return err_set(err, ERR_INVALID, "kernel '%s' is no bundle", source->name);
-	r = bundle_fetch(&origin, pull->kernels_dir, source->name, &fd, err);
-	if (r < 0)
-		return err_context(err, r, "pull kernel '%s'", source->name);
-	request.fd = fd;
-	return kernel_bundle_install(&request, cancel, progress, ret, err);
 }

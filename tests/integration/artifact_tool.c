@@ -9,12 +9,14 @@
  *                   register IMAGES_DIR NAME ROOTFS SEED    ("-": none)
  *                   promote IMAGES_DIR NAME
  *                   locate IMAGES_DIR NAME
+ *                   sweep DIR                               what killed ones left
  *
  * Exits with 0, 1 after an error (its kind and message on standard error), or 2 for wrong usage.
  */
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/fd.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "fetch/fetch.h"
@@ -24,6 +26,7 @@
 #include "kernel/bundle.h"
 #include "kernel/catalog.h"
 #include "kernel/import.h"
+#include "kernel/unpack.h"
 
 static struct cancel cancel = { .fd = -1 };
 
@@ -94,11 +97,23 @@ static int run_images(char **argv, struct err *err)
 	return r;
 }
 
+static int fetch(const struct bundle_origin *origin, const char *dir, int *ret_fd, struct err *err)
+{
+	const struct fetch_policy policy = test_policy();
+	struct bundle_origin tried = *origin;
+
+	tried.policy = &policy;
+	tried.cancel = &cancel;
+	tried.progress = &progress;
+	return bundle_fetch(&tried, dir, "mine", ret_fd, err);
+}
+
 static int run_pull_kernel(char **argv, struct err *err)
 {
 	AUTO_KERNEL_CATALOG catalog = { .items = NULL };
-	const struct fetch_policy policy = test_policy();
-	struct kernel_bundle_pull pull = { .kernels_dir = argv[0], .policy = &policy };
+	struct kernel_bundle_request request = { .kernels_dir = argv[0], .name = argv[2] };
+	const struct kernel_source *source;
+	AUTO_CLOSE int fd = -1;
 	AUTO_KERNEL kernel;
 	int r;
 
@@ -106,10 +121,16 @@ static int run_pull_kernel(char **argv, struct err *err)
 	r = kernel_catalog_load(argv[1], &catalog, err);
 	if (r < 0)
 		return r;
-	pull.source = kernel_catalog_find(&catalog, argv[2]);
-	if (!pull.source)
+	source = kernel_catalog_find(&catalog, argv[2]);
+	if (!source || source->kind != KERNEL_SOURCE_BUNDLE)
 		return err_set(err, ERR_NOT_FOUND, "no '%s'", argv[2]);
-	r = kernel_bundle_pull(&pull, &cancel, &progress, &kernel, err);
+	r = fetch(&(struct bundle_origin){ .url = source->url,
+					   .sha256 = source->sha256,
+					   .size_bytes = source->size_bytes },
+		  argv[0], &fd, err);
+	request.fd = fd;
+	if (r == 0)
+		r = kernel_bundle_install(&request, &cancel, &progress, &kernel, err);
 	if (r == 0)
 		print_json(kernel_json(&kernel));
 	return r;
@@ -133,8 +154,9 @@ static int run_import(char **argv, struct err *err)
 static int run_pull_image(char **argv, struct err *err)
 {
 	AUTO_IMAGE_CATALOG catalog = { .items = NULL };
-	const struct fetch_policy policy = test_policy();
-	struct image_bundle_pull pull = { .images_dir = argv[0], .policy = &policy };
+	struct image_bundle_request request = { .images_dir = argv[0], .name = argv[2] };
+	const struct image_source *source;
+	AUTO_CLOSE int fd = -1;
 	AUTO_IMAGE_RECORD image;
 	int r;
 
@@ -142,13 +164,28 @@ static int run_pull_image(char **argv, struct err *err)
 	r = image_catalog_load(argv[1], &catalog, err);
 	if (r < 0)
 		return r;
-	pull.source = image_catalog_find(&catalog, argv[2]);
-	if (!pull.source)
+	source = image_catalog_find(&catalog, argv[2]);
+	if (!source || source->kind != IMAGE_SOURCE_BUNDLE)
 		return err_set(err, ERR_NOT_FOUND, "no '%s'", argv[2]);
-	r = image_bundle_pull(&pull, &cancel, &progress, &image, err);
+	r = fetch(&(struct bundle_origin){ .url = source->url,
+					   .sha256 = source->sha256,
+					   .size_bytes = source->size_bytes },
+		  argv[0], &fd, err);
+	request.fd = fd;
+	request.source = source->url;
+	request.kernel = source->kernel;
+	if (r == 0)
+		r = image_bundle_install(&request, &cancel, &progress, &image, err);
 	if (r == 0)
 		print_image(&image);
 	return r;
+}
+
+static int run_sweep(char **argv, struct err *err)
+{
+	const int r = kernel_sweep(argv[0], err);
+
+	return r == 0 ? image_sweep(argv[0], err) : r;
 }
 
 static int run_register(char **argv, struct err *err)
@@ -199,7 +236,8 @@ static const struct {
 	{ "kernels", 1, run_kernels },	       { "images", 1, run_images },
 	{ "pull-kernel", 3, run_pull_kernel }, { "import", 3, run_import },
 	{ "pull-image", 3, run_pull_image },   { "register", 4, run_register },
-	{ "promote", 2, run_promote },	       { "locate", 2, run_locate },
+	{ "promote", 2, run_promote },	       { "sweep", 1, run_sweep },
+	{ "locate", 2, run_locate },
 };
 
 int main(int argc, char **argv)

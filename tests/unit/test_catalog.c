@@ -203,8 +203,6 @@ static void test_wrong_files(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(wrong_files); i++) {
 		AUTO_FREE char *config = make_config(wrong_files[i].text);
-		AUTO_FREE char *wanted =
-			mem_printf("%s/catalog.json%s", config, wrong_files[i].message);
 		AUTO_KERNEL_CATALOG kernels = { .items = NULL };
 		AUTO_IMAGE_CATALOG images = { .items = NULL };
 		struct err err = ERR_INIT;

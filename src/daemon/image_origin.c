@@ -4,7 +4,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "fetch/fetch.h"
 #include "image/bundle.h"
 #include "image/image.h"
 #include "image/layers.h"

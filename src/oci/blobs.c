@@ -164,7 +164,11 @@ static void report(const struct job *job)
 
 static int write_failed(const struct job *job, int r, struct err *err)
 {
-	return err_sys(err, r, "write to the cache '%s'", job->blobs->dir);
+	const int result = err_sys(err, r, "write to the cache '%s'", job->blobs->dir);
+
+	if (r == -ENOSPC || r == -EDQUOT)
+		err_hint(err, "'banger image cache prune' frees what can be downloaded again");
+	return result;
 }
 
 /* Hashes what is there already; anything that cannot be its beginning is thrown away. */

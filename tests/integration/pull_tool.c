@@ -213,7 +213,8 @@ int main(int argc, char **argv)
 	}
 	cancel_done(&cancel);
 	if (r < 0) {
-		(void)fprintf(stderr, "%s: %s\n", err_kind_name(err.kind), err.message);
+		(void)fprintf(stderr, "%s: %s\n%s%s", err_kind_name(err.kind), err.message,
+			      err.hint, err.hint[0] ? "\n" : "");
 		return 1;
 	}
 	return 0;

@@ -1,6 +1,7 @@
 /* Images: pulling, building, registering, deleting, and what a crash leaves of that. */
 #include "daemon/artifacts.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -144,6 +145,7 @@ static int make(struct daemon *daemon, const struct image_origin *origin, uint64
 
 	r = image_origin_make(daemon, &request, job, &is_made, ret, err);
 	if (r == 0 && !is_made) {
+		assert(present);
 		*ret = take_record(present);
 		return 0;
 	}

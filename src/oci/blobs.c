@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "oci/blobs_private.h"
+#include "oci/verify.h"
 
 #define HASH_CHUNK_BYTES 65536
 #define LOCK_TRY_MS	 100 /* flock() cannot be waited for together with a cancel */
@@ -23,6 +24,7 @@ struct job {
 	struct oci_blobs *blobs;
 	const struct oci_descriptor *blob;
 	const struct oci_blob_source *source;
+	int64_t began;	    /* wall clock, as files have it */
 	int partial_dir_fd; /* owned */
 	int fd;		    /* owned: the partial file, locked */
 	char name[OCI_DIGEST_TEXT_SIZE];
@@ -84,25 +86,56 @@ static int read_failed(const struct oci_blobs *blobs, int r, struct err *err)
 	return err_sys(err, r, "read the cache '%s'", blobs->dir);
 }
 
-/*
- * Opens the blob if it is there: *ret_fd is -1 when it is not, or when something else has its name
- * or another size; what will be fetched then replaces that.
- */
-static int open_whole(const struct oci_blobs *blobs, const struct oci_descriptor *blob, int *ret_fd,
-		      struct err *err)
+/* Opens what has the blob's final name; *ret_fd is -1 when that is no file of its size. */
+static int open_final(const struct job *job, int *ret_fd, struct err *err)
 {
-	AUTO_FREE char *path = mem_printf("%s/" BLOBS_FOLDER "/%s/%s", blobs->dir,
-					  oci_algorithm_name(blob->digest.algorithm),
-					  oci_digest_hex(&blob->digest));
+	const struct oci_digest *digest = &job->blob->digest;
+	AUTO_FREE char *path =
+		mem_printf("%s/" BLOBS_FOLDER "/%s/%s", job->blobs->dir,
+			   oci_algorithm_name(digest->algorithm), oci_digest_hex(digest));
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	struct stat status;
 
 	*ret_fd = -1;
 	if (fd < 0 && errno != ENOENT && errno != ELOOP)
-		return read_failed(blobs, -errno, err);
+		return read_failed(job->blobs, -errno, err);
 	if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-	    (uint64_t)status.st_size == blob->size)
+	    (uint64_t)status.st_size == job->blob->size)
 		*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Whether the file got its name since the job began: then its bytes were verified just now. */
+static bool is_new(const struct job *job, int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && status.st_ctime > job->began;
+}
+
+/*
+ * Opens the blob if it is there: *ret_fd is -1 when it is not, or when it has been damaged since it
+ * was stored; what will be fetched then replaces that.
+ */
+static int open_whole(const struct job *job, int *ret_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = -1;
+	int r = open_final(job, &fd, err);
+
+	*ret_fd = -1;
+	if (r < 0 || fd < 0)
+		return r;
+	if (!is_new(job, fd)) {
+		r = oci_verify_file(fd, job->blob, "download", job->source->cancel,
+				    job->source->progress, err);
+		if (r < 0 && err->kind == ERR_PROTOCOL) {
+			*err = ERR_INIT;
+			return 0;
+		}
+		if (r < 0)
+			return err_context(err, r, "the cache '%s'", job->blobs->dir);
+	}
+	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
@@ -322,7 +355,7 @@ static int fetch_blob(struct job *job, int *ret_fd, struct err *err)
 
 	/* Another process may have been faster. */
 	if (r == 0)
-		r = open_whole(job->blobs, job->blob, ret_fd, err);
+		r = open_whole(job, ret_fd, err);
 	if (r < 0)
 		return r;
 	if (*ret_fd >= 0) {
@@ -342,18 +375,19 @@ int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
 	struct job job = { .blobs = blobs,
 			   .blob = blob,
 			   .source = source,
+			   .began = clock_wall_seconds(),
 			   .partial_dir_fd = -1,
 			   .fd = -1,
 			   .verifier = OCI_VERIFIER_INIT };
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	int fd = -1;
-	int r = open_whole(blobs, blob, &fd, err);
+	int r = open_whole(&job, &fd, err);
 
 	if (r == 0 && fd < 0) {
 		r = keylock_acquire(blobs->locks, blob->digest.text, source->cancel, &hold, err);
 		/* Who held the key may have fetched it. */
 		if (r == 0)
-			r = open_whole(blobs, blob, &fd, err);
+			r = open_whole(&job, &fd, err);
 		if (r == 0 && fd < 0)
 			r = fetch_blob(&job, &fd, err);
 	}

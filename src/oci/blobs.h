@@ -9,7 +9,9 @@
  * fetches; the others wait and then find it. What a killed fetch left is taken over: its bytes are
  * hashed again from the first, and the fetch goes on behind them. If the whole is then wrong, the
  * old bytes may be to blame (a crash can leave zeros), so it is fetched once more from the start.
- * Only bytes that have the digest are synced and renamed to the final name.
+ * Only bytes that have the digest are synced and renamed to the final name. A blob that was stored
+ * before is read and hashed again before it is given out, so that a disk that lost something costs
+ * a fetch, not an image.
  *
  * Pruning needs no leases: the folder of blobs is renamed aside before it is deleted, who has a
  * blob has a descriptor of it, and partial files that somebody has locked are left alone.

@@ -9,9 +9,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "oci/document.h"
+#include "oci/verify.h"
 
 #define VERSION_BYTES_MAX   4096 /* of the file oci-layout */
-#define HASH_CHUNK_BYTES    131072
 #define SHOWN_TAGS_MAX	    8
 #define SHOWN_TAG_BYTES_MAX 64
 
@@ -275,29 +275,6 @@ int oci_layout_read(const struct oci_layout *layout, const struct oci_descriptor
 	return 0;
 }
 
-static int verify(int fd, const struct oci_descriptor *blob, const struct cancel *cancel,
-		  const struct progress *progress, struct err *err)
-{
-	AUTO_OCI_VERIFIER verifier = OCI_VERIFIER_INIT;
-	AUTO_FREE uint8_t *chunk = mem_alloc(HASH_CHUNK_BYTES, 1);
-	ssize_t n;
-	int r = oci_verifier_begin(&verifier, &blob->digest, blob->size, err);
-
-	while (r == 0 && (n = fd_read_some(fd, chunk, HASH_CHUNK_BYTES)) != 0) {
-		if (n < 0)
-			return err_sys(err, (int)n, "read");
-		r = oci_verifier_take(&verifier, span_of(chunk, (size_t)n), err);
-		if (r == 0)
-			r = cancel_check(cancel, err);
-		progress_report(progress, "verify", blob->digest.text, verifier.taken, blob->size);
-	}
-	if (r == 0)
-		r = oci_verifier_finish(&verifier, err);
-	if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-		r = err_sys(err, -errno, "read");
-	return r;
-}
-
 int oci_layout_open_blob(const struct oci_layout *layout, const struct oci_descriptor *blob,
 			 const struct cancel *cancel, const struct progress *progress, int *ret_fd,
 			 struct err *err)
@@ -307,7 +284,7 @@ int oci_layout_open_blob(const struct oci_layout *layout, const struct oci_descr
 
 	if (r < 0)
 		return r;
-	r = verify(fd, blob, cancel, progress, err);
+	r = oci_verify_file(fd, blob, "verify", cancel, progress, err);
 	if (r < 0)
 		return err_context(err, r, "%s in '%s'", blob->digest.text, layout->path);
 	*ret_fd = TAKE_FD(fd);

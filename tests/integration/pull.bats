@@ -482,6 +482,20 @@ take_byte() {
 	damaged_says "$config" "the config: " take_byte
 }
 
+@test "a blob that the cache's disk damaged is fetched again" {
+	pull "$HOST/img:v3"
+	succeeds
+	local layer before
+	layer=$(jq -r '.layers[1].digest' "umoci/blobs/sha256/$(manifest_of umoci v3 | cut -d: -f2)")
+	chmod 0600 "$CACHE/blobs/sha256/${layer#*:}"
+	flip "$CACHE/blobs/sha256/${layer#*:}"
+	before=$(asked)
+	pull "$HOST/img:v3"
+	is_image_of umoci v3 gzip
+	cache_is_sound
+	[ "$(asked)" -eq $((before + 1)) ]
+}
+
 @test "a full disk is said, and with room again the pull goes on" {
 	[ "$(id -u)" = 0 ] || skip "mounting needs root"
 	export OUT CACHE

@@ -311,24 +311,39 @@ static void test_old_partials(void **state)
 	}
 }
 
-/* Something of another size has the final name: replaced. */
+/* What has the final name is not the blob (any more): replaced. */
 static void test_damaged_whole(void **state)
 {
 	struct fixture *f = *state;
-	struct err err;
-	int fd = -1;
+	AUTO_FREE uint8_t *flipped = mem_alloc(CONTENT_BYTES + 1, 1);
+	const struct {
+		const uint8_t *bytes;
+		size_t size;
+	} rows[] = {
+		{ f->content, CONTENT_BYTES - 1 },
+		{ f->content, CONTENT_BYTES + 1 },
+		{ f->content, 0 },
+		{ flipped, CONTENT_BYTES },
+	};
 
-	CHECK_INT(get(f, NULL, &fd, &err), 0);
-	fd_close(fd);
-	{
+	memcpy(flipped, f->content, CONTENT_BYTES);
+	flipped[7] ^= 1;
+	make_folder(f);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		AUTO_FREE char *path = final_path(f);
+		struct err err;
+		int fd = -1;
 
-		assert_int_equal(unlink(path), 0);
+		(void)unlink(path);
+		write_file(final_path(f), rows[i].bytes, rows[i].size);
+		CHECK_ROW(i, get(f, NULL, &fd, &err) == 0);
+		CHECK_INT(err.kind, ERR_NONE);
+		check_content(f, fd);
+		CHECK_INT(f->fetches, i + 1);
+		CHECK_ROW(i, get(f, NULL, &fd, &err) == 0);
+		check_content(f, fd);
+		CHECK_INT(f->fetches, i + 1);
 	}
-	write_file(final_path(f), f->content, CONTENT_BYTES - 1);
-	CHECK_INT(get(f, NULL, &fd, &err), 0);
-	check_content(f, fd);
-	CHECK_INT(f->fetches, 2);
 }
 
 #define ASKERS 20

@@ -35,7 +35,7 @@ static json_t *strings_json(const struct strv *list)
 
 static void put_vm(struct rpc_call *call, const struct vm *vm, json_t *result)
 {
-	json_put(result, "vm", vm_describe(rpc_call_context(call), vm));
+	json_put(result, "vm", vm_describe(rpc_call_context(call), vm, VM_DETAIL_ALL));
 }
 
 /* --- create --- */
@@ -331,7 +331,7 @@ static int vm_list_call(struct rpc_call *call, const void *params, json_t *resul
 	json_put(result, "vms", vms);
 	r = store_vm_list(daemon->store, &list, err);
 	for (size_t i = 0; i < list.count && r == 0; i++)
-		json_add(vms, vm_describe(daemon, &list.items[i]));
+		json_add(vms, vm_describe(daemon, &list.items[i], VM_DETAIL_LIST));
 	return r;
 }
 

@@ -100,7 +100,7 @@ int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct c
 	return r;
 }
 
-json_t *vm_describe(struct daemon *daemon, const struct vm *vm)
+json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail detail)
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
 	AUTO_FREE char *console = vm_file(daemon, vm->id, VM_FILE_CONSOLE);
@@ -114,8 +114,10 @@ json_t *vm_describe(struct daemon *daemon, const struct vm *vm)
 		runtime.accelerator = vmm_accelerator_name(handles.accelerator);
 		runtime.pid = handles.pid;
 	}
-	if (disk_used_bytes(folder, &runtime.disk_used_bytes, &ignored) < 0)
-		runtime.disk_used_bytes = 0;
+	/* A look at each file of its folder: too much for hundreds of VMs in a list. */
+	if (detail == VM_DETAIL_ALL)
+		runtime.has_disk_used =
+			disk_used_bytes(folder, &runtime.disk_used_bytes, &ignored) == 0;
 	return vm_to_json(vm, &runtime);
 }
 

@@ -110,5 +110,6 @@ static inline enum vm_state vm_state_of_vmm(enum vmm_state state, enum vm_state 
 	return state == VMM_PAUSED ? VM_PAUSED : VM_RUNNING;
 }
 
-/* The public object with everything that is known now. */
-json_t *vm_describe(struct daemon *daemon, const struct vm *vm) MUST_CHECK;
+/* The public object with everything that is known now; in a list without what the disks occupy. */
+enum vm_detail { VM_DETAIL_LIST, VM_DETAIL_ALL };
+json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail detail) MUST_CHECK;

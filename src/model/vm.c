@@ -189,7 +189,10 @@ static void put_runtime(json_t *object, const struct vm_runtime *runtime)
 		json_put_i64(object, "pid", runtime->pid);
 	else
 		json_put_str(object, "pid", NULL);
-	json_put_u64(object, "disk_used_bytes", runtime->disk_used_bytes);
+	if (runtime->has_disk_used)
+		json_put_u64(object, "disk_used_bytes", runtime->disk_used_bytes);
+	else
+		json_put_str(object, "disk_used_bytes", NULL);
 	json_put_str(object, "directory", runtime->directory);
 	json_put_str(object, "console_log", runtime->console_log);
 	json_put_str(object, "vmm_log", runtime->vmm_log);

@@ -94,7 +94,8 @@ struct vm_runtime {
 	const char *engine;	 /* "qemu", "firecracker" */
 	const char *accelerator; /* "kvm", "tcg" */
 	int64_t pid;
-	uint64_t disk_used_bytes; /* always shown */
+	bool has_disk_used;
+	uint64_t disk_used_bytes; /* shown as null unless has_disk_used */
 	const char *directory;
 	const char *console_log;
 	const char *vmm_log;

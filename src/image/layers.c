@@ -124,7 +124,9 @@ static int end_writer(struct pipeline *p, struct err *err)
 
 	/* Its process is reaped here, so it cannot be watched any more. */
 	watch_stop(&p->watch);
-	r = image_worker_finish(&p->writer, p->cancel, &p->summary, err);
+	r = worker_process_finish(&p->writer.process, p->cancel, p->deadline_ns, err);
+	if (r == 0)
+		r = worker_read_answer(buf_span(&p->writer.process.answer), &p->summary, err);
 	if (r == 0 && p->is_cut)
 		r = err_set(err, ERR_PROTOCOL, "the image worker did not read all layers");
 	p->has_ended = true;

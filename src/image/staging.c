@@ -78,19 +78,34 @@ int staging_read_epoch(struct ext4_options *options, struct err *err)
 	return 0;
 }
 
+/* What it occupies; and that it has the size that it is said to have. */
+static int examine(int fd, const char *name, uint64_t wanted, uint64_t *ret_used, struct err *err)
+{
+	uint64_t size = 0;
+	int r;
+
+	r = file_usage(fd, ret_used, &size);
+	if (r < 0)
+		return err_sys(err, r, "examine the image");
+	if (size == 0 || size != wanted)
+		return err_set(err, ERR_PROTOCOL, "'%s' has %llu bytes, not %llu as it should",
+			       name, (unsigned long long)size, (unsigned long long)wanted);
+	return 0;
+}
+
 int staging_describe(const struct staging *staging, const struct ext4_summary *summary,
 		     struct image_record *image, struct err *err)
 {
 	uint64_t root_used = 0;
 	uint64_t seed_used = 0;
-	uint64_t size = 0;
 	int r;
 
-	r = file_usage(staging->root_fd, &root_used, &size);
+	r = examine(staging->root_fd, IMAGE_ROOT_FILE, summary->size_bytes, &root_used, err);
 	if (r == 0)
-		r = file_usage(staging->seed_fd, &seed_used, &size);
+		r = examine(staging->seed_fd, IMAGE_SEED_FILE, summary->seed_size_bytes, &seed_used,
+			    err);
 	if (r < 0)
-		return err_sys(err, r, "examine the image");
+		return r;
 	image->state = ARTIFACT_READY;
 	image->name = mem_strdup(staging->name);
 	image->kind = mem_strdup(IMAGE_KIND_MANAGED);

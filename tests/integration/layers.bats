@@ -395,6 +395,64 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 	says "protocol: layer 2: gzip: it is empty"
 }
 
+@test "types, headers and sizes that only few tars have" {
+	python3 - <<-'END'
+		import tarfile
+		def tar(name, *parts):
+		    with open(name, "wb") as out:
+		        for part in parts:
+		            out.write(part + bytes(-len(part) % 512))
+		        out.write(bytes(1024))
+		def head(name, kind=b"0", size=0, form=tarfile.USTAR_FORMAT, **more):
+		    info = tarfile.TarInfo(name)
+		    info.type, info.size = kind, size
+		    for key, value in more.items():
+		        setattr(info, key, value)
+		    return info.tobuf(form)
+		shared = tarfile.TarInfo.create_pax_global_header({"comment": "x", "path": "evil", "uid": "7"})
+		sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "sparse",
+		          "GNU.sparse.realsize": str(2 ** 63 - 1)}
+		table = b"1\n9223372036854771712\n1\n"
+		tar("good.tar", shared, head("contiguous", b"7", 5), b"seven", head("label", b"V"), head("plain"))
+		tar("type.tar", head("plain"), head("continued", b"M"))
+		tar("data.tar", head("plain", size=3), b"one", head("link", b"1", 5, linkname="plain"), b"other", head("after"))
+		tar("sparse.tar", head("s", size=1024, form=tarfile.PAX_FORMAT, pax_headers=sparse), table, b"x")
+		tar("ids.tar", head("ids", form=tarfile.PAX_FORMAT, uid=2 ** 32))
+		tar("negative.tar", head("ids", form=tarfile.GNU_FORMAT, gid=-1))
+		tar("overlay.tar", head("f", form=tarfile.PAX_FORMAT, pax_headers={
+		    "SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.user.kept": "z"}))
+		tar("large.tar", head("f", form=tarfile.PAX_FORMAT, pax_headers={"SCHILY.xattr.user.large": "v" * 65536}))
+	END
+	"$TOOL" "$IMAGES" i "$(layer good.tar gzip)" "$(layer overlay.tar zstd)" 2>/dev/null
+	[ "$("$WALK" "$ROOT" | cut -d' ' -f1-4 | xargs)" = \
+		"/ folder 0755 0 /contiguous file 0644 0 /f file 0644 0 /plain file 0644 0" ]
+	"$WALK" "$ROOT" | grep -q '^/contiguous .* size=5 '
+	"$WALK" "$ROOT" | grep -q '^/f .* xattr user.kept=7a$'
+	rm -r "$IMAGES/i"
+	while read -r name text; do
+		refuses "$(layer good.tar none)" "$(layer "$name.tar" gzip)"
+		says "$text"
+	done <<-'END'
+		type invalid: layer 2: entry 'continued': its type is unknown
+		data protocol: layer 2: read the tar stream: Damaged tar archive
+		sparse invalid: layer 2: entry 'sparse': its size of 9223372036854775807 bytes is more than ext4 can hold
+		ids invalid: layer 2: entry 'ids': the user id 4294967296 does not fit into 32 bits
+		negative invalid: layer 2: entry 'ids': the group id -1 does not fit into 32 bits
+		large layer 2: entry 'f': 
+	END
+}
+
+@test "the daemon's own program serves as both workers" {
+	"$LAYERS" image links links
+	mapfile -t arguments <links/layers
+	"$TOOL" "$IMAGES" i "${arguments[@]}" size=134217728 2>/dev/null
+	mv "$IMAGES/i/root.ext4" one.ext4
+	"$TOOL" "$IMAGES" i "${arguments[@]}" size=134217728 "worker=$BANGER_BUILD/src/bin/bangerd" 2>/dev/null
+	cmp one.ext4 "$ROOT"
+	run "$BANGER_BUILD/src/bin/bangerd" --worker other
+	[ "$status" -eq 2 ]
+}
+
 @test "a worker that is killed is one failed image" {
 	"$TARS" mixed 10 >t.tar
 	start_waiting "$(layer t.tar gzip)"
@@ -411,6 +469,40 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 	wait_for pgrep -P $pid -f -- '--worker unpack$'
 	kill -KILL "$(pgrep -P $pid -f -- '--worker unpack$')"
 	ends_with "protocol: layer 1: the unpack worker was ended by signal 9 (KILL)"
+}
+
+# A program whose workers of that kind do that; the other kind is a real one.
+fake_worker() {
+	# shellcheck disable=SC2016 # for the program
+	printf '#!/bin/bash\n[ "$2" = %s ] || exec %q --worker "$2"\nread -r orders <&6\n%s\n' "$1" "$TOOL" "$2" >fake
+	chmod +x fake
+}
+
+@test "a worker that has been taken over is one failed image" {
+	"$TARS" mixed 10 >t.tar
+	good=$(layer t.tar gzip)
+	while IFS='|' read -r kind does text; do
+		fake_worker "$kind" "$does"
+		refuses "$good" "$good" "worker=$PWD/fake" stall=500
+		says "$text"
+	done <<-'END'
+		image|exit 3|protocol: the image worker ended with status 3 and no answer
+		image|echo '{"ok":true}' >&6|protocol:
+		image|echo '{"ok":true,"size_bytes":4096}' >&6|protocol:
+		image|echo nonsense >&6|protocol: the image worker's answer: 
+		image|/usr/bin/yes >&6|protocol: the image worker's answer is none
+		image|/usr/bin/yes '{"ok":false}' >&6|protocol: the image worker's answer is none
+		image|printf %9000d 1 >&6; read x <&6|protocol: the image worker's answer is none
+		image|exec 6>&- /bin/sleep 1000|timeout: the image worker does not go on
+		image|exec /bin/sleep 1000|timeout: the image worker has not gone on
+		image|kill -SEGV $$|protocol: the image worker was ended by signal 11 (SEGV)
+		unpack|exit 3|protocol: layer 1: the unpack worker ended with status 3 and no answer
+		unpack|echo '{"ok":true}' >&6|protocol: layer 1: the unpack worker's answer has no digest
+		unpack|echo '{"ok":true,"bytes":1,"digest":"sha256:00"}' >&6|protocol: layer 1: its content has the digest sha256:00
+		unpack|exec 6>&- /bin/sleep 1000|timeout: layer 1: the unpack worker does not go on
+		unpack|exec /bin/sleep 1000|timeout: the image worker has not gone on
+		unpack|echo '{"ok":false,"kind":"invalid","message":"\u001b[31mred"}' >&6|invalid: layer 1: \x1b[31mred
+	END
 }
 
 @test "a worker that hangs is ended after some time" {

@@ -2,7 +2,7 @@
  * image_from_layers() as a command, for tests:
  *
  *     layers_tool IMAGES_DIR NAME [size=BYTES] [entries=N] [bytes=N] [layer-bytes=N] [stall=MS]
- *                 COMPRESSION,DIFF_ID,BLOB...
+ *                 [worker=PROGRAM] COMPRESSION,DIFF_ID,BLOB...
  *     layers_tool --worker KIND
  *
  * A blob that does not exist yet is waited for, as for a download. SIGTERM cancels. Exits with 0, 1
@@ -114,6 +114,10 @@ static bool read_argument(char *text, struct arguments *ret)
 		if (!parse_u64_text(text + strlen(numbers[i].name), UINT64_MAX, &value))
 			return false;
 		memcpy((char *)&ret->request + numbers[i].offset, &value, sizeof(value));
+		return true;
+	}
+	if (str_starts(text, "worker=")) {
+		ret->request.worker_program = text + strlen("worker=");
 		return true;
 	}
 	if (ret->request.layer_count > IMAGE_LAYERS_MAX)

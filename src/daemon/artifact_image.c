@@ -128,11 +128,10 @@ static struct image_record take_record(struct image_record *record)
 }
 
 /* Makes it under the image's lock. `present` is what is there, or NULL. */
-static int make(struct daemon *daemon, const struct image_origin *origin, uint64_t size_bytes,
-		struct image_record *present, const struct job *job, struct image_record *ret,
-		struct err *err)
+static int make(const struct job *job, const struct image_origin *origin, uint64_t size_bytes,
+		struct image_record *present, struct image_record *ret, struct err *err)
 {
-	struct making making = { .daemon = daemon, .name = origin->name };
+	struct making making = { .daemon = job->daemon, .name = origin->name };
 	const struct image_make_request request = {
 		.origin = origin,
 		.size_bytes = size_bytes,
@@ -143,7 +142,7 @@ static int make(struct daemon *daemon, const struct image_origin *origin, uint64
 	bool is_made;
 	int r;
 
-	r = image_origin_make(daemon, &request, job, &is_made, ret, err);
+	r = image_origin_make(job->daemon, &request, job, &is_made, ret, err);
 	if (r == 0 && !is_made) {
 		assert(present);
 		*ret = take_record(present);
@@ -164,13 +163,13 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const char *t
 		return r < 0 ? r : 0;
 	r = image_origin_find(daemon, text, name, &origin, err);
 	if (r == 0)
-		r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+		r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
 	r = load_ready(daemon, name, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = make(daemon, &origin, 0, NULL, job, ret, err);
+	r = make(job, &origin, 0, NULL, ret, err);
 	if (r < 0 && err->kind == ERR_BUSY)
 		return err_context(err, r,
 				   "the files of image '%s' are gone, and it cannot be made again",
@@ -191,7 +190,7 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 
 	r = image_origin_find(daemon, pull->text, pull->name, &origin, err);
 	if (r == 0)
-		r = artifact_lock(daemon, "image", origin.name, job, &hold, &has_waited, err);
+		r = artifact_lock(job, "image", origin.name, &hold, &has_waited, err);
 	if (r < 0)
 		return r;
 	found = load_ready(daemon, origin.name, &present, err);
@@ -203,7 +202,7 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 		*ret = take_record(&present);
 		return 0;
 	}
-	return make(daemon, &origin, pull->size_bytes, found > 0 ? &present : NULL, job, ret, err);
+	return make(job, &origin, pull->size_bytes, found > 0 ? &present : NULL, ret, err);
 }
 
 /* --- the user's own --- */
@@ -225,7 +224,7 @@ int artifact_register_image(struct daemon *daemon, const struct artifact_image_f
 
 	r = name_check_image(files->name, err);
 	if (r == 0)
-		r = artifact_lock(daemon, "image", files->name, job, &hold, NULL, err);
+		r = artifact_lock(job, "image", files->name, &hold, NULL, err);
 	if (r < 0)
 		return r;
 	r = load_ready(daemon, files->name, &present, err);
@@ -248,7 +247,7 @@ int artifact_promote_image(struct daemon *daemon, const char *name, const struct
 	AUTO_IMAGE_RECORD present = { 0 };
 	int r;
 
-	r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+	r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
 	r = load_ready(daemon, name, &present, err);
@@ -272,7 +271,7 @@ int artifact_delete_image(struct daemon *daemon, const char *name, const struct 
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	int r;
 
-	r = artifact_lock(daemon, "image", name, job, &hold, NULL, err);
+	r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
 	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);

@@ -166,7 +166,7 @@ static int pull(struct daemon *daemon, const char *name, bool is_wanted_anew, co
 	source = kernel_catalog_find(&catalog, name);
 	if (!source)
 		return no_kernel(name, err);
-	r = artifact_lock(daemon, "kernel", name, job, &hold, NULL, err);
+	r = artifact_lock(job, "kernel", name, &hold, NULL, err);
 	if (r == 0 && !is_wanted_anew)
 		r = load_ready(daemon, name, ret, err);
 	if (r != 0)
@@ -206,7 +206,7 @@ int artifact_import_kernel(struct daemon *daemon, const struct kernel_import_req
 	kernel_init(&kernel);
 	r = name_check_kernel(request->name, err);
 	if (r == 0)
-		r = artifact_lock(daemon, "kernel", request->name, job, &hold, NULL, err);
+		r = artifact_lock(job, "kernel", request->name, &hold, NULL, err);
 	if (r == 0)
 		r = begin(daemon, request->name, err);
 	if (r < 0)
@@ -221,7 +221,7 @@ int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	int r;
 
-	r = artifact_lock(daemon, "kernel", name, job, &hold, NULL, err);
+	r = artifact_lock(job, "kernel", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
 	r = store_kernel_set_state(daemon->store, name, ARTIFACT_DELETING, err);

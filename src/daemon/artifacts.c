@@ -2,17 +2,17 @@
 
 #include "base/mem.h"
 
-int artifact_lock(struct daemon *daemon, const char *kind, const char *name, const struct job *job,
-		  struct keyhold *ret, bool *ret_waited, struct err *err)
+int artifact_lock(const struct job *job, const char *kind, const char *name, struct keyhold *ret,
+		  bool *ret_waited, struct err *err)
 {
 	AUTO_FREE char *key = mem_printf("%s:%s", kind, name);
 
-	if (keylock_try(daemon->locks, key, ret))
+	if (keylock_try(job->daemon->locks, key, ret))
 		return 0;
 	if (ret_waited)
 		*ret_waited = true;
 	progress_report(job->progress, kind, "waiting for another request", 0, 0);
-	return keylock_acquire(daemon->locks, key, job->cancel, ret, err);
+	return keylock_acquire(job->daemon->locks, key, job->cancel, ret, err);
 }
 
 int artifact_reconcile(struct daemon *daemon, struct err *err)

@@ -87,5 +87,5 @@ int artifact_reconcile_images(struct daemon *daemon, struct err *err) MUST_CHECK
 int artifact_reconcile_kernels(struct daemon *daemon, struct err *err) MUST_CHECK;
 
 /* Takes the key of one of them; says so when it has to be waited for (ret_waited may be NULL). */
-int artifact_lock(struct daemon *daemon, const char *kind, const char *name, const struct job *job,
-		  struct keyhold *ret, bool *ret_waited, struct err *err) MUST_CHECK;
+int artifact_lock(const struct job *job, const char *kind, const char *name, struct keyhold *ret,
+		  bool *ret_waited, struct err *err) MUST_CHECK;

@@ -214,15 +214,15 @@ static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
 }
 
 /* Asks the guest to end, and waits for it to do so: *ret_ended. < 0 as ask_guest(). */
-static int end_guest(struct daemon *daemon, const char *id, int pidfd, uint64_t timeout_ms,
-		     const struct job *job, bool *ret_ended, struct err *err)
+static int end_guest(const struct job *job, const char *id, int pidfd, uint64_t timeout_ms,
+		     bool *ret_ended, struct err *err)
 {
 	uint64_t wait_ms = timeout_ms;
 	bool is_told;
 	int r;
 
-	r = ask_guest(daemon, id, timeout_ms < ASK_TIMEOUT_MS ? timeout_ms : ASK_TIMEOUT_MS, job,
-		      &is_told, err);
+	r = ask_guest(job->daemon, id, timeout_ms < ASK_TIMEOUT_MS ? timeout_ms : ASK_TIMEOUT_MS,
+		      job, &is_told, err);
 	if (r < 0)
 		return r;
 	/*
@@ -276,7 +276,7 @@ int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, co
 	if (pidfd >= 0 && timeout_ms > 0) {
 		progress_report(job->progress, "ask", "the guest to shut down", 0, 0);
 		thaw(daemon, vm);
-		r = end_guest(daemon, vm->id, pidfd, timeout_ms, job, &has_ended, err);
+		r = end_guest(job, vm->id, pidfd, timeout_ms, &has_ended, err);
 		if (r < 0) {
 			take_back(daemon, vm, err);
 			return r;

@@ -342,12 +342,13 @@ members() {
 	run_for 0 banger vm show --json box
 	members .vm "$documented"
 	run_for 0 banger --json image list
-	members '.images[0]' 'name state kind recipe kernel size_bytes used_bytes has_init sha256 built_at in_use'
+	members '.images[0]' 'name state kind recipe kernel source digest size_bytes used_bytes has_init built_at in_use'
 	equal "$(jq -c '[.images[] | {(.name): .in_use}] | add' <<<"$output")" '{"debian-bookworm":0,"debian-bookworm-slim":1}'
 	run_for 0 banger --json image show debian-bookworm
-	members .image 'name state kind recipe kernel size_bytes used_bytes has_init sha256 built_at in_use'
+	members .image 'name state kind recipe kernel source digest size_bytes used_bytes has_init built_at in_use config'
 	run_for 0 banger --json image catalog
-	members '.entries[0]' 'name kind description default present'
+	members '[.entries[] | select(.kind == "recipe")][0]' 'name kind description kernel default users present'
+	members '[.entries[] | select(.kind == "oci")][0]' 'name kind description kernel default users present reference'
 	run_for 0 banger --json kernel list --available
 	members '.kernels[0]' 'name state kind package version release formats modules size_bytes pulled_at in_use present'
 	run_for 0 banger --json kernel show debian-cloud

@@ -1,6 +1,9 @@
 #include "cli/ask.h"
 
+#include <string.h>
+
 #include "base/json.h"
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/link.h"
 #include "cli/request.h"
@@ -23,4 +26,12 @@ int ask_about(struct cli *cli, const char *method, const char *key, const char *
 
 	json_put_str(params, key, value);
 	return ask(cli, method, params, ret, err);
+}
+
+void ask_context(struct err *err, const char *what, const char *name)
+{
+	AUTO_FREE char *quoted = mem_printf("'%s'", name);
+
+	if (!strstr(err->message, quoted))
+		(void)err_context(err, -EIO, "%s %s", what, quoted);
 }

@@ -15,3 +15,6 @@ int ask(struct cli *cli, const char *method, json_t *params, json_t **ret, struc
 /* The same with one parameter. */
 int ask_about(struct cli *cli, const char *method, const char *key, const char *value, json_t **ret,
 	      struct err *err) MUST_CHECK;
+
+/* Puts "WHAT 'NAME': " in front of an error, unless that names it already. */
+void ask_context(struct err *err, const char *what, const char *name);

@@ -73,7 +73,8 @@ bool command_has_verbs(const char *noun)
 	return false;
 }
 
-bool command_verb_goes_on(const char *noun, const char *word)
+/* The first verb of two words that begins with this one; NULL when there is none. */
+static const char *longer_verb(const char *noun, const char *word)
 {
 	const size_t length = strlen(word);
 
@@ -82,9 +83,14 @@ bool command_verb_goes_on(const char *noun, const char *word)
 
 		if (verb && str_eq(commands[i]->noun, noun) && str_starts(verb, word) &&
 		    verb[length] == ' ')
-			return true;
+			return verb;
 	}
-	return false;
+	return NULL;
+}
+
+bool command_verb_goes_on(const char *noun, const char *word)
+{
+	return longer_verb(noun, word) != NULL;
 }
 
 const struct command *command_find(const char *noun, const char *verb)
@@ -162,7 +168,9 @@ int command_unknown(const char *noun, const char *verb, struct err *err)
 		return fail_unknown_noun(noun, err);
 	if (!verb)
 		return err_set(err, ERR_INVALID, "'%s' needs a verb", noun);
-	nearest = nearest_name(noun, verb);
+	nearest = longer_verb(noun, verb);
+	if (!nearest)
+		nearest = nearest_name(noun, verb);
 	if (nearest)
 		return err_set(err, ERR_INVALID, "unknown command '%s %s'; did you mean '%s %s'?",
 			       noun, verb, noun, nearest);

@@ -53,7 +53,7 @@ static int run_pull(struct cli *cli, const struct invocation *invocation)
 	if (args->size.is_set)
 		json_put_u64(params, "size_bytes", args->size.value);
 	if (ask(cli, "image.pull", params, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot pull image '%s'", given);
+		ask_context(&err, "cannot pull image", given);
 		return cli_fail(cli, &err);
 	}
 	return image_view_print(cli, result);
@@ -166,7 +166,7 @@ static int run_register(struct cli *cli, const struct invocation *invocation)
 	if (args->kernel_ref)
 		json_put_str(params, "kernel", args->kernel_ref);
 	if (ask(cli, "image.register", params, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot register image '%s'", name);
+		ask_context(&err, "cannot register image", name);
 		return cli_fail(cli, &err);
 	}
 	return image_view_print(cli, result);
@@ -195,7 +195,7 @@ static int run_promote(struct cli *cli, const struct invocation *invocation)
 	struct err err = ERR_INIT;
 
 	if (ask_about(cli, "image.promote", "image", name, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot promote image '%s'", name);
+		ask_context(&err, "cannot promote image", name);
 		return cli_fail(cli, &err);
 	}
 	return image_view_print(cli, result);

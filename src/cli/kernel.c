@@ -167,7 +167,7 @@ static int run_pull(struct cli *cli, const struct invocation *invocation)
 	if (spec_args_check_kernel(name, &err) < 0)
 		return cli_usage(cli, invocation->command, &err);
 	if (ask_about(cli, "kernel.pull", "name", name, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot pull kernel '%s'", name);
+		ask_context(&err, "cannot pull kernel", name);
 		return cli_fail(cli, &err);
 	}
 	return print_kernel(cli, result);
@@ -213,7 +213,7 @@ static int run_import(struct cli *cli, const struct invocation *invocation)
 	json_put_str(params, "name", name);
 	json_put_str(params, "from", from);
 	if (ask(cli, "kernel.import", params, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot import kernel '%s'", name);
+		ask_context(&err, "cannot import kernel", name);
 		return cli_fail(cli, &err);
 	}
 	return print_kernel(cli, result);

@@ -185,6 +185,4 @@ void config_each_without_effect(const struct config *config,
 
 	if (config->file_sync_count > 0)
 		visit(context, &list_rows[0]);
-	if (config->registry_count > 0)
-		visit(context, &list_rows[3]);
 }

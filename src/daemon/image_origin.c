@@ -284,7 +284,11 @@ static int make_from_oci(struct daemon *daemon, const struct image_make_request 
 		return r;
 	*ret_is_made = !request->present || request->size_bytes > 0 ||
 		       !str_eq(request->present->digest, oci_pull_digest(pull)->text);
-	return *ret_is_made ? write_layers(daemon, request, pull, job, ret, err) : 0;
+	if (!*ret_is_made) {
+		progress_report(job->progress, "unchanged", "this is what is here already", 0, 0);
+		return 0;
+	}
+	return write_layers(daemon, request, pull, job, ret, err);
 }
 
 int image_origin_make(struct daemon *daemon, const struct image_make_request *request,

@@ -459,6 +459,8 @@ static void test_unknown_commands(void **state)
 	} rows[] = {
 		{ "vm", "strat", "unknown command 'vm strat'; did you mean 'vm start'?" },
 		{ "vm", NULL, "'vm' needs a verb" },
+		{ "image", "cache",
+		  "unknown command 'image cache'; did you mean 'image cache prune'?" },
 		{ "vm", "xyzzyx", "unknown command 'vm xyzzyx'" },
 		{ "start", NULL, "unknown command 'start'; did you mean 'vm start'?" },
 		{ "strat", NULL, "unknown command 'strat'; did you mean 'vm start'?" },

@@ -196,7 +196,7 @@ static int check_paths(const struct register_params *p, struct err *err)
 	return 0;
 }
 
-/* The kernel that came as a file gets the image's name. */
+/* The kernel that came as a file gets the image's name, which must be free for it. */
 static int import_kernel(struct daemon *daemon, const struct register_params *p,
 			 const struct job *job, struct err *err)
 {
@@ -208,11 +208,35 @@ static int import_kernel(struct daemon *daemon, const struct register_params *p,
 		.modules_dir = p->modules_dir,
 	};
 	struct kernel_record kernel = { 0 };
+	struct err lookup_err = ERR_INIT;
 	int r;
 
+	if (store_kernel_get(daemon->store, p->name, &kernel, &lookup_err) == 0) {
+		kernel_record_done(&kernel);
+		r = err_set(err, ERR_EXISTS, "a kernel named '%s' exists already", p->name);
+		err_hint(err, "use it with --kernel-ref %s, or choose another name", p->name);
+		return r;
+	}
 	r = artifact_import_kernel(daemon, &request, job, &kernel, err);
 	if (r == 0)
 		kernel_record_done(&kernel);
+	return r;
+}
+
+/* With the kernel that came as a file, or not at all. */
+static int register_with_kernel(struct daemon *daemon, const struct register_params *p,
+				const struct artifact_image_files *files, const struct job *job,
+				struct image_record *ret, struct err *err)
+{
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	r = import_kernel(daemon, p, job, err);
+	if (r < 0)
+		return r;
+	r = artifact_register_image(daemon, files, job, ret, err);
+	if (r < 0 && artifact_delete_kernel(daemon, p->name, job, &undo_err) < 0)
+		err_append(err, &undo_err);
 	return r;
 }
 
@@ -233,8 +257,8 @@ static int image_register_call(struct rpc_call *call, const void *params, json_t
 
 	r = check_paths(p, err);
 	if (r == 0 && p->kernel_file)
-		r = import_kernel(daemon, p, &job, err);
-	if (r == 0)
+		r = register_with_kernel(daemon, p, &files, &job, &image, err);
+	else if (r == 0)
 		r = artifact_register_image(daemon, &files, &job, &image, err);
 	return answer(daemon, r, &image, result);
 }

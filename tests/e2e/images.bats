@@ -241,6 +241,23 @@ nothing_in_flight() {
 	contains "$stderr" "$BATS_TEST_TMPDIR/text"
 }
 
+@test "register with a kernel of its own: both, or neither" {
+	local mine=$BATS_TEST_TMPDIR/mine.ext4 kernels=$BANGER_STATE_DIR/kernels/debian-cloud
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	cp --sparse=always "$BANGER_STATE_DIR/images/tiny-3.20/root.ext4" "$mine"
+	run_for 1 banger image register pair --rootfs /etc/hostname --kernel "$kernels/vmlinuz" --modules "$kernels/modules"
+	contains "$stderr" /etc/hostname
+	equal "$(banger --json kernel list | jq -c '[.kernels[] | select(.name == "pair")]')" '[]'
+	run_for 0 banger image register pair --rootfs "$mine" --kernel "$kernels/vmlinuz" --modules "$kernels/modules"
+	equal "$(banger --json image show pair | jq -r .image.kernel)" pair
+	run_for 0 banger --quiet vm run --image pair --rm -- cat /version
+	equal "$output" 1
+	banger --quiet image delete pair >/dev/null
+	run_for 1 banger image register pair --rootfs "$mine" --kernel "$kernels/vmlinuz"
+	contains "$stderr" "a kernel named 'pair' exists already"
+	banger --quiet kernel rm pair >/dev/null
+}
+
 @test "kernel import: a kernel of one's own boots; one in use is not replaced" {
 	run_for 0 banger kernel import own --from "$BANGER_STATE_DIR/kernels/debian-cloud"
 	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null

@@ -419,7 +419,8 @@ static void test_json(void **state)
 		"\"system_overlay_bytes\":9663676416,\"nat\":false,\"ip\":null,\"ephemeral\":false,"
 		"\"created_at\":\"2001-09-09T01:46:40Z\",\"started_at\":null,\"last_error\":null,"
 		"\"workspace\":null,\"engine\":null,\"accelerator\":null,\"pid\":null,"
-		"\"disk_used_bytes\":null,\"directory\":null,\"console_log\":null,\"vmm_log\":null}";
+		"\"disk_used_bytes\":null,\"directory\":null,\"console_log\":null,\"vmm_log\":"
+		"null}";
 	const struct vm_runtime runtime = {
 		.engine = "qemu",
 		.accelerator = "tcg",

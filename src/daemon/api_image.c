@@ -75,31 +75,15 @@ static const struct json_field prune_fields[] = {
 	  "only say what would be freed" },
 };
 
-static json_t *strings_json(const struct strv *list)
-{
-	json_t *json = json_new_array();
-
-	for (size_t i = 0; i < list->count; i++)
-		json_add(json, json_new_str(list->items[i]));
-	return json;
-}
-
 /* What the image says about running it; null when it says nothing that can be read. */
 static json_t *config_json(const struct daemon *daemon, const char *name)
 {
 	AUTO_IMAGE_CONFIG config = IMAGE_CONFIG_INIT;
 	struct err ignored = ERR_INIT;
-	json_t *json;
 
 	if (image_config_load(daemon->images_dir, name, &config, &ignored) < 0)
 		return json_null();
-	json = json_new_object();
-	json_put(json, "entrypoint", strings_json(&config.entrypoint));
-	json_put(json, "cmd", strings_json(&config.cmd));
-	json_put(json, "env", strings_json(&config.env));
-	json_put_str(json, "user", config.user);
-	json_put_str(json, "working_dir", config.working_dir);
-	return json;
+	return image_config_json(&config);
 }
 
 static json_t *image_json(const struct image_record *image)

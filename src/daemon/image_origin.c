@@ -7,6 +7,7 @@
 #include "image/bundle.h"
 #include "image/image.h"
 #include "image/layers.h"
+#include "image/share.h"
 #include "kernel/kernel.h"
 #include "kernel/unpack.h"
 #include "model/names.h"
@@ -245,9 +246,41 @@ static int write_layers(struct daemon *daemon, const struct image_make_request *
 		.next_layer = next_layer,
 		.context = pull,
 	};
-	const int r = request->begin(request->context, err);
 
-	return r < 0 ? r : image_from_layers(&layers, job->cancel, job->progress, ret, err);
+	return image_from_layers(&layers, job->cancel, job->progress, ret, err);
+}
+
+/*
+ * Makes it of another image that has the same digest, when their blocks can be shared: 1 done, 0
+ * not possible. The other one is not waited for: who holds it may be waiting for this one.
+ */
+static int share_blocks(struct daemon *daemon, const struct image_make_request *request,
+			const struct oci_digest *digest, struct image_record *ret, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST list = { 0 };
+	int r;
+
+	r = store_image_list(daemon->store, &list, err);
+	for (size_t i = 0; i < list.count && r == 0; i++) {
+		const struct image_record *other = &list.items[i];
+		const struct image_share_request share = {
+			.images_dir = daemon->images_dir,
+			.from = other->name,
+			.name = request->origin->name,
+			.source = request->origin->source,
+			.kernel = request->origin->kernel,
+		};
+		AUTO_FREE char *key = mem_printf("image:%s", other->name);
+		AUTO_KEYHOLD hold = KEYHOLD_INIT;
+		struct err ignored = ERR_INIT;
+
+		if (other->state != ARTIFACT_READY || !str_eq(other->digest, digest->text) ||
+		    str_eq(other->name, share.name) || !keylock_try(daemon->locks, key, &hold))
+			continue;
+		if (image_share(&share, ret, &ignored) == 0)
+			return 1;
+	}
+	return r;
 }
 
 static int make_from_oci(struct daemon *daemon, const struct image_make_request *request,
@@ -288,6 +321,11 @@ static int make_from_oci(struct daemon *daemon, const struct image_make_request 
 		progress_report(job->progress, "unchanged", "this is what is here already", 0, 0);
 		return 0;
 	}
+	r = request->begin(request->context, err);
+	if (r == 0 && request->size_bytes == 0)
+		r = share_blocks(daemon, request, oci_pull_digest(pull), ret, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	return write_layers(daemon, request, pull, job, ret, err);
 }
 

@@ -127,6 +127,7 @@ static int write_image(struct build *build, struct err *err)
 static int fill_record(struct build *build, struct image_record *image, struct err *err)
 {
 	image->recipe = mem_strdup(build->recipe->name);
+	image->is_sized = build->request->size_bytes > 0;
 	image->kernel = mem_strdup(build->recipe->kernel);
 	return staging_describe(&build->staging, &build->summary, image, err);
 }

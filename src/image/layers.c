@@ -329,6 +329,7 @@ static int publish(struct pipeline *p, struct image_record *ret, struct err *err
 
 	image_record_init(&image);
 	image.source = mem_strdup(p->request->source);
+	image.is_sized = p->request->size_bytes > 0;
 	image.digest = mem_strdup(p->request->digest);
 	image.kernel = mem_strdup(p->request->kernel);
 	r = staging_describe(&p->staging, &p->summary, &image, err);

@@ -29,6 +29,7 @@ struct record_file {
 	uint64_t seed_size_bytes;
 	uint64_t entries;
 	bool has_init;
+	bool is_sized;
 	json_t *config;
 };
 
@@ -52,6 +53,7 @@ static const struct json_field record_fields[] = {
 	FIELD(record_file, seed_size_bytes, JSON_FIELD_U64, true, "size of the work seed"),
 	FIELD(record_file, entries, JSON_FIELD_U64, true, "files, folders and links in it"),
 	FIELD(record_file, has_init, JSON_FIELD_BOOL, true, "whether it has an init system"),
+	FIELD(record_file, is_sized, JSON_FIELD_BOOL, false, "whether its size was asked for"),
 	FIELD(record_file, config, JSON_FIELD_JSON, false, "how an OCI image is to be run"),
 };
 
@@ -170,6 +172,7 @@ int folder_write_record(int dir_fd, const struct image_record *image,
 	json_put_u64(object, "seed_size_bytes", summary->seed_size_bytes);
 	json_put_u64(object, "entries", summary->entries);
 	json_put_bool(object, "has_init", image->has_init);
+	json_put_bool(object, "is_sized", image->is_sized);
 	if (config)
 		json_put(object, "config", image_config_json(config));
 	json_write(object, &text);
@@ -208,6 +211,7 @@ static int take_record(struct record_file *file, const char *name, struct image_
 	ret->size_bytes = file->size_bytes;
 	ret->used_bytes = file->used_bytes;
 	ret->has_init = file->has_init;
+	ret->is_sized = file->is_sized;
 	ret->built_at = built_at;
 	return 0;
 }

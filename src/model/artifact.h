@@ -34,6 +34,7 @@ struct image_record {
 	uint64_t size_bytes;
 	uint64_t used_bytes;
 	bool has_init;
+	bool is_sized;	  /* its size was asked for, not chosen; only in image.json */
 	int64_t built_at; /* seconds since 1970, 0 when unknown */
 	uint64_t in_use;  /* VMs that refer to it; filled by reading, ignored by writing */
 };

@@ -123,6 +123,33 @@ requests_for() {
 	run_for 0 banger image delete two
 }
 
+@test "one image under two names shares its blocks where the file system can" {
+	grep -qw btrfs /proc/filesystems || skip "the kernel has no btrfs"
+	local disk=$BATS_TEST_TMPDIR/disk place=$BANGER_STATE_DIR/images
+	banger --quiet daemon stop >/dev/null
+	truncate -s 512M "$disk"
+	mkfs.btrfs -q "$disk"
+	mount -o loop "$disk" "$place"
+	chmod 700 "$place"
+	two_names_share_blocks "$place" || touch "$BATS_TEST_TMPDIR/failed"
+	banger --quiet daemon stop >/dev/null
+	umount "$place"
+	[ ! -e "$BATS_TEST_TMPDIR/failed" ]
+}
+
+two_names_share_blocks() {
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" --name first >/dev/null &&
+		banger --quiet image pull "$REGISTRY/library/tiny:3.20" --name second >/dev/null &&
+		banger --quiet image pull "$REGISTRY/library/tiny:3.20" --name third --size 1GiB >/dev/null &&
+		sync -f "$1" &&
+		cmp "$1/first/root.ext4" "$1/second/root.ext4" &&
+		filefrag -v "$1/second/root.ext4" | grep -q shared &&
+		! filefrag -v "$1/third/root.ext4" | grep -q shared &&
+		[ "$(banger --json image show second | jq -c .image.config.cmd)" = '["from","the image"]' ] &&
+		banger --quiet image delete first >/dev/null &&
+		[ "$(banger --quiet vm run --image second --rm -- cat /version)" = 1 ]
+}
+
 @test "a layout and an archive, by paths as typed" {
 	cd "$LAYOUTS"
 	run_for 0 banger image pull oci:tiny:2 --name from-layout

@@ -138,6 +138,21 @@ static void program_done(struct program *program)
 	json_decref(program->image);
 }
 
+/* What an image has as Env may be anything; what is no NAME=VALUE cannot be set. */
+static void add_variables(const json_t *list, struct strv *ret)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		struct err ignored = ERR_INIT;
+
+		if (json_is_string(item) &&
+		    session_check_env(json_string_value(item), &ignored) == 0)
+			strv_add(ret, json_string_value(item));
+	}
+}
+
 static void add_strings(const json_t *list, struct strv *ret)
 {
 	const json_t *item;
@@ -175,7 +190,7 @@ static int read_program(struct cli *cli, const struct invocation *invocation, co
 		err_hint(err, "give a command after '--', without --entrypoint");
 		return r;
 	}
-	add_strings(json_object_get(config, "env"), &ret->env);
+	add_variables(json_object_get(config, "env"), &ret->env);
 	for (size_t i = 0; i < args->env.count; i++)
 		strv_add(&ret->env, args->env.items[i]);
 	ret->cwd = json_get_str(config, "working_dir");

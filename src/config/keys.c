@@ -116,9 +116,9 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_SIZE, .min = MIB, .max = 16 * TIB, .initial = 128 * GIB,
 		AT(limit_image_bytes) },
 	[CONFIG_LIMIT_ENTRIES] = {
-		.row = { "limits.entries", "an integer, 1000 to 100000000", "5000000",
+		.row = { "limits.entries", "an integer, 1000 to 16000000", "5000000",
 			 "files, folders and links of an image", NULL },
-		.type = VALUE_NUMBER, .min = 1000, .max = 100000000, .initial = 5000000,
+		.type = VALUE_NUMBER, .min = 1000, .max = 16000000, .initial = 5000000,
 		AT(limit_entries) },
 	[CONFIG_DEFAULT_VCPU] = {
 		.row = { "vm_defaults.vcpu", "an integer, 1 to 32", "(from the host: CPUs / 4, 1 to 4)",

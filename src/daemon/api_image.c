@@ -212,6 +212,7 @@ static int register_with_kernel(struct daemon *daemon, const struct register_par
 				const struct artifact_image_files *files, const struct job *job,
 				struct image_record *ret, struct err *err)
 {
+	const struct job undo = { .daemon = daemon }; /* not cancelled with what it undoes */
 	struct err undo_err = ERR_INIT;
 	int r;
 
@@ -219,7 +220,7 @@ static int register_with_kernel(struct daemon *daemon, const struct register_par
 	if (r < 0)
 		return r;
 	r = artifact_register_image(daemon, files, job, ret, err);
-	if (r < 0 && artifact_delete_kernel(daemon, p->name, job, &undo_err) < 0)
+	if (r < 0 && artifact_delete_kernel(daemon, p->name, &undo, &undo_err) < 0)
 		err_append(err, &undo_err);
 	return r;
 }

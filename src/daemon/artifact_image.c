@@ -151,6 +151,44 @@ static int make(const struct job *job, const struct image_origin *origin, uint64
 	return finish(&making, r, ret, err);
 }
 
+/*
+ * A reference means one image. That another one is here under the name that follows from it is no
+ * reason to take that, nor to put this one in its place.
+ */
+static int check_source(const struct image_origin *origin, const struct image_record *present,
+			struct err *err)
+{
+	int r;
+
+	if (!origin->source || str_eq(present->source, origin->source))
+		return 0;
+	r = err_set(err, ERR_EXISTS,
+		    "the image '%s' that is here is another: it is from %s, not %s", present->name,
+		    present->source ? present->source : "this host", origin->source);
+	err_hint(err, "'banger image pull %s --name NAME' pulls it under another name",
+		 origin->source);
+	return r;
+}
+
+/* The image that is ready, if it is the one that `text` means. */
+static int take_ready(struct daemon *daemon, const char *name, const char *text,
+		      struct image_record *ret, struct err *err)
+{
+	AUTO_IMAGE_ORIGIN origin = IMAGE_ORIGIN_INIT;
+	int r;
+
+	r = load_ready(daemon, name, ret, err);
+	/* A plain name is the image that is called so. */
+	if (r <= 0 || str_eq(text, name))
+		return r;
+	r = image_origin_find(daemon, text, name, &origin, err);
+	if (r == 0)
+		r = check_source(&origin, ret, err);
+	if (r < 0)
+		image_record_done(ret);
+	return r < 0 ? r : 1;
+}
+
 int artifact_ensure_image(struct daemon *daemon, const char *name, const char *text,
 			  const struct job *job, struct image_record *ret, struct err *err)
 {
@@ -158,7 +196,7 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const char *t
 	AUTO_IMAGE_ORIGIN origin = IMAGE_ORIGIN_INIT;
 	int r;
 
-	r = load_ready(daemon, name, ret, err);
+	r = take_ready(daemon, name, text, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = image_origin_find(daemon, text, name, &origin, err);
@@ -166,7 +204,7 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const char *t
 		r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
-	r = load_ready(daemon, name, ret, err);
+	r = take_ready(daemon, name, text, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = make(job, &origin, 0, NULL, ret, err);
@@ -196,6 +234,12 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 	found = load_ready(daemon, origin.name, &present, err);
 	if (found < 0)
 		return found;
+	/* With a name of the user's own, replacing is what was asked for. */
+	if (found > 0 && !pull->name && !origin.entry) {
+		r = check_source(&origin, &present, err);
+		if (r < 0)
+			return r;
+	}
 	/* Whom we waited for has just made what we want: the work is shared. */
 	if (has_waited && found > 0 && pull->size_bytes == 0 && present.built_at >= asked_at &&
 	    str_eq(present.source, origin.source)) {

@@ -1,5 +1,7 @@
 #include "daemon/image_origin.h"
 
+#include <strings.h>
+
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/mem.h"
@@ -162,6 +164,10 @@ static int make_from_bundle(struct daemon *daemon, const struct image_make_reque
 	AUTO_CLOSE int fd = -1;
 	int r;
 
+	if (request->size_bytes > 0)
+		return err_set(err, ERR_INVALID,
+			       "'%s' is a bundle, whose file system has its size already",
+			       request->origin->name);
 	/* Beside the images: a file in memory would be as large as an image. */
 	r = bundle_fetch(&from, daemon->images_dir, bundle.name, &fd, err);
 	if (r == 0)
@@ -217,11 +223,16 @@ static struct image_config config_of(const struct oci_config *config)
 	};
 }
 
+/* The entry of the configuration, whose host may be written as users do: any case, and docker's
+ * other name. */
 static const struct config_registry *registry_of(const struct daemon *daemon, const char *host)
 {
 	for (size_t i = 0; host && i < daemon->config.registry_count; i++) {
-		if (str_eq(daemon->config.registries[i].host, host))
-			return &daemon->config.registries[i];
+		const struct config_registry *entry = &daemon->config.registries[i];
+		const bool is_hub = strcasecmp(entry->host, "index.docker.io") == 0;
+
+		if (strcasecmp(is_hub ? "docker.io" : entry->host, host) == 0)
+			return entry;
 	}
 	return NULL;
 }

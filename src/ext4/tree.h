@@ -95,6 +95,7 @@ struct tree {
 	uint64_t hash_key[2];
 	uint16_t layer;			/* to which changes belong now; see tree_begin_layer() */
 	uint32_t lost_found;		/* its inode */
+	uint64_t implied_made;		/* folders that were made because nobody described them */
 	struct tree_attributes implied; /* of folders that nobody described */
 	/* Told of each run whose file was removed; may be NULL. */
 	void (*released)(void *context, const struct tree_run *run);

@@ -17,9 +17,11 @@ static int make_folder(struct tree *tree, uint32_t folder, struct span name, uin
 
 	memcpy(copy, name.ptr, name.len);
 	r = tree_add(tree, &place, &tree->implied, ret, err);
-	if (r == 0)
-		tree->inodes[*ret].u.folder.is_implied = true;
-	return r;
+	if (r < 0)
+		return r;
+	tree->inodes[*ret].u.folder.is_implied = true;
+	tree->implied_made++;
+	return 0;
 }
 
 /*

@@ -114,6 +114,65 @@ requests_for() {
 	push tiny:1 tiny:moving
 }
 
+@test "another image of the same name is neither taken nor replaced" {
+	push tiny:2 other/tiny:3.20
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	run_for 1 banger vm create --no-start --image "$REGISTRY/other/tiny:3.20"
+	contains "$stderr" "the image 'tiny-3.20' that is here is another: it is from $REGISTRY/library/tiny:3.20"
+	contains "$stderr" "--name NAME"
+	run_for 1 banger image pull "$REGISTRY/other/tiny:3.20"
+	contains "$stderr" "is another"
+	run_for 0 banger --quiet vm run --image "$REGISTRY/library/tiny:3.20" --rm -- cat /version
+	equal "$output" 1
+	run_for 0 banger image pull "$REGISTRY/other/tiny:3.20" --name other
+	run_for 0 banger --quiet vm run --image other --rm -- cat /version
+	equal "$output" 2
+	run_for 0 banger image delete other
+}
+
+@test "limits are the configuration's, and their errors name the key" {
+	banger --quiet daemon stop >/dev/null
+	cp "$BANGER_CONFIG_DIR/config.toml" "$BATS_TEST_TMPDIR/config.toml"
+	printf '[limits]\nimage_bytes = "1MiB"\n' >>"$BANGER_CONFIG_DIR/config.toml"
+	run_for 1 banger image pull "$REGISTRY/library/tiny:3.20" --name small
+	contains "$stderr" "limits.image_bytes"
+	banger --quiet daemon stop >/dev/null
+	cp "$BATS_TEST_TMPDIR/config.toml" "$BANGER_CONFIG_DIR/config.toml"
+	equal "$(images_json '[.images[] | select(.name == "small")]')" '[]'
+}
+
+@test "an image config with oddities: what can be used of it is" {
+	local layout=$BATS_TEST_TMPDIR/odd
+	cp -r "$LAYOUTS/tiny" "$layout"
+	umoci config --image "$layout:1" --config.env GOOD=yes --config.entrypoint /bin/sh --config.entrypoint -c \
+		--config.entrypoint 'echo "$GOOD"; pwd' --config.cmd x --config.user 1234:2345
+	# Env without a name or without a value, which umoci itself refuses.
+	/usr/bin/python3 - "$layout" <<-'PYTHON'
+		import hashlib, json, os, sys
+		blobs = os.path.join(sys.argv[1], "blobs/sha256")
+		def put(value):
+		    data = json.dumps(value).encode()
+		    name = hashlib.sha256(data).hexdigest()
+		    open(os.path.join(blobs, name), "wb").write(data)
+		    return "sha256:" + name, len(data)
+		path = os.path.join(sys.argv[1], "index.json")
+		index = json.load(open(path))
+		entry = next(e for e in index["manifests"]
+		             if e["annotations"]["org.opencontainers.image.ref.name"] == "1")
+		manifest = json.load(open(os.path.join(blobs, entry["digest"][7:])))
+		config = json.load(open(os.path.join(blobs, manifest["config"]["digest"][7:])))
+		config["config"]["Env"] += ["A", "=b"]
+		config["config"]["WorkingDir"] = "/srv/../srv/data"
+		manifest["config"]["digest"], manifest["config"]["size"] = put(config)
+		entry["digest"], entry["size"] = put(manifest)
+		json.dump(index, open(path, "w"))
+	PYTHON
+	run_for 0 banger image pull "oci:$layout:1" --name odd
+	equal "$(banger --json image show odd | jq -c '.image.config.env[-2:]')" '["A","=b"]'
+	run_for 0 banger --quiet vm run --image odd --entrypoint --rm
+	equal "$output" $'yes\n/srv/data'
+}
+
 @test "--name and --size; the same layers give the same bytes" {
 	run_for 0 banger image pull "$REGISTRY/library/tiny:3.20" --name one --size 2GiB
 	TZ=Asia/Tokyo run_for 0 banger image pull "$REGISTRY/library/tiny:3.20" --name two --size 2GiB
@@ -300,15 +359,59 @@ nothing_in_flight() {
 }
 
 @test "catalog.json: OCI entries and bundles by name; a mistake in it is told with its place" {
+	local port server
+	make_bundles "$BATS_TEST_TMPDIR/files"
+	(cd "$BATS_TEST_TMPDIR/files" && exec /usr/bin/python3 -u -m http.server --bind 127.0.0.1 0 >"$BATS_TEST_TMPDIR/http" 2>&1 3>&-) &
+	server=$!
+	wait_until 5 grep -q "port [0-9]" "$BATS_TEST_TMPDIR/http"
+	port=$(grep -o "port [0-9]*" "$BATS_TEST_TMPDIR/http" | cut -d ' ' -f 2)
 	cat >"$BANGER_CONFIG_DIR/catalog.json" <<-JSON
-		{"images": [{"name": "mini", "kind": "oci", "description": "a small one",
-			"reference": "$REGISTRY/library/tiny:3.20"}]}
+		{"images": [
+			{"name": "mini", "kind": "oci", "description": "a small one", "reference": "$REGISTRY/library/tiny:3.20"},
+			{"name": "packed", "kind": "bundle", $(source_of "$port" image.tar.zst)}],
+		 "kernels": [{"name": "packed-kernel", "kind": "bundle", $(source_of "$port" kernel.tar.zst)}]}
 	JSON
 	contains "$(banger image catalog)" "mini"
 	run_for 0 banger --quiet vm run --image mini --rm -- cat /version
 	equal "$output" 1
+	contains "$(banger kernel list --available)" packed-kernel
+	[[ $(banger kernel list) != *packed-kernel* ]]
+	run_for 1 banger image pull packed --size 2GiB
+	contains "$stderr" "'packed' is a bundle"
+	run_for 0 banger --quiet vm run --image packed --kernel packed-kernel --rm -- cat /version
+	equal "$output" 1
+	equal "$(banger --json image show packed | jq -r .image.source)" "http://127.0.0.1:$port/image.tar.zst"
+	# Another file under the same address: it is not what the catalog promises.
+	banger --quiet image delete packed >/dev/null
+	truncate -s +1 "$BATS_TEST_TMPDIR/files/image.tar.zst"
+	run_for 1 banger image pull packed
+	equal "$(images_json '[.images[] | select(.name == "packed")]')" '[]'
+	kill "$server"
+	wait "$server" || true
 	echo '{"images": [{"name": "x"}]}' >"$BANGER_CONFIG_DIR/catalog.json"
 	run_for 1 banger image catalog
 	contains "$stderr" "catalog.json"
 	rm "$BANGER_CONFIG_DIR/catalog.json"
+	banger --quiet kernel rm packed-kernel >/dev/null
+}
+
+# In the folder given, image.tar.zst (the file system of tiny) and kernel.tar.zst (the shared kernel).
+make_bundles() {
+	local kernel=$BANGER_STATE_DIR/kernels/debian-cloud
+	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
+	mkdir -p "$1/image" "$1/kernel"
+	cp --sparse=always "$BANGER_STATE_DIR/images/tiny-3.20/root.ext4" "$1/image/"
+	cp -r "$kernel/vmlinux" "$kernel/modules" "$1/kernel/"
+	for name in image kernel; do
+		(cd "$1/$name" && find . -type f -printf '%P\n' | sort | xargs sha256sum >../SHA256SUMS && mv ../SHA256SUMS . &&
+			find . -type f ! -name SHA256SUMS -printf '%P\n' | sort |
+			tar --format=ustar -cf - SHA256SUMS --files-from=- | zstd -q -o "../$name.tar.zst")
+	done
+}
+
+# The members of a catalog's entry that say where a bundle is and what is in it.
+source_of() {
+	local file=$BATS_TEST_TMPDIR/files/$2
+	printf '"description": "packed", "url": "http://127.0.0.1:%s/%s", "sha256": "%s", "size_bytes": %s' "$1" "$2" \
+		"$(sha256sum <"$file" | cut -d ' ' -f 1)" "$(stat -c %s "$file")"
 }

@@ -407,6 +407,25 @@ static void test_limits(void **state)
 	}
 }
 
+/* Folders that nobody describes cost what entries do, so they count as such. */
+static void test_implied_folders_count(void **state)
+{
+	static const char *const layers[LAYERS_MAX] = { "p/q/r/s=1 t=2" };
+	struct ext4_options options = { .size_bytes = EXT4_SIZE_MIN, .seed_fd = -1 };
+	struct ext4_summary summary = { 0 };
+	struct err err = ERR_INIT;
+	AUTO_CLOSE int image = -1;
+
+	(void)state;
+	options.limits.entries = 4;
+	assert_true(stack_up(layers, &options, &summary, &image, &err) < 0);
+	CHECK_STR(err.message, "layer 1: there are more than 4 entries (limits.entries)");
+	options.limits.entries = 5;
+	err = ERR_INIT;
+	if (stack_up(layers, &options, &summary, &image, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
 static void test_layer_limit(void **state)
 {
 	static const char *const layers[LAYERS_MAX] = { "a=1", "b=1 c=2 d=3", "d=4" };
@@ -511,10 +530,15 @@ static void test_parsing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replacing), cmocka_unit_test(test_whiteouts),
-		cmocka_unit_test(test_opaque),	  cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_limits),	  cmocka_unit_test(test_layer_limit),
-		cmocka_unit_test(test_thrift),	  cmocka_unit_test(test_long_names),
+		cmocka_unit_test(test_replacing),
+		cmocka_unit_test(test_whiteouts),
+		cmocka_unit_test(test_opaque),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_implied_folders_count),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_layer_limit),
+		cmocka_unit_test(test_thrift),
+		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_parsing),
 	};
 

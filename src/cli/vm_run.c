@@ -108,7 +108,10 @@ static int delete_surely(struct cli *cli, const char *vm, struct err *err)
 		return r;
 	*err = ERR_INIT;
 	r = link_open(cli, err);
-	return r < 0 ? r : delete_vm(cli, vm, err);
+	if (r == 0)
+		r = delete_vm(cli, vm, err);
+	/* It was killed between deleting and saying so. */
+	return r < 0 && err->kind == ERR_NOT_FOUND ? 0 : r;
 }
 
 static void remind(struct cli *cli, const char *name, bool is_interactive)

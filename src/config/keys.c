@@ -154,7 +154,7 @@ static const struct config_key_row list_rows[] = {
 	{ "registry.mirror", "http or https URL", "(none)", "asked before the registry itself", NULL },
 	{ "registry.ca", "a path, absolute or below ~/", "(none)",
 	  "certificates (PEM) that are trusted beside the system's", NULL },
-	{ "registry.insecure", "a boolean", "false", "plain HTTP or an unverified certificate will do",
+	{ "registry.insecure", "a boolean", "false", "plain HTTP or an unverified certificate will do (of the mirror, if there is one)",
 	  NULL },
 };
 /* clang-format on */

@@ -192,16 +192,8 @@ static int import_kernel(struct daemon *daemon, const struct register_params *p,
 		.modules_dir = p->modules_dir,
 	};
 	struct kernel_record kernel = { 0 };
-	struct err lookup_err = ERR_INIT;
-	int r;
+	const int r = artifact_import_kernel(job, &request, true, &kernel, err);
 
-	if (store_kernel_get(daemon->store, p->name, &kernel, &lookup_err) == 0) {
-		kernel_record_done(&kernel);
-		r = err_set(err, ERR_EXISTS, "a kernel named '%s' exists already", p->name);
-		err_hint(err, "use it with --kernel-ref %s, or choose another name", p->name);
-		return r;
-	}
-	r = artifact_import_kernel(daemon, &request, job, &kernel, err);
 	if (r == 0)
 		kernel_record_done(&kernel);
 	return r;

@@ -172,7 +172,7 @@ static int kernel_import_call(struct rpc_call *call, const void *params, json_t 
 
 	if (p->from[0] != '/')
 		return err_set(err, ERR_INVALID, "the path '%s' is not absolute", p->from);
-	r = artifact_import_kernel(daemon, &request, &job, &kernel, err);
+	r = artifact_import_kernel(&job, &request, false, &kernel, err);
 	if (r < 0)
 		return r;
 	json_put(result, "kernel", kernel_record_json(&kernel));

@@ -2,6 +2,7 @@
 #include "daemon/artifacts.h"
 
 #include <assert.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -51,6 +52,16 @@ static int load_ready(struct daemon *daemon, const char *name, struct image_reco
 	return 0;
 }
 
+/* Whether there is a record that says ready, of files that are gone. */
+static bool is_lost(struct daemon *daemon, const char *name)
+{
+	AUTO_IMAGE_RECORD known = { 0 };
+	struct err ignored = ERR_INIT;
+
+	return store_image_get(daemon->store, name, &known, &ignored) == 0 &&
+	       known.state == ARTIFACT_READY && !has_files(daemon, &known);
+}
+
 /* After something that did not end well: what is in the image's place, an older one perhaps, is
  * whole, and the record says what there is. */
 static int settle(struct daemon *daemon, const char *name, struct err *err)
@@ -85,7 +96,7 @@ static int begin(void *context, struct err *err)
 	intent.name = mem_strdup(making->name);
 	intent.state = ARTIFACT_PULLING;
 	r = store_image_put(making->daemon->store, &intent, err);
-	if (r < 0 && err->kind == ERR_BUSY)
+	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
 	if (r < 0)
 		return err_context(err, r, "cannot replace it");
@@ -112,6 +123,8 @@ static int finish(struct making *making, int made, struct image_record *ret, str
 	if (r < 0) {
 		if (image_remove(daemon->images_dir, making->name, &undo_err) < 0)
 			err_append(err, &undo_err);
+		else
+			IGNORE_RESULT(store_image_delete(daemon->store, making->name, &undo_err));
 		image_record_done(ret);
 		return r;
 	}
@@ -199,16 +212,16 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const char *t
 	r = take_ready(daemon, name, text, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = image_origin_find(daemon, text, name, &origin, err);
+	/* First the lock: somebody may be making one that no catalog knows. */
+	r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r == 0)
-		r = artifact_lock(job, "image", name, &hold, NULL, err);
-	if (r < 0)
-		return r;
-	r = take_ready(daemon, name, text, ret, err);
+		r = take_ready(daemon, name, text, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	r = make(job, &origin, 0, NULL, ret, err);
-	if (r < 0 && err->kind == ERR_BUSY)
+	r = image_origin_find(daemon, text, name, &origin, err);
+	if (r == 0)
+		r = make(job, &origin, 0, NULL, ret, err);
+	if (r < 0 && is_lost(daemon, name))
 		return err_context(err, r,
 				   "the files of image '%s' are gone, and it cannot be made again",
 				   name);
@@ -305,7 +318,7 @@ int artifact_promote_image(struct daemon *daemon, const char *name, const struct
 	ret->state = ARTIFACT_READY;
 	r = store_image_put(daemon->store, ret, err);
 	if (r < 0)
-		image_record_done(ret);
+		image_record_done(ret); /* the next start sees what it is */
 	return r;
 }
 
@@ -383,11 +396,14 @@ static int adopt_folders(struct daemon *daemon, struct err *err)
 int artifact_reconcile_images(struct daemon *daemon, struct err *err)
 {
 	AUTO_IMAGE_RECORD_LIST images = { 0 };
+	struct err sweep_err = ERR_INIT;
 	int r;
 
-	r = image_sweep(daemon->images_dir, err);
-	if (r == 0)
-		r = store_image_list(daemon->store, &images, err);
+	/* Leftovers that cannot be removed take room, and are tried again at the next start. */
+	if (image_sweep(daemon->images_dir, &sweep_err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &sweep_err },
+			  "cannot sweep the images, going on");
+	r = store_image_list(daemon->store, &images, err);
 	for (size_t i = 0; i < images.count && r == 0; i++) {
 		struct err image_err = ERR_INIT;
 

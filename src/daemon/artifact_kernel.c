@@ -1,6 +1,7 @@
 /* Kernels: pulling, importing, deleting, and what a crash leaves of that. */
 #include "daemon/artifacts.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #include "base/failpoint.h"
@@ -49,6 +50,16 @@ static int load_ready(struct daemon *daemon, const char *name, struct kernel_rec
 	return 0;
 }
 
+/* Whether there is a record that says ready, of files that are gone. */
+static bool is_lost(struct daemon *daemon, const char *name)
+{
+	AUTO_KERNEL_RECORD known = { 0 };
+	struct err ignored = ERR_INIT;
+
+	return store_kernel_get(daemon->store, name, &known, &ignored) == 0 &&
+	       known.state == ARTIFACT_READY && !has_files(daemon, name);
+}
+
 /* As for images: what is in its place is whole, and the record says what there is. */
 static int settle(struct daemon *daemon, const char *name, struct err *err)
 {
@@ -74,7 +85,7 @@ static int begin(struct daemon *daemon, const char *name, struct err *err)
 	intent.name = mem_strdup(name);
 	intent.state = ARTIFACT_PULLING;
 	r = store_kernel_put(daemon->store, &intent, err);
-	if (r < 0 && err->kind == ERR_BUSY)
+	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
 	if (r < 0)
 		return err_context(err, r, "cannot replace it");
@@ -100,6 +111,8 @@ static int finish(struct daemon *daemon, const char *name, int made, struct kern
 	if (r < 0) {
 		if (kernel_remove(daemon->kernels_dir, name, &undo_err) < 0)
 			err_append(err, &undo_err);
+		else
+			IGNORE_RESULT(store_kernel_delete(daemon->store, name, &undo_err));
 		return r;
 	}
 	failpoint("kernel.pull.stored");
@@ -160,18 +173,17 @@ static int pull(struct daemon *daemon, const char *name, bool is_wanted_anew, co
 	const struct kernel_source *source;
 	int r;
 
-	r = kernel_catalog_load(daemon->paths.config_dir, &catalog, err);
-	if (r < 0)
-		return r;
-	source = kernel_catalog_find(&catalog, name);
-	if (!source)
-		return no_kernel(name, err);
+	/* First the lock: somebody may be making one that no catalog knows. */
 	r = artifact_lock(job, "kernel", name, &hold, NULL, err);
 	if (r == 0 && !is_wanted_anew)
 		r = load_ready(daemon, name, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	return pull_source(daemon, source, job, ret, err);
+	r = kernel_catalog_load(daemon->paths.config_dir, &catalog, err);
+	if (r < 0)
+		return r;
+	source = kernel_catalog_find(&catalog, name);
+	return source ? pull_source(daemon, source, job, ret, err) : no_kernel(name, err);
 }
 
 int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
@@ -183,7 +195,7 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 	if (r != 0)
 		return r < 0 ? r : 0;
 	r = pull(daemon, name, false, job, ret, err);
-	if (r < 0 && err->kind == ERR_BUSY)
+	if (r < 0 && is_lost(daemon, name))
 		return err_context(err, r,
 				   "the files of kernel '%s' are gone, and it cannot be made again",
 				   name);
@@ -196,9 +208,28 @@ int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct j
 	return pull(daemon, name, true, job, ret, err);
 }
 
-int artifact_import_kernel(struct daemon *daemon, const struct kernel_import_request *request,
-			   const struct job *job, struct kernel_record *ret, struct err *err)
+/* Under the kernel's lock: nothing has that name. */
+static int check_new(struct daemon *daemon, const char *name, struct err *err)
 {
+	AUTO_KERNEL_RECORD known = { 0 };
+	struct err lookup_err = ERR_INIT;
+	int r;
+
+	if (store_kernel_get(daemon->store, name, &known, &lookup_err) < 0) {
+		if (lookup_err.kind == ERR_NOT_FOUND)
+			return 0;
+		*err = lookup_err;
+		return -EIO;
+	}
+	r = err_set(err, ERR_EXISTS, "a kernel named '%s' exists already", name);
+	err_hint(err, "use it with --kernel-ref %s, or choose another name", name);
+	return r;
+}
+
+int artifact_import_kernel(const struct job *job, const struct kernel_import_request *request,
+			   bool must_be_new, struct kernel_record *ret, struct err *err)
+{
+	struct daemon *daemon = job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_KERNEL kernel;
 	int r;
@@ -207,6 +238,8 @@ int artifact_import_kernel(struct daemon *daemon, const struct kernel_import_req
 	r = name_check_kernel(request->name, err);
 	if (r == 0)
 		r = artifact_lock(job, "kernel", request->name, &hold, NULL, err);
+	if (r == 0 && must_be_new)
+		r = check_new(daemon, request->name, err);
 	if (r == 0)
 		r = begin(daemon, request->name, err);
 	if (r < 0)
@@ -286,11 +319,14 @@ static int adopt_folders(struct daemon *daemon, struct err *err)
 int artifact_reconcile_kernels(struct daemon *daemon, struct err *err)
 {
 	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
+	struct err sweep_err = ERR_INIT;
 	int r;
 
-	r = kernel_sweep(daemon->kernels_dir, err);
-	if (r == 0)
-		r = store_kernel_list(daemon->store, &kernels, err);
+	/* Leftovers that cannot be removed take room, and are tried again at the next start. */
+	if (kernel_sweep(daemon->kernels_dir, &sweep_err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &sweep_err },
+			  "cannot sweep the kernels, going on");
+	r = store_kernel_list(daemon->store, &kernels, err);
 	for (size_t i = 0; i < kernels.count && r == 0; i++) {
 		struct err kernel_err = ERR_INIT;
 

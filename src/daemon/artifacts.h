@@ -64,12 +64,11 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			 struct kernel_record *ret, struct err *err) MUST_CHECK;
 
-/* Copies a kernel of the user's in; one with that name is replaced. `kernels_dir` is filled here.
- */
+/* Copies a kernel of the user's in; one with that name is replaced or, with `must_be_new`,
+ * ERR_EXISTS. */
 struct kernel_import_request;
-int artifact_import_kernel(struct daemon *daemon, const struct kernel_import_request *request,
-			   const struct job *job, struct kernel_record *ret, struct err *err)
-	MUST_CHECK;
+int artifact_import_kernel(const struct job *job, const struct kernel_import_request *request,
+			   bool must_be_new, struct kernel_record *ret, struct err *err) MUST_CHECK;
 
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct err *err) MUST_CHECK;

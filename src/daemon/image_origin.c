@@ -277,6 +277,7 @@ static int share_blocks(struct daemon *daemon, const struct image_make_request *
 		const struct image_share_request share = {
 			.images_dir = daemon->images_dir,
 			.from = other->name,
+			.digest = digest->text,
 			.name = request->origin->name,
 			.source = request->origin->source,
 			.kernel = request->origin->kernel,

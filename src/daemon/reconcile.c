@@ -181,7 +181,10 @@ static int adopt(struct daemon *daemon, const struct vm *vm, struct err *err)
 			state = vm_state_of_vmm(description.state, vm->state);
 		return take_in(daemon, vm, &handles, TAKE_FD(found.pidfd), state, err);
 	}
-	if (adopt_err.kind != ERR_NOT_FOUND && adopt_err.kind != ERR_PROTOCOL) {
+	/* A handles.json that is none of ours names nobody; what could not be read is tried again.
+	 */
+	if (adopt_err.kind != ERR_NOT_FOUND && adopt_err.kind != ERR_PROTOCOL &&
+	    adopt_err.kind != ERR_INVALID && adopt_err.kind != ERR_LIMIT) {
 		*err = adopt_err;
 		return r;
 	}

@@ -187,6 +187,9 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 		/* The image was replaced or deleted in between: it is waited for, or made, again.
 		 */
 		*err = ERR_INIT;
+		r = cancel_check(job->cancel, err);
+		if (r < 0)
+			return r;
 	}
 	failpoint("vm.create.row");
 	rollback_push(&rollback, vm_erase);

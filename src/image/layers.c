@@ -302,6 +302,9 @@ static int write_image(struct pipeline *p, struct err *err)
 		r = feed(p, err);
 	while (r == 0 && (!p->has_ended || p->running > 0))
 		r = step(p, err);
+	/* One that was found cut only after the writer had ended. */
+	if (r == 0 && p->is_cut)
+		r = err_set(err, ERR_PROTOCOL, "the image worker did not read all layers");
 	return r;
 }
 

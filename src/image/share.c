@@ -29,10 +29,13 @@ static int share_file(int dir_fd, const char *name, int to, uint64_t *ret_size, 
 	return fsync(to) < 0 ? err_sys(err, -errno, "sync '%s'", name) : 0;
 }
 
-static int check(const struct image_record *from, struct err *err)
+static int check(const struct image_record *from, const struct image_share_request *request,
+		 struct err *err)
 {
 	if (!str_eq(from->kind, IMAGE_KIND_MANAGED))
 		return err_set(err, ERR_UNSUPPORTED, "its files are not banger's");
+	if (!str_eq(from->digest, request->digest))
+		return err_set(err, ERR_UNSUPPORTED, "it has become another");
 	if (from->is_sized)
 		return err_set(err, ERR_UNSUPPORTED, "its size was asked for");
 	return 0;
@@ -53,7 +56,7 @@ static int share(const struct image_share_request *request, struct image_record 
 	if (r == 0)
 		r = folder_read_record(dir_fd, request->from, &from, err);
 	if (r == 0)
-		r = check(&from, err);
+		r = check(&from, request, err);
 	if (r == 0)
 		r = image_config_load(request->images_dir, request->from, &config, err);
 	if (r == 0)

@@ -9,6 +9,7 @@
 struct image_share_request {
 	const char *images_dir; /* absolute */
 	const char *from;	/* a managed image, which must stay while this runs */
+	const char *digest;	/* that it must have */
 	const char *name;	/* of the new image */
 	const char *source; /* for its record: where it would have been pulled from; may be NULL */
 	const char *kernel; /* for its record; may be NULL */

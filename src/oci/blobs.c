@@ -276,6 +276,7 @@ static int fill(struct job *job, bool *ret_had_some, struct err *err)
 static int start_over(struct job *job, struct err *err)
 {
 	job->is_wrong = false;
+	*err = ERR_INIT;
 	return ftruncate(job->fd, 0) < 0 ? write_failed(job, -errno, err) : 0;
 }
 
@@ -312,7 +313,7 @@ static int publish(struct job *job, struct err *err)
 	const char *folder = oci_algorithm_name(job->blob->digest.algorithm);
 	int r = 0;
 
-	if (fchmod(job->fd, 0400) < 0 || fsync(job->fd) < 0)
+	if (fsync(job->fd) < 0)
 		return write_failed(job, -errno, err);
 	failpoint("oci.blob.synced");
 	for (unsigned int i = 0; i < PRUNES_MAX; i++) {
@@ -323,7 +324,10 @@ static int publish(struct job *job, struct err *err)
 		if (renameat(job->partial_dir_fd, job->name, dir_fd,
 			     oci_digest_hex(&job->blob->digest)) == 0) {
 			failpoint("oci.blob.renamed");
-			return fsync(dir_fd) < 0 ? write_failed(job, -errno, err) : 0;
+			/* Not before: a partial file that nobody may write would never be whole. */
+			if (fchmod(job->fd, 0400) < 0 || fsync(dir_fd) < 0)
+				return write_failed(job, -errno, err);
+			return 0;
 		}
 		r = -errno;
 		if (r != -ENOENT)

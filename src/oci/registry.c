@@ -111,6 +111,10 @@ int oci_registry_open(const char *host, const struct oci_registry_config *config
 	endpoint_init(&registry->origin, host, str_eq(host, DOCKER_HUB) ? DOCKER_HUB_ADDRESS : host,
 		      NULL, config->ca_file);
 	set_policy(&registry->origin, config);
+	/* With a mirror the exception is the mirror's: what is near to us is no reason to trust the
+	 * way out. */
+	if (config->mirror)
+		registry->origin.policy.is_insecure_allowed = false;
 	registry->origin.auth = auth;
 	if (config->mirror) {
 		r = open_mirror(config, auth, &registry->mirror, err);

@@ -28,9 +28,9 @@ struct oci_registry;
 /* How to reach a registry, from its entry in the configuration. All borrowed by oci_registry_open()
  * only. */
 struct oci_registry_config {
-	const char *mirror;		   /* URL, to which "/v2/..." is appended; NULL: none */
-	const char *ca_file;		   /* absolute; NULL: the system's CAs alone */
-	bool is_insecure;		   /* this host and its mirror need no verified TLS */
+	const char *mirror;  /* URL, to which "/v2/..." is appended; NULL: none */
+	const char *ca_file; /* absolute; NULL: the system's CAs alone */
+	bool is_insecure;    /* the mirror, or without one this host, needs no verified TLS */
 	const struct fetch_policy *policy; /* times and retries; NULL: FETCH_POLICY_INIT */
 };
 

@@ -132,7 +132,10 @@ static int remove_record(struct connection *writer, const void *context, struct 
 
 static int put_record(struct store *store, const struct artifact_change *change, struct err *err)
 {
-	return store_write(store, KEEP_RESERVE, "store the record", put, change, err);
+	/* Saying what there is must work on a full disk, beginning something new must not. */
+	const enum urgency urgency = change->state == ARTIFACT_READY ? USE_RESERVE : KEEP_RESERVE;
+
+	return store_write(store, urgency, "store the record", put, change, err);
 }
 
 static int change_state(struct store *store, const struct artifact_kind *kind, const char *name,

@@ -484,6 +484,7 @@ fake_worker() {
 	while IFS='|' read -r kind does text; do
 		fake_worker "$kind" "$does"
 		refuses "$good" "$good" "worker=$PWD/fake" stall=500
+		stderr=${stderr/layer 2:/layer 1:} # both lie; either may be caught first
 		says "$text"
 	done <<-'END'
 		image|exit 3|protocol: the image worker ended with status 3 and no answer

@@ -50,6 +50,30 @@ static char *lower(char *text)
 	return text;
 }
 
+static bool has_blank_or_control(const char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text <= ' ' || *text == 0x7f)
+			return true;
+	return false;
+}
+
+/*
+ * libcurl decodes "%xx" in a host before, and reads numbers as an address after, it looks at it:
+ * "1%32" is "12" the first time and 0.0.0.12 when that is read again. What is judged must be what
+ * is connected to.
+ */
+static bool is_host_settled(CURLU *handle, const struct url *url)
+{
+	AUTO_FREE char *again = NULL;
+
+	if (has_blank_or_control(url->host) || has_blank_or_control(url->text) ||
+	    curl_url_set(handle, CURLUPART_URL, url->text, 0) != CURLUE_OK)
+		return false;
+	again = part(handle, CURLUPART_HOST, 0);
+	return str_eq(again, url->host);
+}
+
 /* Why it is none of ours; NULL when it is. What is filled is the caller's to free either way. */
 static const char *fill(CURLU *handle, struct url *url)
 {
@@ -72,6 +96,8 @@ static const char *fill(CURLU *handle, struct url *url)
 		return "it is malformed";
 	if (strlen(url->text) > FETCH_URL_BYTES_MAX)
 		return "it is too long";
+	if (!is_host_settled(handle, url))
+		return "its host is not plain";
 
 	(void)lower(url->host);
 	url->port = (uint16_t)number;
@@ -95,14 +121,6 @@ static const char *take_apart(CURLU *handle, struct url *ret)
 	else
 		*ret = url;
 	return why;
-}
-
-static bool has_blank_or_control(const char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text <= ' ' || *text == 0x7f)
-			return true;
-	return false;
 }
 
 int url_parse(const char *text, struct url *ret, struct err *err)

@@ -117,6 +117,8 @@ static void test_urls(void **state)
 		"https://h\n",
 		"https://?x",
 		"https://[::1",
+		"https://1%32/", /* "12", and 0.0.0.12 when it is read again */
+		"https://1%7f.1/",
 		"unix:/x",
 	};
 

@@ -19,6 +19,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 TIME = 1500000000
 
@@ -171,6 +172,9 @@ def odd_first():
     layer.file("back\\slash", "b").file("new\nline", "n").file("utf-8-\u00e4\u20ac", "u").file(" spaces ", "s").file("-rf", "r")
     layer.file("...", "three dots").file(".whiteout", "nearly").file("wh.file", "nearly")
     layer.file("trailing", "1").folder("trailing-folder/.").folder("./")
+    layer.file("named", "ids count, not names", uid=5, gid=6, uname="daemon", gname="nogroup")
+    layer.link("hard-fifo", "fifo").link("hard-link", "dangling").symlink("link-xattr", "x", xattrs={"trusted.link": b"l"})
+    layer.device("dev-xattr", tarfile.CHRTYPE, 1, 5, xattrs={"trusted.device": b"d"})
     layer.file("old", "1960", mtime=-315619200).file("fraction", "f", mtime=TIME + 0.25).file("far", "2200", mtime=7258118400)
     return layer
 
@@ -184,6 +188,30 @@ def case_odd():
     yield second
     yield Layer(tarfile.USTAR_FORMAT).file("p" * 90 + "/" + "u" * 90, "ustar prefix").put("empty")
     yield Layer()
+
+
+class Tar:
+    """A layer that GNU tar makes of one file with holes, which Python's tarfile cannot write."""
+
+    def __init__(self, name, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/{name}", "wb") as file:
+                for place in (0, 1000000, 2500000):
+                    file.seek(place)
+                    file.write(name.encode())
+                file.truncate(3000003)
+            self.bytes = subprocess.run(
+                ["tar", "--sparse", *options, f"--mtime=@{TIME}", "--owner=daemon:5", "--group=games:6", "--mode=0640",
+                 "-C", folder, "-cf", "-", name], stdout=subprocess.PIPE, check=True).stdout
+
+    def end(self):
+        return self.bytes
+
+
+def case_sparse():
+    """Holes in all ways to say so that umoci understands, too."""
+    for version in ("0.0", "0.1", "1.0"):
+        yield Tar("pax-" + version, "--format=pax", "--sparse-version=" + version)
 
 
 def case_tree():

@@ -1,0 +1,8 @@
+/* What the files of this folder share. */
+#pragma once
+
+#include "priv/priv.h"
+
+struct priv {
+	char tag[PRIV_TAG_SIZE];
+};

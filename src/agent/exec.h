@@ -45,6 +45,13 @@ struct exec_process {
 	((struct exec_process){ .pidfd = -1, .input = -1, .output = -1, .errors = -1 })
 
 /*
+ * In a child just before exec: what a program of the guest gets that is not the agent's own any
+ * more (descriptors, room for `arg_bytes` of arguments, umask, the kernel's favour when memory runs
+ * out).
+ */
+void exec_set_limits(size_t arg_bytes);
+
+/*
  * Starts it; returns once the program was executed. ERR_NOT_FOUND names the program or folder that
  * is not there. On success the caller must have it reaped: exec_run() or exec_hang_up().
  */

@@ -78,7 +78,7 @@ static NORETURN void child_fail(int report, enum spawn_step step)
 	_exit(127);
 }
 
-static void child_set_limits(const struct exec_command *command)
+void exec_set_limits(size_t arg_bytes)
 {
 	const struct rlimit files = { .rlim_cur = FILES_SOFT, .rlim_max = FILES_HARD };
 	struct rlimit stack;
@@ -86,7 +86,7 @@ static void child_set_limits(const struct exec_command *command)
 
 	/* What cannot be raised stays as it is: no reason not to run the command. */
 	(void)setrlimit(RLIMIT_NOFILE, &files);
-	if (command->bytes > ARGS_PLAIN_MAX && getrlimit(RLIMIT_STACK, &stack) == 0) {
+	if (arg_bytes > ARGS_PLAIN_MAX && getrlimit(RLIMIT_STACK, &stack) == 0) {
 		stack.rlim_cur = stack.rlim_max < STACK_FOR_ARGS ? stack.rlim_max : STACK_FOR_ARGS;
 		(void)setrlimit(RLIMIT_STACK, &stack);
 	}
@@ -123,7 +123,7 @@ static void child_become(const struct exec_command *command, int report)
 static NORETURN void child_run(const struct exec_command *command, const struct child_files *files)
 {
 	process_reset_signals();
-	child_set_limits(command);
+	exec_set_limits(command->bytes);
 	child_take_files(command, files);
 	child_become(command, files->report);
 	if (command->cwd) {

@@ -91,7 +91,7 @@ static int connect_to(int family, const struct sockaddr *address, socklen_t size
 }
 
 /* A server on "localhost" listens on either of the two; IPv4 first, as most do. */
-static int connect_tcp(uint16_t port)
+int forward_connect_tcp(uint16_t port)
 {
 	const struct sockaddr_in v4 = {
 		.sin_family = AF_INET,
@@ -123,7 +123,7 @@ static int connect_unix(const char *path)
 int forward_serve(struct conn *conn, const struct request *request, struct err *err)
 {
 	AUTO_CLOSE int fd = request->unix_path ? connect_unix(request->unix_path)
-					       : connect_tcp((uint16_t)request->tcp);
+					       : forward_connect_tcp((uint16_t)request->tcp);
 	int r;
 
 	if (fd < 0) {

@@ -1,11 +1,16 @@
 /* The `forward` request: a raw stream between the host and a socket in the guest. */
 #pragma once
 
+#include <stdint.h>
+
 #include "agent/conn.h"
 #include "agent/request.h"
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/span.h"
+
+/* Connects to a TCP port of the guest's own loopback: a descriptor, or -errno. */
+int forward_connect_tcp(uint16_t port) MUST_CHECK;
 
 int forward_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
 

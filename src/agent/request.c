@@ -126,6 +126,7 @@ static const struct op_row ops[WIRE_OP_COUNT] = {
 	[WIRE_OP_STATS] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_FORWARD] = { FIELDS(forward_fields), .check = check_forward },
 	[WIRE_OP_PING] = { FIELDS(plain_fields), .check = NULL },
+	[WIRE_OP_SSH] = { FIELDS(plain_fields), .check = NULL },
 };
 
 int request_parse(struct span line, struct request *ret, struct err *err)

@@ -11,6 +11,7 @@
 #include "agent/power.h"
 #include "agent/proc_net.h"
 #include "agent/request.h"
+#include "agent/ssh.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
@@ -23,6 +24,7 @@ static const serve_function operations[WIRE_OP_COUNT] = {
 	[WIRE_OP_GET] = get_serve,	     [WIRE_OP_IDENTITY] = identity_serve,
 	[WIRE_OP_SHUTDOWN] = shutdown_serve, [WIRE_OP_STATS] = stats_serve,
 	[WIRE_OP_FORWARD] = forward_serve,   [WIRE_OP_PING] = ping_serve,
+	[WIRE_OP_SSH] = ssh_serve,
 };
 
 struct http_answer {

@@ -30,6 +30,7 @@ enum wire_op {
 	WIRE_OP_STATS,
 	WIRE_OP_FORWARD,
 	WIRE_OP_PING,
+	WIRE_OP_SSH,
 	WIRE_OP_COUNT,
 };
 

@@ -282,6 +282,7 @@ static void test_requests(void **state)
 	} rows[] = {
 		{ "{\"op\":\"ping\"}", WIRE_OP_PING },
 		{ "{\"op\":\"stats\"}", WIRE_OP_STATS },
+		{ "{\"op\":\"ssh\"}", WIRE_OP_SSH },
 		{ "{\"op\":\"exec\"}", WIRE_OP_EXEC },
 		{ "{\"op\":\"exec\",\"cwd\":\"/srv\",\"user\":\"me\",\"tty\":true,\"rows\":65535,"
 		  "\"cols\":1}",

@@ -1,0 +1,87 @@
+#include "agent/ssh.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/exec.h"
+#include "agent/forward.h"
+#include "base/fd.h"
+#include "base/spawn.h"
+
+#define SSH_PORT 22
+#define HOST_KEY "/etc/ssh/ssh_host_ed25519_key"
+
+/* sshd must be started by its absolute path: it executes itself anew. */
+static const char *find_sshd(void)
+{
+	static const char *const places[] = {
+		"/usr/sbin/sshd",
+		"/usr/local/sbin/sshd",
+		"/usr/bin/sshd",
+		"/run/current-system/sw/bin/sshd",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		if (access(places[i], X_OK) == 0)
+			return places[i];
+	}
+	return NULL;
+}
+
+/* The stream becomes standard input and output of this process, which becomes sshd. */
+static int become_sshd(const char *path, int stream, struct err *err)
+{
+	char *const argv[] = {
+		(char *)(uintptr_t)path, // NOLINT(performance-no-int-to-ptr)
+		(char[]){ "-i" },
+		/* The one that the host has pinned, whatever else the image carries. */
+		(char[]){ "-h" },
+		(char[]){ HOST_KEY },
+		/* The host has put its key there for this very purpose. */
+		(char[]){ "-o" },
+		(char[]){ "PermitRootLogin=prohibit-password" },
+		NULL,
+	};
+	char *const env[] = {
+		(char[]){ "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
+		NULL,
+	};
+	AUTO_CLOSE int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	/* Debian's sshd wants this folder, which its service would make; others want none. */
+	(void)mkdir("/run/sshd", 0755);
+	process_reset_signals();
+	exec_set_limits(0);
+	if (nowhere < 0 || fd_set_nonblocking(stream, false) < 0 || setsid() < 0 ||
+	    chdir("/") < 0 || dup2(stream, STDIN_FILENO) < 0 || dup2(stream, STDOUT_FILENO) < 0 ||
+	    dup2(nowhere, STDERR_FILENO) < 0)
+		return err_sys(err, -errno, "set up sshd's files");
+	(void)execve(path, argv, env);
+	return err_sys(err, -errno, "exec '%s'", path);
+}
+
+int ssh_serve(struct conn *conn, const struct request *request, struct err *err)
+{
+	AUTO_CLOSE int fd = forward_connect_tcp(SSH_PORT);
+	const char *sshd = NULL;
+	int r;
+
+	(void)request;
+	if (fd < 0)
+		sshd = find_sshd();
+	if (fd < 0 && !sshd)
+		return err_set(err, ERR_NOT_FOUND, "the guest has no sshd");
+	/* An sshd of its own is given the stream alone, not what was read from it. */
+	if (conn->input.len > 0)
+		return err_set(err, ERR_PROTOCOL, "the host did not wait for the answer");
+	r = conn_reply(conn, NULL, err);
+	if (r < 0)
+		return r;
+	if (sshd)
+		return become_sshd(sshd, conn->fd, err);
+	relay_run(conn->fd, fd, buf_span(&conn->input));
+	return 0;
+}

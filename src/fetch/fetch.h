@@ -15,7 +15,8 @@
  * jitter and what Retry-After asks for. A download goes on where it broke off.
  * - Proxies are those of our environment, as with curl: https_proxy, http_proxy (lower case only),
  *   all_proxy, no_proxy. Loopback hosts are never asked through one. A proxy resolves names itself,
- *   so that behind one only addresses written in URLs are checked, and the proxy's own.
+ *   so that behind one only addresses written in URLs are checked; what no_proxy has is asked
+ *   directly, and checked like everything that is.
  * - Messages have no queries of URLs (they carry signatures) and no credentials.
  */
 #pragma once

@@ -46,7 +46,7 @@ static const struct {
 	{ { 0x20, 0x02 }, 16, 2 },				  /* 6to4 */
 };
 
-static bool has_prefix(const uint8_t *address, const uint8_t *prefix, unsigned int bits)
+bool place_has_prefix(const uint8_t *address, const uint8_t *prefix, unsigned int bits)
 {
 	const unsigned int bytes = bits / 8;
 	const unsigned int rest = bits % 8;
@@ -59,7 +59,7 @@ static bool has_prefix(const uint8_t *address, const uint8_t *prefix, unsigned i
 static enum fetch_place find(const struct network *networks, size_t count, const uint8_t *address)
 {
 	for (size_t i = 0; i < count; i++)
-		if (has_prefix(address, networks[i].prefix, networks[i].bits))
+		if (place_has_prefix(address, networks[i].prefix, networks[i].bits))
 			return networks[i].place;
 	return FETCH_PLACE_PUBLIC;
 }
@@ -67,7 +67,7 @@ static enum fetch_place find(const struct network *networks, size_t count, const
 static enum fetch_place place_of_ipv6(const uint8_t address[static 16])
 {
 	for (size_t i = 0; i < ARRAY_LEN(embedded); i++)
-		if (has_prefix(address, embedded[i].prefix, embedded[i].bits))
+		if (place_has_prefix(address, embedded[i].prefix, embedded[i].bits))
 			return find(networks4, ARRAY_LEN(networks4), address + embedded[i].offset);
 	return find(networks6, ARRAY_LEN(networks6), address);
 }

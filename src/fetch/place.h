@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 #include "fetch/fetch.h"
@@ -18,6 +19,9 @@ enum fetch_place place_of_host(const char *host);
  * `from` is the user, who may ask for anything.
  */
 bool place_may_lead(enum fetch_place from, enum fetch_place to);
+
+/* Whether an address begins with the first `bits` of a prefix. */
+bool place_has_prefix(const uint8_t *address, const uint8_t *prefix, unsigned int bits);
 
 /* "a loopback address" */
 const char *place_name(enum fetch_place place);

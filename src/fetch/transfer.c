@@ -11,6 +11,7 @@
 #include "base/version.h"
 #include "fetch/place.h"
 
+#include "fetch/proxy.h"
 #define WAIT_MS_MAX	  1000
 #define RECEIVE_BYTES	  262144 /* curl's buffer: fewer calls of the sink */
 #define RETRY_AFTER_MAX_S 86400
@@ -22,6 +23,7 @@ struct transfer {
 	CURLM *multi;				/* owned */
 	struct curl_slist *headers;		/* owned; has secrets */
 	char error[CURL_ERROR_SIZE];
+	const char *proxy;			/* borrowed; NULL: the server itself is asked */
 	struct err *err; /* of the sink */
 	int sink_result;
 	bool is_header_too_long;
@@ -85,7 +87,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
 	const enum fetch_place place = place_of_address(&address->addr);
 
 	(void)purpose;
-	if (!url_may_be_proxied(request->url)) {
+	if (!t->proxy) {
 		const bool must_be_loopback =
 			!request->url->is_https && !request->is_insecure_allowed;
 
@@ -107,7 +109,7 @@ static int before_request(void *context, char *address, char *local, int port, i
 	(void)port;
 	(void)local_port;
 	t->result->is_connected = true;
-	if (url_may_be_proxied(t->request->url)) {
+	if (t->proxy) {
 		t->result->place = place_of_host(t->request->url->host);
 		if (t->result->place == FETCH_PLACE_NONE)
 			t->result->place = FETCH_PLACE_PUBLIC;
@@ -239,8 +241,9 @@ static CURLcode set_options(struct transfer *t)
 	SET(CURLOPT_USERAGENT, agent);
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)request->policy->connect_ms);
-	if (fetch_host_is_loopback(request->url->host))
-		SET(CURLOPT_NOPROXY, "*");
+	/* Not libcurl's own look at the environment: what it does and what we judge are one. */
+	SET(CURLOPT_PROXY, t->proxy ? t->proxy : "");
+	SET(CURLOPT_NOPROXY, t->proxy ? "" : "*");
 	code = set_tls(t);
 	if (code == CURLE_OK)
 		code = set_callbacks(t);
@@ -400,6 +403,7 @@ int transfer_run(const struct transfer_request *request, struct transfer_result 
 	r = run(&t, err);
 	if (r < 0)
 		return r;
+	t.proxy = proxy_of_url(request->url);
 	code = transfer_code(&t);
 	if (code != CURLE_OK)
 		return fail(&t, code, err);

@@ -1,13 +1,11 @@
 #include "fetch/url.h"
 
 #include <curl/curl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "fetch/place.h"
 
 #define SHOWN_BYTES_MAX 200
 
@@ -163,23 +161,6 @@ int url_resolve(const struct url *base, const char *location, struct url *ret, s
 bool url_same_origin(const struct url *a, const struct url *b)
 {
 	return a->is_https == b->is_https && a->port == b->port && str_eq(a->host, b->host);
-}
-
-/* The daemon changes no variable while threads run. */
-static bool is_set(const char *name)
-{
-	return !str_empty(getenv(name)); /* NOLINT(concurrency-mt-unsafe) */
-}
-
-bool url_may_be_proxied(const struct url *url)
-{
-	if (fetch_host_is_loopback(url->host))
-		return false;
-	if (is_set("all_proxy") || is_set("ALL_PROXY"))
-		return true;
-	if (url->is_https)
-		return is_set("https_proxy") || is_set("HTTPS_PROXY");
-	return is_set("http_proxy");
 }
 
 int fetch_url_check(const char *url, const struct fetch_policy *policy, struct err *err)

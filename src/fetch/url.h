@@ -31,6 +31,3 @@ int url_resolve(const struct url *base, const char *location, struct url *ret, s
 
 /* Scheme, host and port. */
 bool url_same_origin(const struct url *a, const struct url *b);
-
-/* Whether our environment has a proxy for it. */
-bool url_may_be_proxied(const struct url *url);

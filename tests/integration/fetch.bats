@@ -333,15 +333,19 @@ requests() { # SERVER: how many it got
 	[ "$(requests other)" -eq 0 ]
 }
 
-@test "names are judged by the address that is connected to" {
+# The tool sees some names, and nothing else does.
+make_names() {
 	printf '%s\n' "127.0.0.1 localhost loop.example" "169.254.169.254 meta.example" "10.0.0.1 inner.example" \
 		>"$BATS_TEST_TMPDIR/hosts"
-	# The tool sees these names, and nothing else does.
 	# shellcheck disable=SC2016 # for the script
 	printf '#!/bin/bash\nexec unshare --map-root-user --mount bash -c \x27mount --bind "$0" /etc/hosts && exec "$@"\x27 "%s" "%s" "$@"\n' \
 		"$BATS_TEST_TMPDIR/hosts" "$TOOL" >"$BATS_TEST_TMPDIR/tool"
 	chmod +x "$BATS_TEST_TMPDIR/tool"
 	TOOL=$BATS_TEST_TMPDIR/tool
+}
+
+@test "names are judged by the address that is connected to" {
+	make_names
 	refused "error protocol: 'https://loop.example/' is at a loopback address, where a redirect from outside is not followed" \
 		get https://loop.example/ led_from=public
 	refused "'https://meta.example/' is at a link-local address" get https://meta.example/ led_from=loopback
@@ -350,6 +354,36 @@ requests() { # SERVER: how many it got
 	refused "'http://loop.example/' is plain HTTP" get http://loop.example/
 	gets_all get "http://loop.example:${PLAIN##*:}/data" insecure=yes
 	gets_all get "$PLAIN/redirect?to=https://localhost:$TLS_PORT/data" ca="$WORK/ca.pem"
+}
+
+@test "a server out there leads nowhere near us" {
+	# A network of its own, where a public address is ours.
+	# shellcheck disable=SC2016 # for the script
+	run unshare --map-root-user --net bash -c 'set -e
+		ip link set lo up
+		ip address add 198.51.100.1/32 dev lo
+		: >"$2.log"
+		LISTEN=0.0.0.0 python3 "$1" "$2.log" "$2.port" >"$2.out" 2>&1 3>&- &
+		trap "kill $!" EXIT
+		for _ in {1..100}; do [ ! -s "$2.port" ] || break; sleep 0.1; done
+		port=$(<"$2.port")
+		from=http://198.51.100.1:$port
+		"$3" get "$from/data" insecure=yes 2>&1 >/dev/null
+		for to in "http://127.0.0.1:$port" "http://localhost:$port" "http://[::1]:$port" https://127.1 https://169.254.169.254 https://10.0.0.1; do
+			"$3" get "$from/redirect?to=$to/data" insecure=yes 2>&1 && exit 1
+		done
+		cut -d , -f 1 "$2.log" | grep -c /redirect
+		grep -c "\"/data\"" "$2.log"' - "$BATS_TEST_DIRNAME/fetch_server.py" "$BATS_TEST_TMPDIR/public" "$TOOL"
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
+	[[ ${lines[0]} == "status=200 place=public "* ]]
+	[[ ${lines[1]} == "error protocol: 'http://198.51.100.1:"*"/redirect' redirects to a loopback address, 'http://127.0.0.1:"*"/data': refused" ]]
+	[[ ${lines[2]} == *" redirects to a loopback address, 'http://localhost:"* ]]
+	[[ ${lines[3]} == *" redirects to a loopback address, 'http://[::1]:"* ]]
+	[[ ${lines[4]} == *" redirects to a loopback address, 'https://127.0.0.1/data': refused" ]]
+	[[ ${lines[5]} == *" redirects to a link-local address, 'https://169.254.169.254/data': refused" ]]
+	[[ ${lines[6]} == *" redirects to a private address, 'https://10.0.0.1/data': refused" ]]
+	[ "${lines[7]}" = 6 ]
+	[ "${lines[8]}" = 1 ]
 }
 
 @test "plain HTTP is for loopback" {
@@ -423,6 +457,29 @@ requests() { # SERVER: how many it got
 	[ "$(jq -r .path "$WORK/other.log")" = "http://registry.example/v2/" ]
 	HTTP_PROXY=http://127.0.0.1:1 refused "error not_found: download 'http://registry.invalid/': Could not resolve" \
 		get http://registry.invalid/ insecure=yes
+}
+
+@test "what no_proxy has is asked directly, and judged by its address" {
+	make_names
+	export https_proxy=http://127.0.0.1:$OTHER_PORT http_proxy=http://127.0.0.1:$OTHER_PORT
+	local variable exceptions
+	for variable in no_proxy NO_PROXY; do
+		for exceptions in "loop.example,meta.example,inner.example" "x .example" "*"; do
+			export "$variable=$exceptions"
+			refused "error protocol: 'https://loop.example/' is at a loopback address, where a redirect from outside is not followed" \
+				get https://loop.example/ led_from=public
+			refused "'https://inner.example/' is at a private address" get https://inner.example/ led_from=public
+			refused "'https://meta.example/' is at a link-local address" get "$PLAIN/redirect?to=https://meta.example/"
+			gets_all get "http://loop.example:${PLAIN##*:}/data" insecure=yes
+			[[ $said == "status=200 place=loopback "* ]]
+		done
+		unset "$variable"
+	done
+	[ "$(requests other)" -eq 0 ]
+	# Who is not in it is the proxy's to find.
+	no_proxy=loop.example refused "answers with status 404" get http://inner.example/ insecure=yes led_from=public
+	no_proxy=op.example refused "answers with status 404" get http://loop.example/ insecure=yes
+	[ "$(jq -r .path "$WORK/other.log" | paste -sd' ')" = "http://inner.example/ http://loop.example/" ]
 }
 
 @test "the sink may stop it" {

@@ -4,7 +4,8 @@
     fetch_server.py LOG PORT_FILE [CERTIFICATE KEY]
 
 Every request becomes a line of JSON in LOG: path, range, authorization, all headers. PORT_FILE gets the port once
-it listens. The content of /data and its like is the 300000 bytes of content().
+it listens: on the address in the environment's LISTEN, or on loopback. The content of /data and its like is the
+300000 bytes of content().
 """
 
 import hashlib
@@ -281,7 +282,7 @@ class Server(ThreadingHTTPServer):
 
 
 def main():
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server((os.environ.get("LISTEN", "127.0.0.1"), 0), Handler)
     if len(sys.argv) > 3:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[3], sys.argv[4])

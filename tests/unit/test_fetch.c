@@ -2,11 +2,13 @@
 #include "check.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 #include "fetch/answer.h"
 #include "fetch/place.h"
+#include "fetch/proxy.h"
 #include "fetch/url.h"
 
 static void test_places(void **state)
@@ -321,6 +323,100 @@ static void test_header_limits(void **state)
 	CHECK_INT(answer.challenges.count, ANSWER_CHALLENGES_MAX);
 }
 
+static void test_no_proxy(void **state)
+{
+	static const struct {
+		const char *no_proxy, *host;
+		bool is_excepted;
+	} rows[] = {
+		{ "", "a.example", false },
+		{ " , ,", "a.example", false },
+		{ "*", "a.example", true },
+		{ "x *", "10.0.0.1", true },
+		{ "a.example", "a.example", true },
+		{ "A.Example", "a.example", true },
+		{ "a.example", "a.example.", true },
+		{ "a.example.", "a.example", true },
+		{ "example", "a.example", true },
+		{ ".example", "a.example", true },
+		{ ".example", "example", true },
+		{ "x,\texample\n", "a.example", true },
+		{ "ample", "a.example", false },
+		{ "b.a.example", "a.example", false },
+		{ "*.example", "a.example", false }, /* no wild cards, as with curl */
+		{ ".", "a.example", false },
+		{ "a.example:443", "a.example", false },
+		{ "10.0.0.1", "10.0.0.1", true },
+		{ "10.0.0.0/8", "10.255.0.1", true },
+		{ "10.0.0.0/8", "11.0.0.0", false },
+		{ "10.0.0.0/9", "10.128.0.0", false },
+		{ "10.0.0.0/33", "10.0.0.0", false },
+		{ "10.0.0.0/", "10.0.0.0", false },
+		{ "0.0.0.0/0", "[::1]", false },
+		{ "0.0.0.1", "10.0.0.1", false }, /* not as names are */
+		{ "1", "10.0.0.1", false },
+		{ "::/0", "10.0.0.1", false },
+		{ "fd00::/8", "[fd12::1]", true },
+		{ "[fd12::1]", "[fd12::1]", true },
+		{ "fd00::/129", "[fd00::]", false },
+		{ "0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:1", "[::1]", false },
+		{ "[", "[::1]", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		CHECK_ROW(i,
+			  proxy_is_excepted(rows[i].no_proxy, rows[i].host) == rows[i].is_excepted);
+}
+
+static void test_proxies(void **state)
+{
+	static const char *const names[] = { "http_proxy",  "HTTP_PROXY", "https_proxy",
+					     "HTTPS_PROXY", "all_proxy",  "ALL_PROXY",
+					     "no_proxy",    "NO_PROXY" };
+	static const struct {
+		const char *set[3]; /* "NAME=VALUE" */
+		const char *url;
+		const char *proxy;
+	} rows[] = {
+		{ { NULL }, "https://a.example/", NULL },
+		{ { "https_proxy=p" }, "https://a.example/", "p" },
+		{ { "https_proxy=p" }, "http://a.example/", NULL },
+		{ { "HTTPS_PROXY=p" }, "https://a.example/", "p" },
+		{ { "https_proxy=p", "HTTPS_PROXY=q" }, "https://a.example/", "p" },
+		{ { "https_proxy=", "HTTPS_PROXY=q" }, "https://a.example/", "q" },
+		{ { "http_proxy=p" }, "http://a.example/", "p" },
+		{ { "http_proxy=p" }, "https://a.example/", NULL },
+		{ { "HTTP_PROXY=p" }, "http://a.example/", NULL },
+		{ { "all_proxy=p" }, "http://a.example/", "p" },
+		{ { "ALL_PROXY=p", "https_proxy=q" }, "https://a.example/", "q" },
+		{ { "all_proxy=p" }, "https://localhost/", NULL },
+		{ { "all_proxy=p" }, "https://127.0.0.9:5000/", NULL },
+		{ { "all_proxy=p", "no_proxy=example" }, "https://a.example:5000/", NULL },
+		{ { "all_proxy=p", "NO_PROXY=example" }, "https://a.example/", NULL },
+		{ { "all_proxy=p", "no_proxy=b", "NO_PROXY=example" }, "https://a.example/", "p" },
+		{ { "all_proxy=p", "no_proxy=10.0.0.0/8" }, "https://10.1.2.3/", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_URL url = URL_INIT;
+		struct err err = ERR_INIT;
+
+		for (size_t k = 0; k < ARRAY_LEN(names); k++)
+			assert_int_equal(unsetenv(names[k]), 0);
+		for (size_t k = 0; k < ARRAY_LEN(rows[i].set) && rows[i].set[k]; k++) {
+			AUTO_FREE char *name = mem_strdup(rows[i].set[k]);
+			char *equals = strchr(name, '=');
+
+			*equals = '\0';
+			assert_int_equal(setenv(name, equals + 1, 1), 0);
+		}
+		assert_int_equal(url_parse(rows[i].url, &url, &err), 0);
+		CHECK_ROW(i, str_eq(proxy_of_url(&url), rows[i].proxy));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +430,8 @@ int main(void)
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_headers_that_contradict),
 		cmocka_unit_test(test_header_limits),
+		cmocka_unit_test(test_no_proxy),
+		cmocka_unit_test(test_proxies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

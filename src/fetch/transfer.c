@@ -1,6 +1,7 @@
 #include "fetch/transfer.h"
 
 #include <curl/curl.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -354,6 +355,19 @@ static struct meaning meaning_of(CURLcode code)
 	return (struct meaning){ code, ERR_PROTOCOL, true };
 }
 
+/* Expired ones and those of another name are no better for a known authority. */
+static bool is_unknown_authority(const struct transfer *t)
+{
+	long result = X509_V_OK;
+
+	(void)curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &result);
+	return result == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
+	       result == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+	       result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+	       result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+	       result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE;
+}
+
 static int fail(const struct transfer *t, CURLcode code, struct err *err)
 {
 	const struct meaning meaning = meaning_of(code);
@@ -374,7 +388,7 @@ static int fail(const struct transfer *t, CURLcode code, struct err *err)
 
 	t->result->can_retry = meaning.can_retry;
 	t->result->has_no_tls = code == CURLE_SSL_CONNECT_ERROR;
-	t->result->is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION;
+	t->result->is_untrusted = code == CURLE_PEER_FAILED_VERIFICATION && is_unknown_authority(t);
 	return err_set(err, meaning.kind, "download '%s': %s", shown,
 		       t->error[0] != '\0' ? t->error : curl_easy_strerror(code));
 }

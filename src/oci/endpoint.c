@@ -76,11 +76,17 @@ bool endpoint_is_down(struct endpoint *endpoint)
 	return endpoint->is_down;
 }
 
-static void hint_authority(const struct fetch_response *response, struct err *err)
+/* What the user can do about a handshake that failed. */
+static void hint_tls(const struct endpoint *endpoint, const struct fetch_response *response,
+		     struct err *err)
 {
 	if (response->is_untrusted)
-		err_hint(err, "name its authority's certificate as 'ca' in the registry's entry of "
-			      "the configuration");
+		err_hint(err, "name its authority's certificate as 'ca' in " OCI_REGISTRY_ENTRY);
+	else if (endpoint->ca_file && (response->has_no_tls || err->kind == ERR_INVALID))
+		err_hint(err, "'%s' is its 'ca' in " OCI_REGISTRY_ENTRY, endpoint->ca_file);
+	else if (response->has_no_tls && !endpoint->policy.is_insecure_allowed)
+		err_hint(err, "if it speaks plain HTTP, 'insecure = true' in " OCI_REGISTRY_ENTRY
+			      " allows it");
 }
 
 /* --- by which scheme -------------------------------------------------------------------------- */
@@ -113,7 +119,7 @@ static void probe(const struct endpoint *endpoint, const char *scheme, const str
 	policy.redirects_max = 0;
 	*ret = (struct probe){ .base = mem_printf("%s://%s", scheme, endpoint->address) };
 	ret->result = fetch_bytes(&request, &ignored, &response, &ret->err);
-	hint_authority(&response, &ret->err);
+	hint_tls(endpoint, &response, &ret->err);
 	ret->status = response.status;
 	ret->has_no_tls = response.has_no_tls;
 }
@@ -366,10 +372,11 @@ static int ask_once(struct endpoint *endpoint, const struct endpoint_request *re
 }
 
 static void note_failure(struct endpoint *endpoint, const struct fetch_response *response,
-			 const struct err *err)
+			 struct err *err)
 {
 	LOCKED(endpoint);
 
+	hint_tls(endpoint, response, err);
 	if (response->place == FETCH_PLACE_NONE &&
 	    (err->kind == ERR_NOT_FOUND || err->kind == ERR_TIMEOUT))
 		endpoint->is_down = true;

@@ -15,6 +15,9 @@
 #include "fetch/fetch.h"
 #include "oci/auth.h"
 
+/* Where the user says how a registry is to be asked, in hints. */
+#define OCI_REGISTRY_ENTRY "the registry's entry of the configuration"
+
 struct endpoint {
 	char *host;		     /* owned; what credentials are kept under */
 	char *address;		     /* owned; host and port that are asked */

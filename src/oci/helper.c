@@ -78,6 +78,9 @@ static int fail(const char *program, const char *server, const struct cancel *ca
 	if (r == -ETIMEDOUT)
 		return err_set(err, ERR_TIMEOUT, "'%s' did not answer within %d s", program,
 			       TIMEOUT_MS / 1000);
+	if (r == -ENOENT)
+		err_hint(err, "it is looked for in the PATH that bangerd was started with; after a "
+			      "change: 'banger daemon stop'");
 	return err_context(err, r, "ask for the credentials of '%s'", server);
 }
 

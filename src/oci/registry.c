@@ -74,8 +74,11 @@ static int open_mirror(const struct oci_registry_config *config, const struct oc
 	int r;
 
 	r = url_parse(config->mirror, &url, err);
-	if (r == 0)
+	if (r == 0) {
 		r = fetch_url_check(config->mirror, &policy, err);
+		if (r < 0 && !url.is_https && !config->is_insecure)
+			err_hint(err, "'insecure = true' in " OCI_REGISTRY_ENTRY " allows it");
+	}
 	if (r == 0 && strpbrk(url.text, "?#"))
 		r = err_set(err, ERR_INVALID, "'%s' has a query", url.shown);
 	if (r < 0)

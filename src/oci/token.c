@@ -183,6 +183,9 @@ int oci_token_fetch(const struct oci_token_request *request, struct oci_token *r
 		r = fetch_status_error(&response, fetch.url, err);
 	}
 	if (r < 0)
-		return err_context(err, r, "get a token");
+		return err_context(err, r, "get a token%s",
+				   response.status == 401 && !oci_credentials_are_empty(credentials)
+					   ? " with the credentials that are kept"
+					   : "");
 	return read_token(request, buf_span(&body), now_ns, ret, err);
 }

@@ -60,27 +60,27 @@ make_bare() {
 }
 
 # Starts a registry that keeps its blobs in the folder given, and waits for it: REGISTRY is its address. Its requests are in
-# the folder's log.
+# the folder's log. start_registry FOLDER [HOST [TLS [AUTH]]]: the other two in YAML, as members of http and of all.
 start_registry() {
-	local folder=$1 port
+	local folder=$1 host=${2:-127.0.0.1} port
 	mkdir -p "$folder/blobs"
 	port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-	REGISTRY=127.0.0.1:$port
+	REGISTRY=$host:$port
 	cat >"$folder/config.yml" <<-YAML
 		version: 0.1
 		log: { accesslog: { disabled: false }, level: warn }
 		storage: { filesystem: { rootdirectory: "$folder/blobs" }, delete: { enabled: true } }
-		http: { addr: "$REGISTRY" }
+		http: { addr: "$REGISTRY"${3:+, $3} }
+		${4:-}
 	YAML
 	docker-registry serve "$folder/config.yml" >"$folder/log" 2>&1 3>&- &
 	registry_pid=$!
-	wait_until 10 curl -fsS -o "$folder/ping" "http://$REGISTRY/v2/"
+	wait_until 10 curl -sk -o "$folder/ping" "http${3:+s}://$REGISTRY/v2/"
 }
 
-
-# push LAYOUT:TAG REPOSITORY:TAG
+# push LAYOUT:TAG REPOSITORY:TAG [OPTION...]
 push() {
-	skopeo --insecure-policy copy -q --dest-tls-verify=false "oci:$LAYOUTS/$1" "docker://$REGISTRY/$2"
+	skopeo --insecure-policy copy -q --dest-tls-verify=false "${@:3}" "oci:$LAYOUTS/$1" "docker://$REGISTRY/$2"
 }
 
 # Ends it, and waits until it is gone.

@@ -224,7 +224,7 @@ said_to_liar() { # FIELD
 	gets_manifest "$host" private/img v1
 	gets_blob "$host" private/img
 	login "$host" pull s3cr3t-wrong
-	refused "error state: get a token: 'http://$LIAR/token' answers with status 401" manifest "$host" private/img v1
+	refused "error state: get a token with the credentials that are kept: 'http://$LIAR/token' answers with status 401" manifest "$host" private/img v1
 	[[ $said == *"hint: log in with"* ]]
 
 	: >liar.log

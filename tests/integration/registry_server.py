@@ -86,13 +86,12 @@ class Handler(BaseHTTPRequestHandler):
         user, _, password = base64.b64decode(value.split()[1]).decode().partition(":")
         return user if USERS.get(user) == password else False
 
-    def answer_token(self, scopes, user):
+    def answer_token(self, scopes, user, lifetime=60):
         access = []
         for scope in scopes:
             kind, name, actions = scope.split(":")
             if user or name.startswith("public/"):
                 access.append({"type": kind, "name": name, "actions": actions.split(",")})
-        lifetime = 60
         self.send(200, json.dumps({"token": sign(access, lifetime), "expires_in": lifetime}).encode(),
                   Content_Type="application/json")
 
@@ -118,6 +117,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_errors(401, "UNAUTHORIZED", "wrong " + self.headers["Authorization"])
             else:
                 self.answer_token(query.get("scope", []), user)
+        elif url.path == "/old-token":
+            self.answer_token(query.get("scope", []), "pull", lifetime=-3600)
         elif url.path == "/short-token":
             self.send(200, json.dumps({"access_token": f"t{count}", "expires_in": 1}).encode())
         elif url.path == "/plain-token":

@@ -11,8 +11,8 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "fetch/place.h"
-
 #include "fetch/proxy.h"
+
 #define WAIT_MS_MAX	  1000
 #define RECEIVE_BYTES	  262144 /* curl's buffer: fewer calls of the sink */
 #define RETRY_AFTER_MAX_S 86400
@@ -23,8 +23,8 @@ struct transfer {
 	CURL *easy;				/* owned */
 	CURLM *multi;				/* owned */
 	struct curl_slist *headers;		/* owned; has secrets */
-	char error[CURL_ERROR_SIZE];
 	const char *proxy;			/* borrowed; NULL: the server itself is asked */
+	char error[CURL_ERROR_SIZE];
 	struct err *err; /* of the sink */
 	int sink_result;
 	bool is_header_too_long;
@@ -403,6 +403,7 @@ int transfer_run(const struct transfer_request *request, struct transfer_result 
 	int r;
 
 	*ret = (struct transfer_result){ .answer = ANSWER_INIT };
+	t.proxy = proxy_of_url(request->url);
 	t.easy = curl_easy_init();
 	t.multi = curl_multi_init();
 	if (!t.easy || !t.multi || !add_headers(&t))
@@ -417,7 +418,6 @@ int transfer_run(const struct transfer_request *request, struct transfer_result 
 	r = run(&t, err);
 	if (r < 0)
 		return r;
-	t.proxy = proxy_of_url(request->url);
 	code = transfer_code(&t);
 	if (code != CURLE_OK)
 		return fail(&t, code, err);

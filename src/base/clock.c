@@ -18,6 +18,15 @@ uint64_t clock_now_ms(void)
 	return clock_now_ns() / NSEC_PER_MSEC;
 }
 
+uint64_t clock_awake_ms(void)
+{
+	struct timespec now;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &now) < 0)
+		abort();
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NSEC_PER_MSEC;
+}
+
 int64_t clock_wall_seconds(void)
 {
 	struct timespec now;

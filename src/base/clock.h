@@ -11,6 +11,12 @@
 uint64_t clock_now_ns(void);
 uint64_t clock_now_ms(void);
 
+/*
+ * CLOCK_MONOTONIC: milliseconds since the host's boot without those for which it was suspended.
+ * Only for how long something lay unused: a night's sleep of the host is no use and no disuse.
+ */
+uint64_t clock_awake_ms(void);
+
 /* Seconds since 1970, UTC. */
 int64_t clock_wall_seconds(void);
 

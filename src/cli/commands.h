@@ -14,6 +14,7 @@ extern const struct command vm_kill_command;
 extern const struct command vm_delete_command;
 extern const struct command vm_pause_command;
 extern const struct command vm_resume_command;
+extern const struct command vm_set_command;
 extern const struct command vm_shell_command;
 extern const struct command vm_exec_command;
 extern const struct command vm_logs_command;

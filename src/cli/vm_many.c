@@ -1,8 +1,6 @@
-/*
- * vm start, stop, restart, kill, delete, pause and resume: one verb, many VMs. The references are
- * resolved first, side by side, so that a VM named twice (by name and by id) is only done once;
- * then the verb runs on all of them side by side. What happened is told in the order given.
- */
+/* vm start, stop, restart, kill, delete, pause and resume, and what else does many VMs at once. */
+#include "cli/vm_many.h"
+
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -96,23 +94,20 @@ static void resolve(struct cli *cli, struct targets *targets)
 	mem_free(requests);
 }
 
-static json_t *verb_params(const struct target *target, const struct many_args *args)
+static json_t *target_params(const struct target *target, const struct many *many, const void *args)
 {
 	json_t *params = json_new_object();
 
 	json_put_str(params, "vm", target->id);
-	if (args->timeout.is_set)
-		json_put_u64(params, "timeout_ms", args->timeout.value);
-	if (args->signal)
-		json_put_str(params, "signal", args->signal);
+	if (many->put_params)
+		many->put_params(args, params);
 	return params;
 }
 
 /* Runs the verb on every resolved target; the requests are the caller's to release. */
-static void act(struct cli *cli, struct targets *targets, const struct invocation *invocation,
+static void act(struct cli *cli, struct targets *targets, const struct many *many, const void *args,
 		struct request *requests)
 {
-	AUTO_FREE char *method = mem_printf("vm.%s", invocation->command->verb);
 	size_t count = 0;
 
 	for (size_t i = 0; i < targets->count; i++) {
@@ -121,13 +116,11 @@ static void act(struct cli *cli, struct targets *targets, const struct invocatio
 		if (!target->id || target->is_repeat)
 			continue;
 		target->request = &requests[count++];
-		target->request->method = method;
-		target->request->params = verb_params(target, invocation->args);
+		target->request->method = many->method;
+		target->request->params = target_params(target, many, args);
 		target->request->label = targets->count > 1 ? target->name : NULL;
 	}
 	requests_run(cli, requests, count);
-	for (size_t i = 0; i < count; i++)
-		requests[i].method = NULL; /* it dies with this function */
 }
 
 static const struct err *target_error(const struct target *target)
@@ -151,14 +144,13 @@ static json_t *target_json(const struct target *target)
 }
 
 /* The status of writing: what comes before an error is written before it, to keep the order. */
-static int print_target(struct cli *cli, const struct command *command, const struct target *target)
+static int print_target(struct cli *cli, const struct many *many, const struct target *target)
 {
 	const json_t *result = target->request ? target->request->result : NULL;
 	const struct err *failure = target_error(target);
-	const char *state;
 
 	if (failure) {
-		AUTO_FREE char *refusal = mem_printf("cannot %s '", command->verb);
+		AUTO_FREE char *refusal = mem_printf("cannot %s '", many->phrase);
 		struct err err = *failure;
 		const int status = out_flush(&cli->out, EXIT_FAILED);
 
@@ -169,14 +161,13 @@ static int print_target(struct cli *cli, const struct command *command, const st
 		return status;
 	}
 	cli_print_warnings(cli, result);
-	state = json_get_str(json_object_get(result, "vm"), "state");
-	out_addf(&cli->out, "%s: %s%s\n", target->name, state ? state : "deleted",
-		 json_get_bool(result, "forced") ? " (forced)" : "");
+	out_addf(&cli->out, "%s: ", target->name);
+	many->describe(target->name, result, &cli->out.pending);
+	out_addf(&cli->out, "\n");
 	return 0;
 }
 
-static int print_targets(struct cli *cli, const struct command *command,
-			 const struct targets *targets)
+static int print_targets(struct cli *cli, const struct many *many, const struct targets *targets)
 {
 	AUTO_JSON *json = json_new_object();
 	json_t *results = json_new_array();
@@ -190,7 +181,7 @@ static int print_targets(struct cli *cli, const struct command *command,
 		if (target->is_repeat)
 			continue;
 		if (!cli->out.is_json)
-			r = print_target(cli, command, target);
+			r = print_target(cli, many, target);
 		else
 			json_add(results, target_json(target));
 		if (r > status)
@@ -203,7 +194,7 @@ static int print_targets(struct cli *cli, const struct command *command,
 	return cli_status(cli, status);
 }
 
-static int run_many(struct cli *cli, const struct invocation *invocation)
+int many_run(struct cli *cli, const struct invocation *invocation, const struct many *many)
 {
 	CLEANUP(targets_done) struct targets targets = { .items = NULL };
 	struct request *requests;
@@ -217,11 +208,45 @@ static int run_many(struct cli *cli, const struct invocation *invocation)
 	mark_repeats(&targets);
 
 	requests = mem_alloc(targets.count, sizeof(*requests));
-	act(cli, &targets, invocation, requests);
-	status = print_targets(cli, invocation->command, &targets);
+	act(cli, &targets, many, invocation->args, requests);
+	status = print_targets(cli, many, &targets);
 	requests_done(requests, targets.count);
 	mem_free(requests);
 	return status;
+}
+
+/* --- the verbs that only bring VMs into another state --- */
+
+static void put_verb_params(const void *context, json_t *params)
+{
+	const struct many_args *args = context;
+
+	if (args->timeout.is_set)
+		json_put_u64(params, "timeout_ms", args->timeout.value);
+	if (args->signal)
+		json_put_str(params, "signal", args->signal);
+}
+
+static void describe_state(const char *name, const json_t *result, struct buf *out)
+{
+	const char *state = json_get_str(json_object_get(result, "vm"), "state");
+
+	(void)name;
+	buf_addf(out, "%s%s", state ? state : "deleted",
+		 json_get_bool(result, "forced") ? " (forced)" : "");
+}
+
+static int run_verb(struct cli *cli, const struct invocation *invocation)
+{
+	AUTO_FREE char *method = mem_printf("vm.%s", invocation->command->verb);
+	const struct many many = {
+		.method = method,
+		.phrase = invocation->command->verb,
+		.put_params = put_verb_params,
+		.describe = describe_state,
+	};
+
+	return many_run(cli, invocation, &many);
 }
 
 static int check_signal(const char *text, struct err *err)
@@ -263,11 +288,7 @@ static const struct opt kill_opts[] = {
 /* What all of these commands have in common. */
 #define MANY_COMMAND                                                                    \
 	.noun = "vm", .operands = "VM...", .operands_min = 1, .operands_max = SIZE_MAX, \
-	.completes = COMPLETES_VM, .args_size = sizeof(struct many_args), .run = run_many
-
-#define MANY_DESCRIPTION                                                                     \
-	"A VM is given by its name, its id, or a unique prefix of either. Several are done " \
-	"side by side; one that fails does not stop the others, and the exit status is then 1."
+	.completes = COMPLETES_VM, .args_size = sizeof(struct many_args), .run = run_verb
 
 const struct command vm_start_command = {
 	MANY_COMMAND,

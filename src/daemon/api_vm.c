@@ -142,6 +142,51 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 	return 0;
 }
 
+/* --- set --- */
+
+struct set_params {
+	char *vm;
+	char *name;
+	uint64_t vcpu;
+	uint64_t memory_bytes;
+	uint64_t disk_bytes;
+};
+
+static const struct json_field set_fields[] = {
+	{ "vm", JSON_FIELD_STRING, true, offsetof(struct set_params, vm), REFERENCE_MAX,
+	  "name, id, or a unique prefix of either" },
+	{ "name", JSON_FIELD_STRING, false, offsetof(struct set_params, name), 256,
+	  "a DNS label that no other VM has; also while it runs" },
+	{ "vcpu", JSON_FIELD_POSITIVE, false, offsetof(struct set_params, vcpu), UINT32_MAX,
+	  "1 to 32" },
+	{ "memory_bytes", JSON_FIELD_POSITIVE, false, offsetof(struct set_params, memory_bytes), 0,
+	  "RAM" },
+	{ "disk_bytes", JSON_FIELD_POSITIVE, false, offsetof(struct set_params, disk_bytes), 0,
+	  "the work disk, which only grows" },
+};
+
+static int vm_set_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	const struct set_params *p = params;
+	const struct job job = api_job(call);
+	const struct vm_set_request request = {
+		.name = p->name,
+		.vcpu = p->vcpu,
+		.memory_bytes = p->memory_bytes,
+		.disk_bytes = p->disk_bytes,
+	};
+	AUTO_STRV warnings = { 0 };
+	AUTO_VM vm = { 0 };
+	int r;
+
+	r = vm_set(&job, p->vm, &request, &vm, &warnings, err);
+	if (r < 0)
+		return r;
+	put_vm(call, &vm, result);
+	json_put(result, "warnings", strings_json(&warnings));
+	return 0;
+}
+
 /* --- verbs on one VM --- */
 
 struct vm_params {
@@ -537,6 +582,15 @@ const struct rpc_method api_vm_methods[] = {
 	METHOD("vm.pause", "freezes", vm_fields, vm_pause_call, vm_results, RPC_MUTATES),
 	METHOD("vm.resume", "thaws, and sets the guest's clock", vm_fields, vm_resume_call,
 	       vm_results, RPC_MUTATES),
+	{ .name = "vm.set",
+	  .summary = "changes a VM that does not run",
+	  .fields = set_fields,
+	  .field_count = ARRAY_LEN(set_fields),
+	  .params_size = sizeof(struct set_params),
+	  .handler = vm_set_call,
+	  .results = started_results,
+	  .result_count = ARRAY_LEN(started_results),
+	  .flags = RPC_MUTATES },
 	METHOD("vm.delete", "ends a VM and removes everything of it", vm_fields, vm_delete_call,
 	       deleted_results, RPC_MUTATES),
 	{ .name = "vm.prune",

@@ -76,7 +76,7 @@ static int settle_vmm(struct daemon *daemon, const struct vm_list *vms,
 			return r;
 	}
 	/* What was begun with it is finished or undone later, and ends it if need be. */
-	if (row && row->intent != VM_INTENT_NONE)
+	if (row && row->intent != VM_INTENT_NONE && row->intent != VM_INTENT_SET)
 		return 0;
 	if (row && vm_state_is_alive(row->state))
 		return is_known ? 0 : handles_save(daemon, row->id, &sighting->handles, err);
@@ -123,6 +123,8 @@ static int finish_intent(struct daemon *daemon, const struct vm *vm, struct err 
 	case VM_INTENT_STOP:
 		r = vm_teardown(daemon, vm->id, err);
 		return r < 0 ? r : store_vm_set_state(daemon->store, vm->id, VM_STOPPED, NULL, err);
+	case VM_INTENT_SET:
+		return vm_finish_set(daemon, vm, err);
 	case VM_INTENT_NONE:
 	case VM_INTENT_COUNT:
 		break;
@@ -213,7 +215,10 @@ int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
 	if (vm->intent != VM_INTENT_NONE) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id },
 			  "finishing or undoing '%s'", vm_intent_name(vm->intent));
-		return finish_intent(daemon, vm, err);
+		r = finish_intent(daemon, vm, err);
+		/* A VM that was changed goes on as it was; the others end with what was begun. */
+		if (r < 0 || vm->intent != VM_INTENT_SET)
+			return r;
 	}
 	if (!vm_state_is_alive(vm->state))
 		r = remove_rest(daemon, vm, err);

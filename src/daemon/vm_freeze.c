@@ -12,26 +12,29 @@
 
 #define FREEZE_TIMEOUT_MS 5000
 
-/* Tells the guest the time, after it stood still. Best effort: an agent that is down is no failure.
- */
-static void set_guest_clock(struct daemon *daemon, const struct vm *vm, const struct job *job)
+int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err)
 {
-	AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_VSOCK_SOCKET);
+	AUTO_FREE char *socket = vm_file(job->daemon, vm->id, VM_FILE_VSOCK_SOCKET);
 	const struct guest_target target = {
 		.socket_path = socket,
 		.cancel = job->cancel,
 		.deadline_ns = clock_now_ns() + 2 * NSEC_PER_SEC,
 	};
 	AUTO_JSON *identity = json_new_object();
-	struct err err = ERR_INIT;
 	int r;
 
 	json_put_str(identity, "hostname", vm->name);
 	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
-	r = vm_put_entropy(identity, &err);
-	if (r == 0)
-		r = guest_identity(&target, identity, &err);
-	if (r < 0)
+	r = vm_put_entropy(identity, err);
+	return r < 0 ? r : guest_identity(&target, identity, err);
+}
+
+/* After it stood still. Best effort: an agent that is down is no failure. */
+static void set_guest_clock(const struct job *job, const struct vm *vm)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_refresh_guest(job, vm, &err) < 0)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
 			  "cannot set the guest's clock, ignoring");
 }
@@ -100,7 +103,7 @@ static int freeze(const struct job *job, const char *reference, enum vm_verb ver
 	if (r < 0)
 		return err_context(err, r, "cannot %s '%s'", vm_verb_name(verb), vm.name);
 	if (verb == VM_VERB_RESUME)
-		set_guest_clock(daemon, &vm, job);
+		set_guest_clock(job, &vm);
 	vm_copy(ret, &vm);
 	return 0;
 }

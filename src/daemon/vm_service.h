@@ -57,6 +57,21 @@ int vm_pause(const struct job *job, const char *reference, struct vm *ret, struc
 int vm_resume(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 	MUST_CHECK;
 
+/* What is to be different; 0 and NULL leave it as it is. */
+struct vm_set_request {
+	const char *name;
+	uint64_t vcpu;
+	uint64_t memory_bytes;
+	uint64_t disk_bytes; /* of the work disk, which only grows */
+};
+
+/*
+ * Changes a VM that does not run; of one that does only the name, which its guest is told. All of
+ * it or nothing.
+ */
+int vm_set(const struct job *job, const char *reference, const struct vm_set_request *request,
+	   struct vm *ret, struct strv *warnings, struct err *err) MUST_CHECK;
+
 /* Ends it if it runs and removes everything of it. `ret` is what it was. */
 int vm_delete(const struct job *job, const char *reference, struct vm *ret, struct err *err)
 	MUST_CHECK;
@@ -98,6 +113,12 @@ int vm_note_end(struct daemon *daemon, const char *id, struct err *err) MUST_CHE
 /* vm_stop() of a VM whose lock is held. A cancelled one is taken back as far as that goes. */
 int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, const struct job *job,
 		   bool *ret_forced, struct err *err) MUST_CHECK;
+
+/* Finishes a vm_set() whose row is stored. */
+int vm_finish_set(struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/* Tells a guest its name, the time, and randomness, within two seconds. */
+int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err) MUST_CHECK;
 
 /* Adds fresh random bytes, in base64, to what a guest is told. */
 int vm_put_entropy(json_t *identity, struct err *err) MUST_CHECK;

@@ -26,6 +26,7 @@ enum vm_intent {
 	VM_INTENT_START,
 	VM_INTENT_STOP,
 	VM_INTENT_DELETE,
+	VM_INTENT_SET,
 	VM_INTENT_COUNT,
 };
 
@@ -37,6 +38,7 @@ enum vm_verb {
 	VM_VERB_PAUSE,
 	VM_VERB_RESUME,
 	VM_VERB_DELETE,
+	VM_VERB_SET,
 	VM_VERB_EXEC,
 	VM_VERB_SHELL,
 	VM_VERB_HEALTH,
@@ -87,6 +89,8 @@ struct vm {
 	struct vm_workspace workspace;
 	int64_t created_at; /* seconds since 1970 */
 	int64_t started_at; /* 0: never */
+	/* When somebody used it last, on clock_awake_ms() of the boot `boot_id`; 0: unknown. */
+	uint64_t used_at_ms;
 };
 
 /* What a VM is now, for showing. Strings are borrowed; NULL and 0 are shown as null. */

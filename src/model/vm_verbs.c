@@ -25,6 +25,8 @@ static const struct verb_row verbs[] = {
 	[VM_VERB_PAUSE] = { "pause", "pause", IN(VM_RUNNING), VM_PAUSED },
 	[VM_VERB_RESUME] = { "resume", "resume", IN(VM_PAUSED), VM_RUNNING },
 	[VM_VERB_DELETE] = { "delete", "delete", ANY_STATE, SAME_STATE },
+	[VM_VERB_SET] = { "set", "change", IN(VM_CREATED) | IN(VM_STOPPED) | IN(VM_ERROR),
+			  SAME_STATE },
 	[VM_VERB_EXEC] = { "exec", "run a command in", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_SHELL] = { "shell", "open a shell in", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_HEALTH] = { "health", "ask the agent of", IN(VM_RUNNING), SAME_STATE },
@@ -64,7 +66,9 @@ static void hint_cure(const struct vm *vm, enum vm_verb verb, struct err *err)
 	const bool wants_running = (verbs[verb].allowed & IN(VM_RUNNING)) != 0;
 	const bool ends_it = verb == VM_VERB_STOP || verb == VM_VERB_KILL;
 
-	if (vm->state == VM_PAUSED && (wants_running || verb == VM_VERB_START))
+	if (verb == VM_VERB_SET)
+		err_hint(err, "'banger vm stop %s' stops it", vm->name);
+	else if (vm->state == VM_PAUSED && (wants_running || verb == VM_VERB_START))
 		err_hint(err, "'banger vm resume %s' lets it go on", vm->name);
 	else if (wants_running && !ends_it)
 		err_hint(err, "'banger vm start %s' starts it", vm->name);

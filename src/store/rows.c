@@ -47,6 +47,7 @@ static const struct column vm_columns[] = {
 	VM(COLUMN_TEXT, workspace.head),
 	VM(COLUMN_I64, created_at),
 	VM(COLUMN_I64, started_at),
+	VM(COLUMN_U64, used_at_ms),
 };
 
 static const struct column image_columns[] = {

@@ -4,11 +4,12 @@
 #define VM_COLUMNS                                                                             \
 	"id, name, state, intent, intent_step, image, kernel, vcpu, memory_bytes, disk_bytes," \
 	" system_overlay_bytes, nat, ports, ephemeral, ip, boot_id, tap_name, dm_name,"        \
-	" loop_names, last_error, guest_path, host_path, head, created_at, started_at"
+	" loop_names, last_error, guest_path, host_path, head, created_at, started_at,"        \
+	" used_at_ms"
 
 #define VM_VALUES                                                                               \
 	"?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19," \
-	" ?20, ?21, ?22, ?23, ?24, ?25"
+	" ?20, ?21, ?22, ?23, ?24, ?25, ?26"
 
 #define IMAGE_COLUMNS                                                                           \
 	"name, state, kind, recipe, kernel, source, digest, size_bytes, used_bytes, has_init, " \
@@ -31,10 +32,12 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_VM_UPDATE] = "UPDATE vms SET (" VM_COLUMNS ") = (" VM_VALUES ") WHERE id = ?1",
 	[QUERY_VM_SET_STATE] = "UPDATE vms SET state = ?2, last_error = ?3,"
 			       " intent = NULL, intent_step = NULL WHERE id = ?1",
-	[QUERY_VM_SET_STARTED] = "UPDATE vms SET state = 'running', last_error = NULL,"
-				 " intent = NULL, intent_step = NULL, started_at = ?2, boot_id = ?3"
-				 " WHERE id = ?1",
+	[QUERY_VM_SET_STARTED] =
+		"UPDATE vms SET state = 'running', last_error = NULL,"
+		" intent = NULL, intent_step = NULL, started_at = ?2, boot_id = ?3,"
+		" used_at_ms = 0 WHERE id = ?1",
 	[QUERY_VM_SET_INTENT] = "UPDATE vms SET intent = ?2, intent_step = ?3 WHERE id = ?1",
+	[QUERY_VM_SET_USED] = "UPDATE vms SET used_at_ms = ?2 WHERE id = ?1",
 	[QUERY_VM_DELETE] = "DELETE FROM vms WHERE id = ?1",
 	[QUERY_VM_GET] = "SELECT " VM_COLUMNS " FROM vms WHERE id = ?1",
 	[QUERY_VM_LIST] = "SELECT " VM_COLUMNS " FROM vms ORDER BY seq",

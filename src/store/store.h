@@ -71,13 +71,20 @@ int store_vm_update(struct store *store, const struct vm *vm, struct err *err) M
 int store_vm_set_state(struct store *store, const char *id, enum vm_state state,
 		       const char *last_error, struct err *err) MUST_CHECK;
 
-/* As store_vm_set_state() to VM_RUNNING, with the time and the host's boot. */
+/*
+ * As store_vm_set_state() to VM_RUNNING, with the time and the host's boot; when it was used is
+ * unknown again.
+ */
 int store_vm_set_started(struct store *store, const char *id, int64_t started_at,
 			 const char *boot_id, struct err *err) MUST_CHECK;
 
 /* Records what is about to be done, before it is. `step` may be NULL. */
 int store_vm_set_intent(struct store *store, const char *id, enum vm_intent intent,
 			const char *step, struct err *err) MUST_CHECK;
+
+/* Records when the VM was used last (struct vm). ERR_NOT_FOUND. */
+int store_vm_set_used(struct store *store, const char *id, uint64_t used_at_ms, struct err *err)
+	MUST_CHECK;
 
 /* Removes the row. A missing one is ERR_NOT_FOUND. */
 int store_vm_delete(struct store *store, const char *id, struct err *err) MUST_CHECK;

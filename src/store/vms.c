@@ -180,7 +180,8 @@ static int change(struct connection *writer, const void *context, struct err *er
 			statement_bind_number(statement, 2, c->number);
 		else
 			statement_bind_text(statement, 2, c->texts[0]);
-		statement_bind_text(statement, 3, c->texts[1]);
+		if (c->query != QUERY_VM_SET_USED)
+			statement_bind_text(statement, 3, c->texts[1]);
 	}
 	r = statement_change(writer, statement, &changed, err, c->doing);
 	if (r < 0)
@@ -223,6 +224,17 @@ int store_vm_set_intent(struct store *store, const char *id, enum vm_intent inte
 
 	return store_write(store, makes_room ? USE_RESERVE : KEEP_RESERVE, c.doing, change, &c,
 			   err);
+}
+
+int store_vm_set_used(struct store *store, const char *id, uint64_t used_at_ms, struct err *err)
+{
+	const struct change c = { .query = QUERY_VM_SET_USED,
+				  .doing = "store when the VM was used",
+				  .id = id,
+				  .has_number = true,
+				  .number = (int64_t)used_at_ms };
+
+	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
 }
 
 int store_vm_delete(struct store *store, const char *id, struct err *err)

@@ -274,6 +274,36 @@ stop_done() {
 	equal "$(boot_id box)" "$guest"
 }
 
+# --- vm set ---
+
+set_done() {
+	make_vm box
+	crash_at "$1" banger vm set box --name web --vcpu 2 --disk-size 2G
+	recover "$1"
+	equal "$(banger --json vm list | jq -c '[.vms[] | [.name, .state, .vcpu, .disk_bytes]]')" '[["web","created",2,2147483648]]'
+	equal "$(change_database 'SELECT intent FROM vms')" "(None,)"
+	equal "$(qemu-img info --output=json "$(folder_of web)/work.qcow2" | jq '."virtual-size"')" 2147483648
+	disks_are_whole web
+	banger --quiet vm set web --disk-size 3G >/dev/null
+}
+
+@test "killed at vm.set.intent: the VM is changed, and its disk grown" {
+	set_done vm.set.intent
+}
+
+@test "killed at vm.set.grown: the VM is changed; one that runs goes on and has its name" {
+	local vmm guest
+	set_done vm.set.grown
+	run_vm box
+	vmm=$(vm_get box .pid)
+	guest=$(boot_id box)
+	crash_at vm.set.grown banger vm set box --name renamed
+	recover "vm.set.grown of a VM that runs"
+	equal "$(state_of renamed) $(vm_get renamed .pid)" "running $vmm"
+	equal "$(boot_id renamed)" "$guest"
+	equal "$(in_vm renamed hostname)" renamed
+}
+
 # --- vm delete ---
 
 delete_done() {

@@ -272,7 +272,7 @@ static void test_states(void **state)
 	assert_false(vm_state_from_name(NULL, &got_state));
 	CHECK_INT(got_state, VM_ERROR);
 	assert_false(vm_intent_from_name("", &got_intent));
-	CHECK_INT(got_intent, VM_INTENT_DELETE);
+	CHECK_INT(got_intent, VM_INTENT_SET);
 }
 
 /* One row a verb: a letter for each state in which it works, in the order of the enumeration. */
@@ -290,6 +290,7 @@ static void test_verbs(void **state)
 		[VM_VERB_PAUSE] = { "pause", "-r---", VM_PAUSED },
 		[VM_VERB_RESUME] = { "resume", "--p--", VM_RUNNING },
 		[VM_VERB_DELETE] = { "delete", "crpse", VM_RUNNING },
+		[VM_VERB_SET] = { "set", "c--se", VM_RUNNING },
 		[VM_VERB_EXEC] = { "exec", "-r---", VM_RUNNING },
 		[VM_VERB_SHELL] = { "shell", "-r---", VM_RUNNING },
 		[VM_VERB_HEALTH] = { "health", "-r---", VM_RUNNING },
@@ -333,6 +334,8 @@ static void test_verb_messages(void **state)
 		{ VM_VERB_SHELL, VM_PAUSED, "cannot open a shell in 'web': it is paused",
 		  "'banger vm resume web' lets it go on" },
 		{ VM_VERB_RESUME, VM_RUNNING, "cannot resume 'web': it is running", "" },
+		{ VM_VERB_SET, VM_PAUSED, "cannot change 'web': it is paused",
+		  "'banger vm stop web' stops it" },
 		{ VM_VERB_KILL, VM_ERROR, "cannot kill 'web': it is in error (no kernel)", "" },
 	};
 	AUTO_VM vm;

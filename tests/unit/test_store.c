@@ -150,6 +150,7 @@ static void check_same(const struct vm *got, const struct vm *wanted)
 	check_text(got->workspace.head, wanted->workspace.head);
 	CHECK_INT(got->created_at, wanted->created_at);
 	CHECK_INT(got->started_at, wanted->started_at);
+	CHECK_INT(got->used_at_ms, wanted->used_at_ms);
 	CHECK_INT(got->spec.vcpu, wanted->spec.vcpu);
 	CHECK_INT(got->spec.memory_bytes, wanted->spec.memory_bytes);
 	CHECK_INT(got->spec.disk_bytes, wanted->spec.disk_bytes);
@@ -179,6 +180,7 @@ static void fill_everything(struct vm *vm)
 	vm_set_text(&vm->workspace.head, "0123456789abcdef0123456789abcdef01234567");
 	vm->ephemeral = true;
 	vm->started_at = 1700000500;
+	vm->used_at_ms = 12345678;
 	vm->spec.nat = true;
 	vm->spec.ports[0] = (struct vm_port){ 8080, 80 };
 	vm->spec.ports[1] = (struct vm_port){ 65535, 1 };
@@ -301,6 +303,14 @@ static void test_states(void **state)
 		CHECK_STR(vm.intent_step, "disks");
 		CHECK_INT(vm.state, VM_CREATED);
 	}
+	CHECK_INT(store_vm_set_used(store, id, 4711, &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		CHECK_INT(vm.used_at_ms, 4711);
+		CHECK_INT(vm.intent, VM_INTENT_START);
+	}
 	CHECK_INT(store_vm_set_started(store, id, 1700001000, "boot", &err), 0);
 	{
 		AUTO_VM vm;
@@ -311,6 +321,7 @@ static void test_states(void **state)
 		CHECK_INT(vm.state, VM_RUNNING);
 		CHECK_INT(vm.started_at, 1700001000);
 		CHECK_STR(vm.boot_id, "boot");
+		CHECK_INT(vm.used_at_ms, 0);
 	}
 	CHECK_INT(store_vm_set_intent(store, id, VM_INTENT_STOP, NULL, &err), 0);
 	CHECK_INT(store_vm_set_state(store, id, VM_ERROR, "the VMM died", &err), 0);
@@ -336,6 +347,7 @@ static void test_states(void **state)
 	CHECK_HAS(err.message, "there is no VM with the id 'ffff");
 	assert_true(store_vm_set_started(store, nobody, 1, "b", &err) < 0);
 	assert_true(store_vm_set_intent(store, nobody, VM_INTENT_STOP, NULL, &err) < 0);
+	assert_true(store_vm_set_used(store, nobody, 1, &err) < 0);
 	assert_true(store_vm_delete(store, nobody, &err) < 0);
 	CHECK_INT(err.kind, ERR_NOT_FOUND);
 

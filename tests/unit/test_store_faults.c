@@ -367,6 +367,54 @@ static void test_migrations(void **state)
 	connection_close(&connection);
 }
 
+/* A database of the first release, with VMs: all of them come through, in their order. */
+static void test_old_database(void **state)
+{
+	static const char rows[] =
+		"PRAGMA application_id = 0x62616e67;"
+		"INSERT INTO images VALUES ('img', 'ready', 'managed', NULL, 'krn', 1, 1, 1, 0, "
+		"NULL,"
+		"  NULL);"
+		"INSERT INTO kernels VALUES ('krn', 'ready', NULL, NULL, NULL, '6', 1, 0, 0, 1, 0);"
+		"INSERT INTO vms SELECT 10 - column1, printf('%032d', column1), 'vm-' || column1, "
+		"'stopped',"
+		"  'stop', 'ask', 'img', 'krn', 1, 2, 3, 4, 0, '80:80', 0, NULL, 'boot', NULL, "
+		"NULL,"
+		"  NULL, 'why', '/root/repo', '/repo', 'abc', 5, 6"
+		"  FROM (VALUES (1), (2), (3));";
+	CLEANUP(store_closep) struct store *store = NULL;
+	struct connection connection;
+	struct err err = ERR_INIT;
+	AUTO_VM_LIST list = { .items = NULL };
+
+	(void)state;
+	empty_folder();
+	CHECK_INT(connection_open(&connection, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+				  &err),
+		  0);
+	CHECK_INT(migrations_apply(&connection, store_migrations, 2, &err), 0);
+	CHECK_INT(connection_exec(&connection, rows, &err, "fill it"), 0);
+	connection_close(&connection);
+
+	store = open_good();
+	CHECK_INT(store_vm_list(store, &list, &err), 0);
+	CHECK_INT(list.count, 3);
+	CHECK_STR(list.items[0].name, "vm-3");
+	CHECK_STR(list.items[2].name, "vm-1");
+	CHECK_INT(list.items[1].intent, VM_INTENT_STOP);
+	CHECK_INT(list.items[1].started_at, 6);
+	CHECK_INT(list.items[1].used_at_ms, 0);
+	CHECK_STR(list.items[1].workspace.head, "abc");
+	CHECK_INT(list.items[1].spec.ports[0].guest, 80);
+	/* References and unique names hold as before. */
+	assert_true(store_image_delete(store, "img", &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	err = ERR_INIT;
+	vm_set_text(&list.items[1].name, "vm-3");
+	assert_true(store_vm_update(store, &list.items[1], &err) < 0);
+	CHECK_INT(err.kind, ERR_EXISTS);
+}
+
 /* What a crash leaves half-made is swept; a database that came in between is not overwritten. */
 static void test_half_made(void **state)
 {
@@ -550,12 +598,12 @@ static void test_failed_sync(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_damaged),	    cmocka_unit_test(test_cut_off),
-		cmocka_unit_test(test_foreign),	    cmocka_unit_test(test_versions),
-		cmocka_unit_test(test_migrations),  cmocka_unit_test(test_half_made),
-		cmocka_unit_test(test_locked),	    cmocka_unit_test(test_second_store),
-		cmocka_unit_test(test_full_disk),   cmocka_unit_test(test_full_at_start),
-		cmocka_unit_test(test_failed_sync),
+		cmocka_unit_test(test_damaged),	      cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_foreign),	      cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_old_database),  cmocka_unit_test(test_migrations),
+		cmocka_unit_test(test_half_made),     cmocka_unit_test(test_locked),
+		cmocka_unit_test(test_second_store),  cmocka_unit_test(test_full_disk),
+		cmocka_unit_test(test_full_at_start), cmocka_unit_test(test_failed_sync),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -121,9 +121,9 @@ play() {
 		type {sh -c 'echo re''ady; exec cat >/dev/null'; echo "cat: $?"}
 		see {ready\r\n}
 		send \004
-		see {cat: 0}
+		see {cat: 0\r\n.*# $}
 		type {bash -c 'exit 44'}
-		see {# $}
+		see {exit 44'\r\n.*# $}
 		send \004
 		see {host> $}
 		type {echo "status $?"}

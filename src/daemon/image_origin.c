@@ -237,11 +237,32 @@ static const struct config_registry *registry_of(const struct daemon *daemon, co
 	return NULL;
 }
 
+/* What people are told while layers are downloaded and written at the same time. */
+struct pull_progress {
+	struct oci_pull *pull;		 /* borrowed, as the next */
+	const struct progress *progress; /* may be NULL */
+};
+
+/*
+ * One stage at a time, each once: "download" as long as that goes on, since it has a total and says
+ * how long it will take; "image" for what is still to be written then.
+ */
+static void report_writing(void *context, const struct progress_event *event)
+{
+	const struct pull_progress *both = context;
+
+	if (!oci_pull_report(both->pull))
+		progress_report(both->progress, event->stage, event->detail, event->done,
+				event->total);
+}
+
 static int write_layers(struct daemon *daemon, const struct image_make_request *request,
 			struct oci_pull *pull, const struct job *job, struct image_record *ret,
 			struct err *err)
 {
 	const struct image_config config = config_of(oci_pull_config(pull));
+	struct pull_progress both = { .pull = pull, .progress = job->progress };
+	const struct progress progress = { .report = report_writing, .context = &both };
 	const struct image_layers_request layers = {
 		.images_dir = daemon->images_dir,
 		.name = request->origin->name,
@@ -258,7 +279,7 @@ static int write_layers(struct daemon *daemon, const struct image_make_request *
 		.context = pull,
 	};
 
-	return image_from_layers(&layers, job->cancel, job->progress, ret, err);
+	return image_from_layers(&layers, job->cancel, &progress, ret, err);
 }
 
 /*

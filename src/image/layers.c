@@ -81,6 +81,11 @@ static void set_deadline(struct pipeline *p)
 	p->deadline_ns = clock_now_ns() + stall_ms(p) * NSEC_PER_MSEC;
 }
 
+static void report(const struct pipeline *p)
+{
+	progress_report(p->progress, STAGE, "writing the image", p->reported, 0);
+}
+
 /* --- what workers say --- */
 
 static int check_digest(const struct unit *unit, const struct unpack_result *result,
@@ -146,7 +151,7 @@ static int hear_writer(struct pipeline *p, struct err *err)
 		return end_writer(p, err);
 	if (p->writer.process.done > p->reported) {
 		p->reported = p->writer.process.done;
-		progress_report(p->progress, STAGE, "writing the image", p->reported, 0);
+		report(p);
 	}
 	return 0;
 }
@@ -300,6 +305,8 @@ static int write_image(struct pipeline *p, struct err *err)
 	set_deadline(p);
 	if (r == 0)
 		r = feed(p, err);
+	if (r == 0)
+		report(p); /* from here on nothing else is waited for */
 	while (r == 0 && (!p->has_ended || p->running > 0))
 		r = step(p, err);
 	/* One that was found cut only after the writer had ended. */

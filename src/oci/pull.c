@@ -29,7 +29,8 @@ struct oci_pull {
 	uint64_t bytes;
 
 	pthread_mutex_t mutex;
-	size_t next; /* the first layer that no thread has taken */
+	size_t next;  /* the first layer that no thread has taken */
+	size_t ready; /* layers that are there */
 	bool has_failed;
 	struct err failure; /* the first */
 	int failure_result; /* the negative number that goes with it */
@@ -37,7 +38,8 @@ struct oci_pull {
 	struct cancel stop;    /* ends the threads */
 	struct cancel changed; /* fired after each download; the one who waits resets it */
 	pthread_t threads[OCI_PARALLEL_MAX];
-	size_t thread_count;
+	size_t thread_count; /* 0 before the first layer is asked for */
+	bool is_all_reported;
 };
 
 static void note_progress(void *context, const struct progress_event *event)
@@ -66,6 +68,7 @@ static void finish(struct oci_pull *pull, struct download *download, int r, int 
 {
 	(void)pthread_mutex_lock(&pull->mutex);
 	download->fd = fd;
+	pull->ready += r < 0 ? 0 : 1;
 	if (r < 0 && !pull->has_failed) {
 		pull->has_failed = true;
 		pull->failure_result = r;
@@ -177,7 +180,7 @@ static int begin(struct oci_pull *pull, const struct cancel *cancel, struct err 
 	r = cancel_init(&pull->stop);
 	if (r == 0)
 		r = cancel_init(&pull->changed);
-	return r < 0 ? err_sys(err, r, "begin to download") : start_threads(pull, err);
+	return r < 0 ? err_sys(err, r, "begin to download") : 0;
 }
 
 int oci_pull_begin(const struct oci_pull_request *request, const struct cancel *cancel,
@@ -252,13 +255,22 @@ uint64_t oci_pull_bytes(const struct oci_pull *pull)
 	return pull->bytes;
 }
 
-static void report(struct oci_pull *pull)
+bool oci_pull_report(struct oci_pull *pull)
 {
+	const size_t count = pull->image.manifest.layer_count;
 	uint64_t done = 0;
+	bool is_all;
 
-	for (size_t i = 0; i < pull->image.manifest.layer_count; i++)
+	if (pull->is_all_reported)
+		return false;
+	(void)pthread_mutex_lock(&pull->mutex);
+	is_all = pull->ready == count;
+	(void)pthread_mutex_unlock(&pull->mutex);
+	for (size_t i = 0; i < count; i++)
 		done += atomic_load(&pull->downloads[i].done);
 	progress_report(pull->progress, "download", NULL, done, pull->bytes);
+	pull->is_all_reported = is_all;
+	return !is_all;
 }
 
 /* 1 when the layer is there, 0 when it is still to come. */
@@ -281,11 +293,17 @@ static int look(struct oci_pull *pull, size_t index, int *ret_fd, struct err *er
 int oci_pull_layer(struct oci_pull *pull, size_t index, const struct cancel *cancel, int *ret_fd,
 		   struct err *err)
 {
+	if (pull->thread_count == 0) {
+		const int r = start_threads(pull, err);
+
+		if (r < 0)
+			return r;
+	}
 	for (;;) {
 		uint64_t count;
 		int r = look(pull, index, ret_fd, err);
 
-		report(pull);
+		(void)oci_pull_report(pull);
 		if (r != 0)
 			return r < 0 ? r : 0;
 		r = cancel_poll(cancel, pull->changed.fd, POLLIN,

@@ -2,16 +2,18 @@
  * Pulling: from a reference to an image's config and its verified layers, in order, while later
  * ones are still being downloaded.
  *
- * oci_pull_begin() follows index, manifest and config and starts the downloads: up to `parallel`
- * threads take the layers in order, so that the first is ready first. The caller then asks for
- * layer after layer and works on each while the others arrive. Nothing that grows with a layer's
- * size is held in memory.
+ * oci_pull_begin() follows index, manifest and config, which is all that an image which is here
+ * already costs. The first oci_pull_layer() starts the downloads of the layers: up to `parallel`
+ * threads take them in order, so that the first is ready first. The caller asks for layer after
+ * layer and works on each while the others arrive. Nothing that grows with a layer's size is held
+ * in memory.
  *
  * The first failure of a download stops the others; layers that are ready stay so. A pull is used
  * by one thread at a time.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,7 +48,7 @@ struct oci_pull_request {
 struct oci_pull;
 
 /*
- * Resolves the reference and begins to download. ERR_NOT_FOUND: no such image, tag or platform;
+ * Resolves the reference; no layer is asked for yet. ERR_NOT_FOUND: no such image, tag or platform;
  * ERR_UNSUPPORTED: not an image that can be pulled; ERR_LIMIT names its key of the configuration;
  * ERR_PROTOCOL: something sent is malformed or has not its digest.
  */
@@ -74,8 +76,14 @@ uint64_t oci_pull_bytes(const struct oci_pull *pull);
 
 /*
  * Waits until layer `index` is there and verified; *ret_fd is a read-only descriptor at offset 0,
- * borrowed until oci_pull_free(). While it waits it reports progress: stage
- * "download", bytes of all layers.
+ * borrowed until oci_pull_free(). While it waits it reports progress.
  */
 int oci_pull_layer(struct oci_pull *pull, size_t index, const struct cancel *cancel, int *ret_fd,
 		   struct err *err) MUST_CHECK;
+
+/*
+ * Reports progress while the caller waits for something else: stage "download", bytes of all
+ * layers. False when all of them are here. That they are is reported once, and nothing after it, so
+ * that another stage may follow.
+ */
+bool oci_pull_report(struct oci_pull *pull);

@@ -2,12 +2,13 @@
  * Pulling as a command, for tests:
  *
  *     pull_tool pull CACHE REFERENCE OUT [parallel=N] [platform=P] [layer-bytes=N] [threads=N]
+ *                    [mirror=URL] [layers=no]
  *     pull_tool prune CACHE [dry]
  *
  * A pull prints the manifest's digest and each layer, and writes config.json and layer-N to the
- * folder OUT; with threads=N so many pull the same at once, and only the first writes. Credentials
- * come from the environment. SIGTERM cancels. Exits with 0, 1 after an error (its kind and message
- * on standard error), or 2 for wrong usage.
+ * folder OUT; with threads=N so many pull the same at once, and only the first writes; with
+ * layers=no nobody asks for the layers. Credentials come from the environment. SIGTERM cancels.
+ * Exits with 0, 1 after an error (its kind and message on standard error), or 2 for wrong usage.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,6 +25,7 @@
 #include "oci/auth.h"
 #include "oci/pull.h"
 #include "oci/reference.h"
+#include "oci/registry.h"
 
 #define THREADS_MAX 64
 
@@ -38,6 +40,7 @@ static void on_signal(int number)
 struct job {
 	struct oci_pull_request request;
 	const char *out; /* NULL: nothing is written */
+	bool wants_no_layers;
 	pthread_t thread;
 	struct err err;
 	int r;
@@ -91,7 +94,7 @@ static int pull_image(const struct job *job, struct err *err)
 		if (r < 0)
 			return err_sys(err, r, "write config.json");
 	}
-	return r < 0 ? r : take_layers(job, pull, err);
+	return r < 0 || job->wants_no_layers ? r : take_layers(job, pull, err);
 }
 
 static void *run_job(void *context)
@@ -137,6 +140,8 @@ struct options {
 	uint64_t parallel;
 	uint64_t threads;
 	uint64_t layer_bytes;
+	struct oci_registry_config registry;
+	bool wants_no_layers;
 	struct oci_platform platform;
 };
 
@@ -152,6 +157,15 @@ static bool read_option(const char *argument, struct options *options)
 	value = value_of(argument, "layer-bytes");
 	if (value)
 		return parse_u64_text(value, UINT64_MAX, &options->layer_bytes);
+	value = value_of(argument, "mirror");
+	if (value) {
+		options->registry.mirror = value;
+		return true;
+	}
+	if (str_eq(argument, "layers=no")) {
+		options->wants_no_layers = true;
+		return true;
+	}
 	value = value_of(argument, "platform");
 	return value && oci_platform_parse(span_str(value), &options->platform);
 }
@@ -161,7 +175,7 @@ static int run_pull(char **argv, const struct options *options, struct err *err)
 	CLEANUP(oci_blobs_freep) struct oci_blobs *blobs = NULL;
 	AUTO_OCI_REFERENCE reference = OCI_REFERENCE_INIT;
 	struct oci_auth auth = { .environment = environ };
-	struct job job = { .out = argv[2] };
+	struct job job = { .out = argv[2], .wants_no_layers = options->wants_no_layers };
 	int r = oci_reference_parse(argv[1], &reference, err);
 
 	if (r == 0)
@@ -171,6 +185,7 @@ static int run_pull(char **argv, const struct options *options, struct err *err)
 	job.request = (struct oci_pull_request){ .reference = &reference,
 						 .platform = &options->platform,
 						 .blobs = blobs,
+						 .registry = &options->registry,
 						 .auth = &auth,
 						 .parallel = (unsigned int)options->parallel,
 						 .layer_bytes_max = options->layer_bytes };

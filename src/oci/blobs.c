@@ -29,6 +29,8 @@ struct job {
 	int fd;		    /* owned: the partial file, locked */
 	char name[OCI_DIGEST_TEXT_SIZE];
 	bool is_wrong; /* the bytes are not those of the digest; not a failure of fetching them */
+	bool is_origin_only;
+	const char *mirror; /* that gave any of the bytes; NULL: none did */
 	struct oci_verifier verifier;
 };
 
@@ -255,7 +257,10 @@ static int take(void *context, struct span bytes, struct err *err)
 static int fill(struct job *job, bool *ret_had_some, struct err *err)
 {
 	const struct fetch_sink sink = { .take = take, .context = job };
-	struct oci_fetch fetch = { .blob = job->blob, .cancel = job->source->cancel };
+	struct oci_fetch fetch = { .blob = job->blob,
+				   .is_origin_only = job->is_origin_only,
+				   .mirror = &job->mirror,
+				   .cancel = job->source->cancel };
 	int r = rehash(job, err);
 
 	if (r < 0)
@@ -270,6 +275,21 @@ static int fill(struct job *job, bool *ret_had_some, struct err *err)
 	r = oci_verifier_finish(&job->verifier, err);
 	job->is_wrong = r < 0;
 	return r;
+}
+
+/* Whether the wrong bytes may be somebody's who need not be asked the next time. */
+static bool has_suspect(struct job *job, bool had_some)
+{
+	if (!job->is_wrong)
+		return false;
+	if (had_some) { /* what a crash left, perhaps; the next time there is nothing */
+		job->mirror = NULL;
+		return true;
+	}
+	if (!job->mirror || job->is_origin_only)
+		return false;
+	job->is_origin_only = true;
+	return true;
 }
 
 /* The file without its old bytes, which have not the digest. */
@@ -289,22 +309,33 @@ static void leave_partial(struct job *job)
 		(void)unlinkat(job->partial_dir_fd, job->name, 0);
 }
 
+/* What the user should know of the mirror when the origin failed as well. */
+static int name_mirror(const struct job *job, int r, struct err *err)
+{
+	if (!job->is_origin_only || err->kind == ERR_CANCELLED)
+		return r;
+	if (job->is_wrong)
+		return err_context(err, r, "neither the mirror '%s' nor '%s' has it whole",
+				   job->mirror, job->source->origin);
+	return err_context(err, r, "the mirror '%s' has it damaged", job->mirror);
+}
+
 static int fill_or_leave(struct job *job, struct err *err)
 {
 	bool had_some = false;
 	int r = fill(job, &had_some, err);
 
-	/* The old bytes may be to blame: once more, without them. */
-	if (r < 0 && job->is_wrong && had_some) {
+	while (r < 0 && has_suspect(job, had_some)) {
 		r = start_over(job, err);
 		if (r == 0)
 			r = fill(job, &had_some, err);
 	}
-	if (r < 0)
+	if (r < 0) {
 		leave_partial(job);
-	else
-		failpoint("oci.blob.verified");
-	return r;
+		return name_mirror(job, r, err);
+	}
+	failpoint("oci.blob.verified");
+	return 0;
 }
 
 /* Moves the verified file to its final name. */

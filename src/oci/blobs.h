@@ -8,7 +8,8 @@
  * this process) and the lock on its partial file (flock, against other processes), looks again, and
  * fetches; the others wait and then find it. What a killed fetch left is taken over: its bytes are
  * hashed again from the first, and the fetch goes on behind them. If the whole is then wrong, the
- * old bytes may be to blame (a crash can leave zeros), so it is fetched once more from the start.
+ * old bytes may be to blame (a crash can leave zeros), so it is fetched once more from the start;
+ * if it is wrong and a mirror gave any of it, once more from the origin alone.
  * Only bytes that have the digest are synced and renamed to the final name. A blob that was stored
  * before is read and hashed again before it is given out, so that a disk that lost something costs
  * a fetch, not an image.
@@ -45,6 +46,9 @@ DEFINE_FREEP(oci_blobs, oci_blobs_free);
 struct oci_fetch {
 	const struct oci_descriptor *blob;
 	uint64_t offset;	     /* where to begin */
+	bool is_origin_only;	     /* no mirror is asked: what it gave was wrong */
+	const char **mirror;	     /* set to the name of one that gave any of the bytes, which
+					lives as long as the source */
 	const struct cancel *cancel; /* may be NULL */
 };
 
@@ -56,6 +60,7 @@ struct oci_blob_source {
 	int (*fetch)(void *context, const struct oci_fetch *fetch, const struct fetch_sink *sink,
 		     struct err *err);
 	void *context;
+	const char *origin;		 /* its name for messages, beside a mirror's; else NULL */
 	const struct cancel *cancel;	 /* may be NULL */
 	const struct progress *progress; /* may be NULL */
 };
@@ -63,8 +68,9 @@ struct oci_blob_source {
 /*
  * Gives a read-only descriptor of the whole verified blob at offset 0; the caller closes it.
  * Fetches it from `source` when it is not there. Progress: stage "download", bytes of this blob,
- * also of what was there before. ERR_PROTOCOL: what came has not that size or digest; nothing is
- * kept then. Other failures of the fetch are passed on, and what came is kept for the next try.
+ * also of what was there before; they begin anew when it does. ERR_PROTOCOL: what came has not that
+ * size or digest, from the origin neither; nothing is kept then. Other failures of the fetch are
+ * passed on, and what came is kept for the next try.
  */
 int oci_blobs_get(struct oci_blobs *blobs, const struct oci_descriptor *blob,
 		  const struct oci_blob_source *source, int *ret_fd, struct err *err) MUST_CHECK;

@@ -14,6 +14,7 @@
 #define DOCKER_HUB	   "docker.io"
 #define DOCKER_HUB_ADDRESS "registry-1.docker.io"
 #define SAID_BYTES_MAX	   160 /* of a registry's own words, in our message */
+#define MIRROR_BYTES_MAX   200 /* of what failed at the mirror, in the message of both */
 
 #define SCHEMA1 "application/vnd.docker.distribution.manifest.v1+"
 
@@ -214,6 +215,16 @@ static int ask(struct endpoint *endpoint, const struct endpoint_request *request
 	return 0;
 }
 
+/* Says of the mirror what it said, if it was asked, now that the registry has failed as well. */
+static int name_mirror(const struct oci_registry *registry, const struct err *mirrors, int r,
+		       struct err *err)
+{
+	if (mirrors->kind == ERR_NONE || err->kind == ERR_CANCELLED)
+		return r;
+	return err_context(err, r, "the mirror '%s' failed (%.*s), then", registry->mirror.host,
+			   MIRROR_BYTES_MAX, mirrors->message);
+}
+
 /* --- manifests -------------------------------------------------------------------------------- */
 
 /* Lower case, without parameters. */
@@ -275,14 +286,18 @@ int oci_registry_manifest(struct oci_registry *registry, const char *repository,
 			  const struct cancel *cancel, struct oci_raw_manifest *ret,
 			  struct err *err)
 {
-	if (registry->has_mirror && !endpoint_is_down(&registry->mirror)) {
-		const int r = ask_manifest(&registry->mirror, repository, wanted, cancel, ret, err);
+	struct err mirrors = ERR_INIT;
+	int r;
 
+	if (registry->has_mirror && !endpoint_is_down(&registry->mirror)) {
+		r = ask_manifest(&registry->mirror, repository, wanted, cancel, ret, err);
 		if (r == 0 || err->kind == ERR_CANCELLED)
 			return r;
-		*err = ERR_INIT; /* what the mirror cannot do, the registry may */
+		mirrors = *err; /* what the mirror cannot do, the registry may */
+		*err = ERR_INIT;
 	}
-	return ask_manifest(&registry->origin, repository, wanted, cancel, ret, err);
+	r = ask_manifest(&registry->origin, repository, wanted, cancel, ret, err);
+	return r < 0 ? name_mirror(registry, &mirrors, r, err) : 0;
 }
 
 /* --- blobs ------------------------------------------------------------------------------------ */
@@ -327,17 +342,22 @@ int oci_registry_blob(struct oci_registry *registry, const struct oci_blob_reque
 		      const struct fetch_sink *sink, struct err *err)
 {
 	struct blob_sink blob_sink = { .sink = sink };
+	struct err mirrors = ERR_INIT;
+	int r;
 
 	assert(request->offset <= request->size);
-	if (registry->has_mirror && !endpoint_is_down(&registry->mirror) &&
-	    request->offset < request->size) {
-		const int r = ask_blob(&registry->mirror, request, &blob_sink, err);
-
+	if (registry->has_mirror && !request->is_origin_only &&
+	    !endpoint_is_down(&registry->mirror) && request->offset < request->size) {
+		r = ask_blob(&registry->mirror, request, &blob_sink, err);
+		if (request->mirror && blob_sink.taken > 0)
+			*request->mirror = registry->mirror.host;
 		if (r == 0 || err->kind == ERR_CANCELLED || blob_sink.is_broken)
 			return r;
-		*err = ERR_INIT; /* the registry goes on where the mirror stopped */
+		mirrors = *err; /* the registry goes on where the mirror stopped */
+		*err = ERR_INIT;
 	}
 	if (request->offset + blob_sink.taken == request->size)
 		return 0;
-	return ask_blob(&registry->origin, request, &blob_sink, err);
+	r = ask_blob(&registry->origin, request, &blob_sink, err);
+	return r < 0 && !blob_sink.is_broken ? name_mirror(registry, &mirrors, r, err) : r;
 }

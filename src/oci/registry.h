@@ -2,9 +2,9 @@
  * One registry, as the distribution specification has it: manifests and blobs, by GET only.
  *
  * The mirror, where there is one, is asked first; whatever it cannot give is asked of the registry
- * itself, a blob from where the mirror's stopped. Credentials are looked up for each of the two by
- * its own host. All functions may be called from any thread at a time; a token is fetched once for
- * all.
+ * itself, a blob from where the mirror's stopped; when both fail, the message names both.
+ * Credentials are looked up for each of the two by its own host. All functions may be called from
+ * any thread at a time; a token is fetched once for all.
  *
  * https is spoken, always verified. Hosts on loopback are asked by http first, and by https if that
  * is what they speak; hosts marked insecure by unverified https first, then http. With a `ca_file`
@@ -60,8 +60,9 @@ void oci_raw_manifest_done(struct oci_raw_manifest *manifest);
 
 /*
  * A manifest or index by tag or digest. `ret` is initialised by the caller. Bytes asked for by
- * digest are verified here. ERR_NOT_FOUND, ERR_BAD_STATE (credentials are missing or refused; with
- * a hint), ERR_UNSUPPORTED for schema 1, ERR_LIMIT, and what fetch_get() has.
+ * digest are verified here, whoever sends them. ERR_NOT_FOUND, ERR_BAD_STATE (credentials are
+ * missing or refused; with a hint), ERR_UNSUPPORTED for schema 1, ERR_LIMIT, and what fetch_get()
+ * has.
  */
 int oci_registry_manifest(struct oci_registry *registry, const char *repository, const char *wanted,
 			  const struct cancel *cancel, struct oci_raw_manifest *ret,
@@ -69,9 +70,13 @@ int oci_registry_manifest(struct oci_registry *registry, const char *repository,
 
 struct oci_blob_request {
 	const char *repository;
-	const char *digest; /* "sha256:<hex>"; not verified here: the sink's owner does */
-	uint64_t size;	    /* exact */
-	uint64_t offset;    /* the sink already has so many bytes */
+	const char *digest;  /* "sha256:<hex>"; not verified here: the sink's owner does */
+	uint64_t size;	     /* exact */
+	uint64_t offset;     /* the sink already has so many bytes */
+	bool is_origin_only; /* the mirror is not asked */
+	const char **mirror; /* set to the mirror's host when it gave any of the bytes, and is to
+				blame, perhaps, when they are wrong; lives as long as the registry;
+				may be NULL */
 	const struct cancel *cancel;
 };
 

@@ -72,6 +72,8 @@ static int fetch_from_registry(void *context, const struct oci_fetch *fetch,
 		.digest = fetch->blob->digest.text,
 		.size = fetch->blob->size,
 		.offset = fetch->offset,
+		.is_origin_only = fetch->is_origin_only,
+		.mirror = fetch->mirror,
 		.cancel = fetch->cancel,
 	};
 
@@ -84,6 +86,7 @@ static int get_from_registry(struct oci_source *source, const struct oci_descrip
 {
 	const struct oci_blob_source from = { .fetch = fetch_from_registry,
 					      .context = source,
+					      .origin = source->request->reference->registry,
 					      .cancel = cancel,
 					      .progress = progress };
 

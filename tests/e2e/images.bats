@@ -15,14 +15,39 @@ setup_file() {
 	push tiny:1 library/tiny:3.20
 	push tiny:1 tiny:moving
 	push bare:1 org/bare:1
+	make_slow >>"$BATS_FILE_TMPDIR/umoci.log" 2>&1
+	start_slow
 	share_home
+	printf '[[registry]]\nhost = "%s"\nmirror = "http://127.0.0.1:%s/slow"\n' \
+		"$SLOW" "$(cat "$BATS_FILE_TMPDIR/slow.port")" >>"$BANGER_CONFIG_DIR/config.toml"
 	rm "$BANGER_STATE_DIR/images"
 	mkdir -m 700 "$BANGER_STATE_DIR/images"
 }
 
 teardown_file() {
 	end_shared_home
-	kill "$registry_pid"
+	kill "$registry_pid" "$slow_pid"
+}
+
+# An image with two more layers, of 3 and of 6 MiB.
+make_slow() {
+	local size
+	cp -r "$LAYOUTS/tiny" "$LAYOUTS/slow"
+	for size in 3 6; do
+		head -c "${size}M" /dev/urandom >"$LAYOUTS/random-$size"
+		umoci insert --image "$LAYOUTS/slow:1" "$LAYOUTS/random-$size" "/random-$size"
+	done
+}
+
+# Nobody listens there but its mirror, which gives the largest layer at two MiB a second.
+SLOW=127.0.0.1:2
+
+start_slow() {
+	: >"$BATS_FILE_TMPDIR/slow.log"
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/../integration/mirror_server.py" "$BATS_FILE_TMPDIR/slow.log" \
+		"$BATS_FILE_TMPDIR/slow.port" "$LAYOUTS/slow" >"$BATS_FILE_TMPDIR/slow.out" 2>&1 3>&- &
+	export slow_pid=$!
+	wait_until 10 test -s "$BATS_FILE_TMPDIR/slow.port"
 }
 
 setup() {
@@ -43,6 +68,11 @@ teardown() {
 
 images_json() {
 	banger --json image list | jq -c "$1"
+}
+
+# Those of banger, not of skopeo.
+requests_of_banger() {
+	grep -c "GET /v2/$1.*banger/" "$BATS_FILE_TMPDIR/registry/log" || true
 }
 
 requests_for() {
@@ -112,6 +142,102 @@ requests_for() {
 	run_for 0 banger --quiet vm run --image tiny-moving --rm -- cat /version
 	equal "$output" 2
 	push tiny:1 tiny:moving
+}
+
+@test "pulled again when it is the same: its manifest and config are all that is asked for" {
+	push tiny:2 same/tiny:1
+	banger --quiet image pull "$REGISTRY/same/tiny:1" --name same >/dev/null
+	banger image cache prune >/dev/null
+	local before built
+	wait_until 5 has_asked same/tiny 2
+	before=$(requests_of_banger same/tiny)
+	built=$(images_json '.images[] | select(.name == "same")')
+	run_for 0 banger image pull "$REGISTRY/same/tiny:1" --name same
+	contains "$stderr" "this is what is here already"
+	lacks "$stderr" "download"
+	wait_until 5 has_asked same/tiny $((before + 2))
+	equal "$(requests_of_banger same/tiny)" $((before + 2))
+	equal "$(images_json '.images[] | select(.name == "same")')" "$built"
+	equal "$(find "$BANGER_CACHE_DIR/blobs" -type f | wc -l)" 1
+	banger --quiet image delete same >/dev/null
+}
+
+# The registry writes its log when an answer has been sent.
+has_asked() {
+	[ "$(requests_of_banger "$1")" -ge "$2" ]
+}
+
+@test "what a pull says: each stage once, the download with its rate while layers are being written" {
+	run_for 0 banger image pull "$SLOW/slow:1" --name slow
+	equal "$(sed 's/ in .*/ in/' <(echo "$stderr"))" "resolve: $SLOW/slow:1"$'\nresolve: done in\ndownload: begun\ndownload: done in
+image: writing the image\nimage: done in'
+	banger --quiet image delete slow >/dev/null
+	banger image cache prune >/dev/null
+	run "$BATS_TEST_DIRNAME/../integration/terminal.py" --show --size 24x120 "expect:download [" "expect:MiB/s, " \
+		"expect: s left" "expect:image: writing the image" -- "$BANGER" image pull "$SLOW/slow:1" --name slow
+	contains "$output" "exit 0 cooked"
+	# Once that is over nothing of it comes back.
+	lacks "${output#*image: writing the image}" "download"
+	banger --quiet image delete slow >/dev/null
+}
+
+# The largest layer has come half way.
+is_half_way() {
+	[ -n "$(find "$BANGER_CACHE_DIR/partial" -type f -size +3M 2>/dev/null)" ]
+}
+
+start_slow_pull() {
+	banger image cache prune >/dev/null
+	: >"$BATS_FILE_TMPDIR/slow.log"
+	start "$1" "$BANGER" --quiet image pull "$SLOW/slow:1" --name slow
+	wait_until 20 is_half_way
+}
+
+is_slow_image() {
+	local size
+	e2fsck -fn "$BANGER_STATE_DIR/images/slow/root.ext4" >/dev/null
+	for size in 3 6; do
+		debugfs -R "cat /random-$size" "$BANGER_STATE_DIR/images/slow/root.ext4" 2>/dev/null |
+			cmp - "$LAYOUTS/random-$size"
+	done
+}
+
+@test "killed half way of a pull: the layers before it were written, and the next pull goes on from there" {
+	start_slow_pull killed
+	local new
+	new=$(find "$BANGER_STATE_DIR/images" -path '*/.new-*' -name root.ext4)
+	[ "$(stat -c %b "$new")" -ge $((3 << 11)) ]
+	kill_daemon
+	wait_for_status "$started" 1
+	recover "kill -9 in a pull"
+	equal "$(images_json '[.images[] | select(.name == "slow")]')" '[]'
+	run_for 0 banger --quiet image pull "$SLOW/slow:1" --name slow
+	matches "$(grep -v ' None$' "$BATS_FILE_TMPDIR/slow.log")" "^/slow/v2/slow/blobs/[^ ]* bytes=[3-6][0-9]{6}-$"
+	is_slow_image
+	banger --quiet image delete slow >/dev/null
+}
+
+@test "the cache is pruned in the middle of a pull, twice: it ends well" {
+	start_slow_pull pruned
+	run_for 0 banger image cache prune
+	run_for 0 banger image cache prune
+	wait_for_status "$started" 0
+	is_slow_image
+	equal "$(cut -d ' ' -f 1 "$BATS_FILE_TMPDIR/slow.log" | sort | uniq -d)" ""
+	banger --quiet image delete slow >/dev/null
+}
+
+@test "twenty pulls of one image at once are one" {
+	start_slow_pull first
+	local pulls=("$started") i pull
+	for i in {2..20}; do
+		start "pull-$i" "$BANGER" --quiet image pull "$SLOW/slow:1" --name slow
+		pulls+=("$started")
+	done
+	for pull in "${pulls[@]}"; do wait_for_status "$pull" 0; done
+	is_slow_image
+	equal "$(grep blobs "$BATS_FILE_TMPDIR/slow.log" | cut -d ' ' -f 1 | sort | uniq -d)" ""
+	banger --quiet image delete slow >/dev/null
 }
 
 @test "another image of the same name is neither taken nor replaced" {

@@ -16,10 +16,14 @@ setup_file() {
 	HOST=$(<host)
 	export HOST
 	make_images
+	start_mirror
 }
 
 teardown_file() {
-	kill "$(<"$BATS_FILE_TMPDIR/pid")" 2>/dev/null || true
+	local file
+	for file in pid mirror.pid; do
+		kill "$(<"$BATS_FILE_TMPDIR/$file")" 2>/dev/null || true
+	done
 }
 
 setup() {
@@ -30,7 +34,7 @@ setup() {
 }
 
 teardown() {
-	rm -rf "$BATS_TEST_TMPDIR"
+	rm -rf "$BATS_TEST_TMPDIR" "${PLACE-}"
 }
 
 start_registry() {
@@ -51,6 +55,21 @@ start_registry() {
 		sleep 0.1
 	done
 	grep -o 'listening on 127.0.0.1:[0-9]*' registry.log | grep -o '127.*' >host
+}
+
+# What lies, and has the same images.
+start_mirror() {
+	: >mirror.log
+	python3 "$BATS_TEST_DIRNAME/mirror_server.py" mirror.log mirror.port umoci 3>&- >mirror.out 2>&1 &
+	echo $! >mirror.pid
+	local tries=0
+	until [ -s mirror.port ]; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 100 ] || { cat mirror.out; return 1; }
+		sleep 0.1
+	done
+	MIRROR=http://127.0.0.1:$(<mirror.port)
+	export MIRROR
 }
 
 # One image of three layers by umoci, with megabytes that do not compress; a second that has two of the layers.
@@ -449,6 +468,85 @@ damaged_says() { # DIGEST WHAT COMMAND...
 	rm -rf "$CACHE"
 }
 
+@test "a mirror is all that is needed, unless it lies; then the registry is asked once for each blob" {
+	local lie before
+	before=$(grep -c . registry.log)
+	pull "$HOST/img:v3" mirror="$MIRROR/true"
+	is_image_of umoci v3 gzip
+	[ "$(grep -c . registry.log)" -eq "$before" ]
+	for lie in flip short long endless half; do
+		rm -rf "$CACHE" "${OUT:?}"/*
+		copy oci:umoci:v3 "docker://$HOST/behind/$lie:v3"
+		pull "$HOST/behind/$lie:v3" mirror="$MIRROR/$lie"
+		is_image_of umoci v3 gzip
+		cache_is_sound
+		[ -z "$(ls "$CACHE/partial")" ]
+		grep -q "^/$lie/v2/behind/$lie/blobs/" mirror.log
+	done
+	# A wrong size is known before a byte of it is taken; wrong bytes are only when all are there.
+	for lie in flip short long; do
+		each_once "behind/$lie"
+	done
+}
+
+@test "a manifest that is not what its digest says is asked of the registry" {
+	local digest
+	digest=$(manifest_of umoci v3)
+	pull "$HOST/img@$digest" mirror="$MIRROR/manifest"
+	is_image_of umoci v3 gzip
+	grep -q "^/manifest/v2/img/manifests/$digest " mirror.log
+	# Neither has it: both are named.
+	pull "$HOST/nowhere@$digest" mirror="$MIRROR/manifest"
+	fails_with "not_found: pull '$HOST/nowhere@$digest': the mirror '${MIRROR#http://}' failed (manifest '$digest' of 'nowhere' at '${MIRROR#http://}': the content has the digest"
+	fails_with "then: '$HOST' has no manifest '$digest' of 'nowhere'"
+}
+
+@test "a mirror that lies, and a registry that does: both are named, and nothing is kept" {
+	local layer file
+	copy oci:umoci:v3 "docker://$HOST/both:v3"
+	layer=$(jq -r '.layers[1].digest' "umoci/blobs/sha256/$(manifest_of umoci v3 | cut -d: -f2)")
+	file=$(stored "$layer")
+	cp "$file" "$BATS_TEST_TMPDIR/saved"
+	flip "$file"
+	pull "$HOST/both:v3" mirror="$MIRROR/flip"
+	cp "$BATS_TEST_TMPDIR/saved" "$file"
+	fails_with "protocol: layer 2: neither the mirror '${MIRROR#http://}' nor '$HOST' has it whole: the content has the digest sha256:"
+	cache_is_sound
+	[ ! -e "$CACHE/partial/sha256-${layer#*:}" ]
+	# A mirror alone is not enough to be believed: what only it has, and damaged, is refused.
+	rm -rf "$CACHE"
+	pull "127.0.0.1:1/x:v3" mirror="$MIRROR/flip"
+	fails_with "the config: the mirror '${MIRROR#http://}' has it damaged: "
+	fails_with "127.0.0.1:1"
+	[ -z "$(find "$CACHE" -type f)" ]
+}
+
+@test "layers that nobody asks for are not downloaded" {
+	copy oci:umoci:v3 "docker://$HOST/unwanted:v3"
+	pull "$HOST/unwanted:v3" layers=no
+	succeeds
+	[ "$(asked_for | grep "^/v2/unwanted/")" = "/v2/unwanted/blobs/$(jq -r .config.digest \
+		"umoci/blobs/sha256/$(manifest_of umoci v3 | cut -d: -f2)")" ]
+}
+
+@test "two images that share layers, pulled at once, fetch each blob once" {
+	copy oci:umoci:v3 "docker://$HOST/both/a:v3"
+	copy oci:umoci:other "docker://$HOST/both/b:v3"
+	mkdir "$BATS_TEST_TMPDIR/out2"
+	"$TOOL" pull "$CACHE" "$HOST/both/a:v3" "$BATS_TEST_TMPDIR/out2" >"$BATS_TEST_TMPDIR/log2" 2>&1 3>&- &
+	local other=$!
+	pull "$HOST/both/b:v3"
+	succeeds
+	wait "$other" || { cat "$BATS_TEST_TMPDIR/log2"; return 1; }
+	cmp "$OUT/layer-2" "$BATS_TEST_TMPDIR/out2/layer-2"
+	# Three layers and two configs.
+	[ "$(asked_for | grep '^/v2/both/[ab]/' | sed 's,.*/,,' | sort | uniq -c | awk '{ print $1 }' | xargs)" = "1 1 1 1 1" ] || {
+		asked_for
+		return 1
+	}
+	cache_is_sound
+}
+
 flip() {
 	python3 -c "import sys
 with open(sys.argv[1], 'r+b') as file:
@@ -541,6 +639,23 @@ take_byte() {
 	BANGER_FAILPOINT=oci.prune.renamed run "$TOOL" prune "$CACHE"
 	run "$TOOL" prune "$CACHE"
 	[ "$output" = "0 files" ]
+}
+
+@test "all of this without root" {
+	[ "$(id -u)" -eq 0 ] || return 0 # as it was
+	local core="byte by byte|from the cache|zstd|umoci and of skopeo|archive of skopeo|half way|next pull goes on|twenty pulls"
+	# What is root's is out of reach for others, the tests' own folders too.
+	PLACE=$(mktemp -d /tmp/banger-pull-XXXXXX)
+	mkdir -p "$PLACE/build/tests/integration" "$PLACE/tmp"
+	cp "$TOOL" "$PLACE/build/tests/integration"
+	cp "$BATS_TEST_DIRNAME"/{pull.bats,mirror_server.py} "$PLACE"
+	chown -R 65534:65534 "$PLACE"
+	cd "$PLACE"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --no-new-privs env -i PATH=/usr/bin:/bin \
+		TMPDIR="$PLACE/tmp" BANGER_BUILD="$PLACE/build" ASAN_OPTIONS="${ASAN_OPTIONS-}" UBSAN_OPTIONS="${UBSAN_OPTIONS-}" \
+		bats --tap --filter "$core|unless it lies" "$PLACE/pull.bats"
+	[ "$status" -eq 0 ] && [ "${lines[0]}" = 1..9 ] || { echo "$output"; return 1; }
+	[[ $output != *"# skip"* ]] || skip "so was one of them"
 }
 
 @test "SIGTERM ends a pull from a registry that says nothing" {

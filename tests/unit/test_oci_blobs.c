@@ -38,7 +38,23 @@ struct fixture {
 	void (*before_end)(struct fixture *fixture);
 	const uint8_t *bytes; /* what is sent instead of the content; NULL: the content */
 	uint64_t size;
+	const uint8_t *mirrors; /* what a mirror sends, so much of it; NULL: there is none */
+	uint64_t mirrors_size;
+	unsigned int origin_only; /* fetches */
+	bool origin_fails;
 };
+
+/* The mirror gives what it has, the origin the rest, as a registry does. */
+static int fetch_from_mirror(const struct fixture *f, const struct oci_fetch *fetch,
+			     const struct fetch_sink *sink, struct err *err)
+{
+	if (!f->mirrors || fetch->is_origin_only || fetch->offset >= f->mirrors_size)
+		return 0;
+	*fetch->mirror = "the.mirror";
+	return sink->take(sink->context,
+			  span_of(f->mirrors + fetch->offset, f->mirrors_size - fetch->offset),
+			  err);
+}
 
 static int fetch(void *context, const struct oci_fetch *fetch, const struct fetch_sink *sink,
 		 struct err *err)
@@ -46,12 +62,21 @@ static int fetch(void *context, const struct oci_fetch *fetch, const struct fetc
 	struct fixture *f = context;
 	const uint8_t *bytes = f->bytes ? f->bytes : f->content;
 	const uint64_t size = f->bytes ? f->size : CONTENT_BYTES;
+	uint64_t at = fetch->offset;
+	int r;
 
 	atomic_fetch_add(&f->fetches, 1);
 	f->last_offset = fetch->offset;
-	for (uint64_t at = fetch->offset; at < size;) {
+	f->origin_only += fetch->is_origin_only ? 1U : 0U;
+	r = fetch_from_mirror(f, fetch, sink, err);
+	if (r < 0)
+		return r;
+	if (f->mirrors && !fetch->is_origin_only && at < f->mirrors_size)
+		at = f->mirrors_size;
+	if (f->origin_fails && at < size)
+		return err_set(err, ERR_NOT_FOUND, "the origin has it not");
+	while (at < size) {
 		uint64_t n = size - at < PIECE_BYTES ? size - at : PIECE_BYTES;
-		int r;
 
 		if (f->stop_after && at >= f->stop_after) {
 			if (!f->is_cancel)
@@ -107,7 +132,9 @@ static int teardown(void **state)
 
 static int get(struct fixture *f, const struct cancel *cancel, int *ret_fd, struct err *err)
 {
-	const struct oci_blob_source source = { .fetch = fetch, .context = f, .cancel = cancel };
+	const struct oci_blob_source source = {
+		.fetch = fetch, .context = f, .origin = "the.origin", .cancel = cancel
+	};
 
 	*err = ERR_INIT;
 	return oci_blobs_get(f->blobs, &f->blob, &source, ret_fd, err);
@@ -234,6 +261,66 @@ static void test_wrong(void **state)
 		CHECK_INT(size_of(final_path(f)), -1);
 		CHECK_INT(size_of(partial_path(f)), -1);
 		CHECK_INT(f->fetches, i + 1);
+	}
+}
+
+/* A mirror that lies costs a fetch from the origin; only when that lies as well is it the end. */
+static void test_lying_mirror(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_FREE uint8_t *flipped = mem_alloc(CONTENT_BYTES + 1, 1);
+	const struct {
+		const uint8_t *mirrors;
+		uint64_t mirrors_size;
+		size_t partial; /* wrong bytes from before */
+		const uint8_t *origins;
+		bool origin_fails;
+		unsigned int fetches, origin_only;
+		const char *message; /* NULL: it succeeds */
+	} rows[] = {
+		{ f->content, CONTENT_BYTES, 0, NULL, false, 1, 0, NULL },
+		{ flipped, CONTENT_BYTES, 0, NULL, false, 2, 1, NULL },
+		{ flipped, 1, 0, NULL, false, 2, 1, NULL }, /* it broke off, the origin went on */
+		{ flipped, 0, 0, flipped, false, 1, 0, "the content has the digest" },
+		{ flipped, CONTENT_BYTES, 0, flipped, false, 2, 1,
+		  "neither the mirror 'the.mirror' nor 'the.origin' has it whole: the content "
+		  "has" },
+		{ flipped, CONTENT_BYTES, 0, NULL, true, 2, 1,
+		  "the mirror 'the.mirror' has it damaged: the origin has it not" },
+		/* What was there before is suspected first. */
+		{ f->content, CONTENT_BYTES, 9, NULL, false, 2, 0, NULL },
+		{ flipped, CONTENT_BYTES, 9, NULL, false, 3, 1, NULL },
+		{ NULL, 0, 9, flipped, false, 2, 0, "the content has the digest" },
+	};
+
+	for (size_t i = 0; i < CONTENT_BYTES; i++)
+		flipped[i] = (uint8_t)~f->content[i];
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_FREE char *partial = mem_printf("%s/partial", f->dir);
+		struct oci_blobs_usage usage;
+		struct err err;
+		int fd = -1;
+		int r;
+
+		CHECK_INT(oci_blobs_prune(f->blobs, false, &usage, &err), 0);
+		assert_int_equal(dir_make_path(partial, 0700), 0);
+		if (rows[i].partial > 0)
+			write_file(partial_path(f), flipped, rows[i].partial);
+		f->mirrors = rows[i].mirrors;
+		f->mirrors_size = rows[i].mirrors_size;
+		f->bytes = rows[i].origins;
+		f->size = CONTENT_BYTES;
+		f->origin_fails = rows[i].origin_fails;
+		f->fetches = f->origin_only = 0;
+		r = get(f, NULL, &fd, &err);
+		CHECK_ROW(i, (r == 0) == !rows[i].message);
+		if (r == 0)
+			check_content(f, fd);
+		else
+			CHECK_HAS(err.message, rows[i].message);
+		CHECK_INT(f->fetches, rows[i].fetches);
+		CHECK_INT(f->origin_only, rows[i].origin_only);
+		CHECK_INT(f->last_offset, 0);
 	}
 }
 
@@ -592,6 +679,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_get, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sha512, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_lying_mirror, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_invisible_until_verified, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resume, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_old_partials, setup, teardown),

@@ -261,6 +261,18 @@ requests() { # SERVER: how many it got
 		(.[0] >= 0.05 and .[1] >= 0.1 and .[2] >= 0.2 and .[3] >= 0.4)' "$WORK/plain.log" | grep -qx true
 }
 
+@test "waits differ, so that many clients do not come back together" {
+	local i pids=()
+	for i in {0..9}; do
+		"$TOOL" get "$PLAIN/status?code=503&id=$i" retries=1 backoff_ms=1000 >/dev/null 2>&1 3>&- &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do wait "$i" || true; done
+	# Between half a second and a whole one: not all of the ten within a tenth of that.
+	jq -s 'group_by(.path) | map(.[1].time - .[0].time) | length == 10 and min >= 0.5 and max - min > 0.05' "$WORK/plain.log" |
+		grep -qx true
+}
+
 @test "statuses that stay are not asked again" {
 	refused "error not_found: '$PLAIN/none' answers with status 404: 'no such \\x1b[31mpath\\x0a" get "$PLAIN/none"
 	refused "error state: '$PLAIN/status' answers with status 403" get "$PLAIN/status?code=403"

@@ -110,6 +110,15 @@ const struct command kernel_list_command = {
 	.run = run_list,
 };
 
+/* As sha256sum prints it, to be found and compared. */
+static void add_digest(struct buf *out, const char *file, const char *sha256)
+{
+	AUTO_FREE char *line = sha256 ? mem_printf("%s  %s", sha256, file) : NULL;
+
+	if (line)
+		view_pair(out, "sha256", line);
+}
+
 static void add_details(const json_t *kernel, struct buf *out)
 {
 	AUTO_BUF formats = BUF_INIT;
@@ -125,6 +134,11 @@ static void add_details(const json_t *kernel, struct buf *out)
 	view_pair_size(out, "size", json_get_u64(kernel, "size_bytes"));
 	view_pair_number(out, "vms", json_get_u64(kernel, "in_use"));
 	view_pair(out, "pulled", json_get_str(kernel, "pulled_at"));
+	view_pair(out, "source", json_get_str(kernel, "source"));
+	view_pair(out, "initrd", json_get_bool(kernel, "has_initrd") ? "yes" : "no");
+	add_digest(out, "vmlinux", json_get_str(kernel, "vmlinux_sha256"));
+	add_digest(out, "vmlinuz", json_get_str(kernel, "vmlinuz_sha256"));
+	add_digest(out, "initrd", json_get_str(kernel, "initrd_sha256"));
 }
 
 static int print_kernel(struct cli *cli, const json_t *result)

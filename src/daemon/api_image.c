@@ -180,62 +180,32 @@ static int check_paths(const struct register_params *p, struct err *err)
 	return 0;
 }
 
-/* The kernel that came as a file gets the image's name, which must be free for it. */
-static int import_kernel(struct daemon *daemon, const struct register_params *p,
-			 const struct job *job, struct err *err)
-{
-	const struct kernel_import_request request = {
-		.kernels_dir = daemon->kernels_dir,
-		.name = p->name,
-		.kernel_file = p->kernel_file,
-		.initrd_file = p->initrd_file,
-		.modules_dir = p->modules_dir,
-	};
-	struct kernel_record kernel = { 0 };
-	const int r = artifact_import_kernel(job, &request, true, &kernel, err);
-
-	if (r == 0)
-		kernel_record_done(&kernel);
-	return r;
-}
-
-/* With the kernel that came as a file, or not at all. */
-static int register_with_kernel(struct daemon *daemon, const struct register_params *p,
-				const struct artifact_image_files *files, const struct job *job,
-				struct image_record *ret, struct err *err)
-{
-	const struct job undo = { .daemon = daemon }; /* not cancelled with what it undoes */
-	struct err undo_err = ERR_INIT;
-	int r;
-
-	r = import_kernel(daemon, p, job, err);
-	if (r < 0)
-		return r;
-	r = artifact_register_image(daemon, files, job, ret, err);
-	if (r < 0 && artifact_delete_kernel(daemon, p->name, &undo, &undo_err) < 0)
-		err_append(err, &undo_err);
-	return r;
-}
-
 static int image_register_call(struct rpc_call *call, const void *params, json_t *result,
 			       struct err *err)
 {
 	struct daemon *daemon = rpc_call_context(call);
 	const struct register_params *p = params;
 	const struct job job = api_job(call);
+	/* The kernel that came as a file gets the image's name, which must be free for it. */
+	const struct kernel_import_request own_kernel = {
+		.kernels_dir = daemon->kernels_dir,
+		.name = p->name,
+		.kernel_file = p->kernel_file,
+		.initrd_file = p->initrd_file,
+		.modules_dir = p->modules_dir,
+	};
 	const struct artifact_image_files files = {
 		.name = p->name,
 		.rootfs = p->rootfs,
 		.work_seed = p->work_seed,
-		.kernel = p->kernel_file ? p->name : p->kernel,
+		.kernel = p->kernel,
+		.own_kernel = p->kernel_file ? &own_kernel : NULL,
 	};
 	struct image_record image = { 0 };
 	int r;
 
 	r = check_paths(p, err);
-	if (r == 0 && p->kernel_file)
-		r = register_with_kernel(daemon, p, &files, &job, &image, err);
-	else if (r == 0)
+	if (r == 0)
 		r = artifact_register_image(daemon, &files, &job, &image, err);
 	return answer(daemon, r, &image, result);
 }

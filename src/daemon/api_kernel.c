@@ -67,6 +67,35 @@ static json_t *kernel_record_json(const struct kernel_record *kernel)
 	return json;
 }
 
+static void put_digest(json_t *json, const char *key, const char *sha256)
+{
+	json_put_str(json, key, sha256[0] != '\0' ? sha256 : NULL);
+}
+
+/* The same with what is in its folder; null where nothing can be read. */
+static json_t *kernel_full_json(const struct daemon *daemon, const struct kernel_record *record)
+{
+	json_t *json = kernel_record_json(record);
+	struct err ignored = ERR_INIT;
+	AUTO_KERNEL kernel;
+
+	kernel_init(&kernel);
+	IGNORE_RESULT(kernel_load(daemon->kernels_dir, record->name, &kernel, &ignored));
+	json_put_str(json, "source", kernel.source);
+	json_put_bool(json, "has_initrd", kernel.initrd_sha256[0] != '\0');
+	put_digest(json, "vmlinux_sha256", kernel.vmlinux_sha256);
+	put_digest(json, "vmlinuz_sha256", kernel.vmlinuz_sha256);
+	put_digest(json, "initrd_sha256", kernel.initrd_sha256);
+	return json;
+}
+
+/* The kernel as kernel.show has it; the record is released. */
+static void answer(const struct daemon *daemon, struct kernel_record *kernel, json_t *result)
+{
+	json_put(result, "kernel", kernel_full_json(daemon, kernel));
+	kernel_record_done(kernel);
+}
+
 /* A kernel of the catalog that is not here. */
 static json_t *source_json(const struct kernel_source *source)
 {
@@ -133,14 +162,14 @@ static int kernel_show_call(struct rpc_call *call, const void *params, json_t *r
 		err_hint(err, "'banger kernel list' shows what is here");
 		return r;
 	}
-	json_put(result, "kernel", kernel_record_json(&kernel));
-	kernel_record_done(&kernel);
+	answer(daemon, &kernel, result);
 	return 0;
 }
 
 static int kernel_pull_call(struct rpc_call *call, const void *params, json_t *result,
 			    struct err *err)
 {
+	struct daemon *daemon = rpc_call_context(call);
 	const struct name_params *p = params;
 	const struct job job = api_job(call);
 	struct kernel_record kernel = { 0 };
@@ -148,11 +177,10 @@ static int kernel_pull_call(struct rpc_call *call, const void *params, json_t *r
 
 	r = name_check_kernel(p->name, err);
 	if (r == 0)
-		r = artifact_pull_kernel(rpc_call_context(call), p->name, &job, &kernel, err);
+		r = artifact_pull_kernel(daemon, p->name, &job, &kernel, err);
 	if (r < 0)
 		return r;
-	json_put(result, "kernel", kernel_record_json(&kernel));
-	kernel_record_done(&kernel);
+	answer(daemon, &kernel, result);
 	return 0;
 }
 
@@ -172,11 +200,10 @@ static int kernel_import_call(struct rpc_call *call, const void *params, json_t 
 
 	if (p->from[0] != '/')
 		return err_set(err, ERR_INVALID, "the path '%s' is not absolute", p->from);
-	r = artifact_import_kernel(&job, &request, false, &kernel, err);
+	r = artifact_import_kernel(&job, &request, &kernel, err);
 	if (r < 0)
 		return r;
-	json_put(result, "kernel", kernel_record_json(&kernel));
-	kernel_record_done(&kernel);
+	answer(daemon, &kernel, result);
 	return 0;
 }
 

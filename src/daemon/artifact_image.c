@@ -1,5 +1,5 @@
-/* Images: pulling, building, registering, deleting, and what a crash leaves of that. */
-#include "daemon/artifacts.h"
+/* Images: pulling, building, deleting, and what a crash leaves of that. */
+#include "daemon/artifact_image.h"
 
 #include <assert.h>
 #include <string.h>
@@ -10,12 +10,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/artifacts.h"
 #include "daemon/image_origin.h"
 #include "image/image.h"
 #include "image/register.h"
-#include "model/names.h"
 
-static int no_image(const char *name, struct err *err)
+int artifact_no_image(const char *name, struct err *err)
 {
 	const int r = err_set(err, ERR_NOT_FOUND, "no image '%s'", name);
 
@@ -33,9 +33,8 @@ static bool has_files(const struct daemon *daemon, const struct image_record *im
 	return access(path, F_OK) == 0;
 }
 
-/* 1 when there is a record that is ready, 0 when there is none (worth the name). */
-static int load_ready(struct daemon *daemon, const char *name, struct image_record *ret,
-		      struct err *err)
+int artifact_load_image(struct daemon *daemon, const char *name, struct image_record *ret,
+			struct err *err)
 {
 	struct err lookup_err = ERR_INIT;
 	const int r = store_image_get(daemon->store, name, ret, &lookup_err);
@@ -62,38 +61,59 @@ static bool is_lost(struct daemon *daemon, const char *name)
 	       known.state == ARTIFACT_READY && !has_files(daemon, &known);
 }
 
-/* After something that did not end well: what is in the image's place, an older one perhaps, is
- * whole, and the record says what there is. */
-static int settle(struct daemon *daemon, const char *name, struct err *err)
+/* The kernel that was to come with it, unless that is the one of what is there, goes with it. */
+static int settle_kernel(const struct image_making *making, const char *present, struct err *err)
 {
+	AUTO_IMAGE_RECORD intent = { 0 };
+	struct err lookup_err = ERR_INIT;
+
+	if (store_image_get(making->daemon->store, making->name, &intent, &lookup_err) < 0) {
+		if (lookup_err.kind == ERR_NOT_FOUND)
+			return 0;
+		*err = lookup_err;
+		return -EIO;
+	}
+	if (intent.state != ARTIFACT_PULLING || !intent.kernel || str_eq(intent.kernel, present))
+		return 0;
+	return artifact_discard_kernel(making->daemon, intent.kernel,
+				       making->kernel_hold.locks != NULL, err);
+}
+
+int image_making_settle(struct image_making *making, struct err *err)
+{
+	struct daemon *daemon = making->daemon;
 	AUTO_IMAGE_RECORD found = { 0 };
 	struct err load_err = ERR_INIT;
+	const bool is_there = image_load(daemon->images_dir, making->name, &found, &load_err) == 0;
+	int r;
 
-	if (image_load(daemon->images_dir, name, &found, &load_err) < 0)
-		return store_image_delete(daemon->store, name, err);
+	r = settle_kernel(making, found.kernel, err);
+	if (r < 0)
+		return r;
+	if (!is_there)
+		return store_image_delete(daemon->store, making->name, err);
 	found.state = ARTIFACT_READY;
 	return store_image_put(daemon->store, &found, err);
 }
 
+static int settle(struct daemon *daemon, const char *name, struct err *err)
+{
+	struct image_making making = IMAGE_MAKING(daemon, name);
+
+	return image_making_settle(&making, err);
+}
+
 /* --- making --- */
 
-/* A making whose intent may have been stored. */
-struct making {
-	struct daemon *daemon;
-	const char *name;
-	bool is_begun;
-};
-
-/* The record says PULLING before the first file is made; refused while a VM uses the image, whose
- * overlays lie over the old file. */
-static int begin(void *context, struct err *err)
+int image_making_begin(void *context, struct err *err)
 {
-	struct making *making = context;
+	struct image_making *making = context;
 	AUTO_IMAGE_RECORD intent = { 0 };
 	int r;
 
 	image_record_init(&intent);
 	intent.name = mem_strdup(making->name);
+	intent.kernel = mem_strdup(making->kernel);
 	intent.state = ARTIFACT_PULLING;
 	r = store_image_put(making->daemon->store, &intent, err);
 	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
@@ -105,31 +125,30 @@ static int begin(void *context, struct err *err)
 	return 0;
 }
 
-/* The other end: stores what was made, or what there is when that failed. */
-static int finish(struct making *making, int made, struct image_record *ret, struct err *err)
+int image_making_finish(struct image_making *making, int made, struct image_record *ret,
+			struct err *err)
 {
 	struct daemon *daemon = making->daemon;
 	struct err undo_err = ERR_INIT;
-	int r;
+	int r = made;
 
-	if (made < 0) {
-		if (making->is_begun && settle(daemon, making->name, &undo_err) < 0)
-			err_append(err, &undo_err);
-		return made;
-	}
-	failpoint("image.pull.built");
-	ret->state = ARTIFACT_READY;
-	r = store_image_put(daemon->store, ret, err);
-	if (r < 0) {
+	if (r == 0) {
+		failpoint("image.pull.built");
+		ret->state = ARTIFACT_READY;
+		r = store_image_put(daemon->store, ret, err);
+		if (r == 0) {
+			failpoint("image.pull.stored");
+			return 0;
+		}
+		image_record_done(ret);
 		if (image_remove(daemon->images_dir, making->name, &undo_err) < 0)
 			err_append(err, &undo_err);
-		else
-			IGNORE_RESULT(store_image_delete(daemon->store, making->name, &undo_err));
-		image_record_done(ret);
-		return r;
 	}
-	failpoint("image.pull.stored");
-	return 0;
+	/* What cannot be settled now, the next pass does. */
+	undo_err = ERR_INIT;
+	if (making->is_begun && image_making_settle(making, &undo_err) < 0)
+		err_append(err, &undo_err);
+	return r;
 }
 
 static struct image_record take_record(struct image_record *record)
@@ -144,12 +163,12 @@ static struct image_record take_record(struct image_record *record)
 static int make(const struct job *job, const struct image_origin *origin, uint64_t size_bytes,
 		struct image_record *present, struct image_record *ret, struct err *err)
 {
-	struct making making = { .daemon = job->daemon, .name = origin->name };
+	struct image_making making = IMAGE_MAKING(job->daemon, origin->name);
 	const struct image_make_request request = {
 		.origin = origin,
 		.size_bytes = size_bytes,
 		.present = present,
-		.begin = begin,
+		.begin = image_making_begin,
 		.context = &making,
 	};
 	bool is_made;
@@ -161,7 +180,7 @@ static int make(const struct job *job, const struct image_origin *origin, uint64
 		*ret = take_record(present);
 		return 0;
 	}
-	return finish(&making, r, ret, err);
+	return image_making_finish(&making, r, ret, err);
 }
 
 /*
@@ -190,7 +209,7 @@ static int take_ready(struct daemon *daemon, const char *name, const char *text,
 	AUTO_IMAGE_ORIGIN origin = IMAGE_ORIGIN_INIT;
 	int r;
 
-	r = load_ready(daemon, name, ret, err);
+	r = artifact_load_image(daemon, name, ret, err);
 	/* A plain name is the image that is called so. */
 	if (r <= 0 || str_eq(text, name))
 		return r;
@@ -244,7 +263,7 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 		r = artifact_lock(job, "image", origin.name, &hold, &has_waited, err);
 	if (r < 0)
 		return r;
-	found = load_ready(daemon, origin.name, &present, err);
+	found = artifact_load_image(daemon, origin.name, &present, err);
 	if (found < 0)
 		return found;
 	/* With a name of the user's own, replacing is what was asked for. */
@@ -262,65 +281,7 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 	return make(job, &origin, pull->size_bytes, found > 0 ? &present : NULL, ret, err);
 }
 
-/* --- the user's own --- */
-
-int artifact_register_image(struct daemon *daemon, const struct artifact_image_files *files,
-			    const struct job *job, struct image_record *ret, struct err *err)
-{
-	struct making making = { .daemon = daemon, .name = files->name };
-	const struct image_register_request request = {
-		.images_dir = daemon->images_dir,
-		.name = files->name,
-		.rootfs = files->rootfs,
-		.work_seed = files->work_seed,
-		.kernel = files->kernel,
-	};
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_IMAGE_RECORD present = { 0 };
-	int r;
-
-	r = name_check_image(files->name, err);
-	if (r == 0)
-		r = artifact_lock(job, "image", files->name, &hold, NULL, err);
-	if (r < 0)
-		return r;
-	r = load_ready(daemon, files->name, &present, err);
-	if (r > 0) {
-		r = err_set(err, ERR_EXISTS, "an image named '%s' exists already", files->name);
-		err_hint(err, "choose another name, or delete it with 'banger image delete %s'",
-			 files->name);
-	}
-	if (r == 0)
-		r = begin(&making, err);
-	if (r == 0)
-		r = image_register(&request, ret, err);
-	return finish(&making, r, ret, err);
-}
-
-int artifact_promote_image(struct daemon *daemon, const char *name, const struct job *job,
-			   struct image_record *ret, struct err *err)
-{
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_IMAGE_RECORD present = { 0 };
-	int r;
-
-	r = artifact_lock(job, "image", name, &hold, NULL, err);
-	if (r < 0)
-		return r;
-	r = load_ready(daemon, name, &present, err);
-	if (r <= 0)
-		return r < 0 ? r : no_image(name, err);
-	/* VMs that use it go on: what lies under their disks has the same content afterwards. */
-	r = image_promote(daemon->images_dir, name, job->cancel, job->progress, ret, err);
-	if (r < 0)
-		return r;
-	failpoint("image.promote.moved");
-	ret->state = ARTIFACT_READY;
-	r = store_image_put(daemon->store, ret, err);
-	if (r < 0)
-		image_record_done(ret); /* the next start sees what it is */
-	return r;
-}
+/* --- deleting --- */
 
 int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
 			  struct err *err)
@@ -333,7 +294,7 @@ int artifact_delete_image(struct daemon *daemon, const char *name, const struct 
 		return r;
 	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
 	if (r < 0)
-		return err->kind == ERR_NOT_FOUND ? no_image(name, err) : r;
+		return err->kind == ERR_NOT_FOUND ? artifact_no_image(name, err) : r;
 	failpoint("image.delete.intent");
 	r = image_remove(daemon->images_dir, name, err);
 	if (r < 0 && err->kind != ERR_NOT_FOUND)
@@ -414,4 +375,51 @@ int artifact_reconcile_images(struct daemon *daemon, struct err *err)
 				  images.items[i].name);
 	}
 	return r == 0 ? adopt_folders(daemon, err) : r;
+}
+
+/* --- each minute --- */
+
+/* Not what an operation left half done that could not undo it: a full disk, for example. Files that
+ * are gone are another matter. */
+static bool is_settled(struct daemon *daemon, const struct image_record *record)
+{
+	AUTO_IMAGE_RECORD found = { 0 };
+	struct err ignored = ERR_INIT;
+
+	if (record->state != ARTIFACT_READY)
+		return false;
+	return has_files(daemon, record) ||
+	       image_load(daemon->images_dir, record->name, &found, &ignored) < 0;
+}
+
+static void settle_image(struct daemon *daemon, const char *name)
+{
+	AUTO_FREE char *key = mem_printf("image:%s", name);
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_IMAGE_RECORD record = { 0 };
+	struct err err = ERR_INIT;
+
+	if (!keylock_try(daemon->locks, key, &hold))
+		return; /* somebody is at it: then it is not forgotten */
+	if (store_image_get(daemon->store, name, &record, &err) < 0 || is_settled(daemon, &record))
+		return;
+	if (reconcile_record(daemon, &record, &err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
+			  "cannot put image '%s' right, retrying", name);
+	else
+		log_write(LOG_LEVEL_INFO, NULL, "put image '%s' right", name);
+}
+
+void artifact_settle_images(struct daemon *daemon)
+{
+	AUTO_IMAGE_RECORD_LIST images = { 0 };
+	struct err err = ERR_INIT;
+
+	if (store_image_list(daemon->store, &images, &err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
+			  "cannot list images, retrying");
+	for (size_t i = 0; i < images.count; i++) {
+		if (!is_settled(daemon, &images.items[i]))
+			settle_image(daemon, images.items[i].name);
+	}
 }

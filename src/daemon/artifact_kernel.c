@@ -75,6 +75,12 @@ static int settle(struct daemon *daemon, const char *name, struct err *err)
 
 /* --- making, under the kernel's lock --- */
 
+/* A VM uses it; a database that is busy is another matter. */
+static bool is_used(const struct err *err)
+{
+	return err->kind == ERR_BUSY && strstr(err->message, "in use");
+}
+
 /* The record says PULLING before the first file is made; refused while a VM uses the kernel. */
 static int begin(struct daemon *daemon, const char *name, struct err *err)
 {
@@ -85,7 +91,7 @@ static int begin(struct daemon *daemon, const char *name, struct err *err)
 	intent.name = mem_strdup(name);
 	intent.state = ARTIFACT_PULLING;
 	r = store_kernel_put(daemon->store, &intent, err);
-	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
+	if (r < 0 && is_used(err))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
 	if (r < 0)
 		return err_context(err, r, "cannot replace it");
@@ -100,19 +106,19 @@ static int finish(struct daemon *daemon, const char *name, int made, struct kern
 	struct err undo_err = ERR_INIT;
 	int r;
 
-	if (made < 0) {
+	r = made;
+	if (r == 0) {
+		failpoint("kernel.pull.built");
+		kernel->record.state = ARTIFACT_READY;
+		r = store_kernel_put(daemon->store, &kernel->record, err);
+		if (r < 0 && kernel_remove(daemon->kernels_dir, name, &undo_err) < 0)
+			err_append(err, &undo_err);
+	}
+	if (r < 0) {
+		/* What cannot be settled now, the next pass does. */
+		undo_err = ERR_INIT;
 		if (settle(daemon, name, &undo_err) < 0)
 			err_append(err, &undo_err);
-		return made;
-	}
-	failpoint("kernel.pull.built");
-	kernel->record.state = ARTIFACT_READY;
-	r = store_kernel_put(daemon->store, &kernel->record, err);
-	if (r < 0) {
-		if (kernel_remove(daemon->kernels_dir, name, &undo_err) < 0)
-			err_append(err, &undo_err);
-		else
-			IGNORE_RESULT(store_kernel_delete(daemon->store, name, &undo_err));
 		return r;
 	}
 	failpoint("kernel.pull.stored");
@@ -135,6 +141,7 @@ static int pull_bundle(struct daemon *daemon, const struct kernel_source *source
 	struct kernel_bundle_request bundle = {
 		.kernels_dir = daemon->kernels_dir,
 		.name = source->name,
+		.source = source->url,
 	};
 	AUTO_CLOSE int fd = -1;
 	int r;
@@ -208,44 +215,74 @@ int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct j
 	return pull(daemon, name, true, job, ret, err);
 }
 
-/* Under the kernel's lock: nothing has that name. */
-static int check_new(struct daemon *daemon, const char *name, struct err *err)
-{
-	AUTO_KERNEL_RECORD known = { 0 };
-	struct err lookup_err = ERR_INIT;
-	int r;
+/* --- importing --- */
 
-	if (store_kernel_get(daemon->store, name, &known, &lookup_err) < 0) {
-		if (lookup_err.kind == ERR_NOT_FOUND)
-			return 0;
-		*err = lookup_err;
-		return -EIO;
-	}
-	r = err_set(err, ERR_EXISTS, "a kernel named '%s' exists already", name);
-	err_hint(err, "use it with --kernel-ref %s, or choose another name", name);
-	return r;
-}
-
-int artifact_import_kernel(const struct job *job, const struct kernel_import_request *request,
-			   bool must_be_new, struct kernel_record *ret, struct err *err)
+int artifact_import_claimed_kernel(const struct job *job,
+				   const struct kernel_import_request *request,
+				   struct kernel_record *ret, struct err *err)
 {
-	struct daemon *daemon = job->daemon;
-	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_KERNEL kernel;
 	int r;
 
 	kernel_init(&kernel);
-	r = name_check_kernel(request->name, err);
-	if (r == 0)
-		r = artifact_lock(job, "kernel", request->name, &hold, NULL, err);
-	if (r == 0 && must_be_new)
-		r = check_new(daemon, request->name, err);
-	if (r == 0)
-		r = begin(daemon, request->name, err);
+	r = begin(job->daemon, request->name, err);
 	if (r < 0)
 		return r;
 	r = kernel_import(request, job->cancel, job->progress, &kernel, err);
-	return finish(daemon, request->name, r, &kernel, ret, err);
+	return finish(job->daemon, request->name, r, &kernel, ret, err);
+}
+
+int artifact_import_kernel(const struct job *job, const struct kernel_import_request *request,
+			   struct kernel_record *ret, struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	int r;
+
+	r = name_check_kernel(request->name, err);
+	if (r == 0)
+		r = artifact_lock(job, "kernel", request->name, &hold, NULL, err);
+	return r < 0 ? r : artifact_import_claimed_kernel(job, request, ret, err);
+}
+
+int artifact_claim_new_kernel(const struct job *job, const char *name, struct keyhold *ret,
+			      struct err *err)
+{
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_KERNEL_RECORD known = { 0 };
+	int r;
+
+	r = name_check_kernel(name, err);
+	if (r == 0)
+		r = artifact_lock(job, "kernel", name, &hold, NULL, err);
+	if (r == 0)
+		r = load_ready(job->daemon, name, &known, err);
+	if (r > 0) {
+		r = err_set(err, ERR_EXISTS, "a kernel named '%s' exists already", name);
+		err_hint(err, "use it with --kernel-ref %s, or choose another name", name);
+	}
+	if (r < 0)
+		return r;
+	*ret = hold;
+	hold = KEYHOLD_INIT;
+	return 0;
+}
+
+/* --- deleting --- */
+
+/* Under the kernel's lock. ERR_NOT_FOUND when there is no record. */
+static int delete_claimed(struct daemon *daemon, const char *name, struct err *err)
+{
+	int r;
+
+	r = store_kernel_set_state(daemon->store, name, ARTIFACT_DELETING, err);
+	if (r < 0)
+		return r;
+	failpoint("kernel.delete.intent");
+	r = kernel_remove(daemon->kernels_dir, name, err);
+	if (r < 0 && err->kind != ERR_NOT_FOUND)
+		return r;
+	failpoint("kernel.delete.removed");
+	return store_kernel_delete(daemon->store, name, err);
 }
 
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
@@ -257,15 +294,20 @@ int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct
 	r = artifact_lock(job, "kernel", name, &hold, NULL, err);
 	if (r < 0)
 		return r;
-	r = store_kernel_set_state(daemon->store, name, ARTIFACT_DELETING, err);
-	if (r < 0)
-		return err->kind == ERR_NOT_FOUND ? no_kernel(name, err) : r;
-	failpoint("kernel.delete.intent");
-	r = kernel_remove(daemon->kernels_dir, name, err);
-	if (r < 0 && err->kind != ERR_NOT_FOUND)
-		return r;
-	failpoint("kernel.delete.removed");
-	return store_kernel_delete(daemon->store, name, err);
+	r = delete_claimed(daemon, name, err);
+	return r < 0 && err->kind == ERR_NOT_FOUND ? no_kernel(name, err) : r;
+}
+
+int artifact_discard_kernel(struct daemon *daemon, const char *name, bool is_held, struct err *err)
+{
+	AUTO_FREE char *key = mem_printf("kernel:%s", name);
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	int r;
+
+	if (!is_held && !keylock_try(daemon->locks, key, &hold))
+		return err_set(err, ERR_BUSY, "another request is at kernel '%s'", name);
+	r = delete_claimed(daemon, name, err);
+	return r < 0 && (err->kind == ERR_NOT_FOUND || is_used(err)) ? 0 : r;
 }
 
 /* --- after a crash --- */
@@ -337,4 +379,39 @@ int artifact_reconcile_kernels(struct daemon *daemon, struct err *err)
 				  kernels.items[i].name);
 	}
 	return r == 0 ? adopt_folders(daemon, err) : r;
+}
+
+/* --- each minute --- */
+
+static void settle_kernel(struct daemon *daemon, const char *name)
+{
+	AUTO_FREE char *key = mem_printf("kernel:%s", name);
+	AUTO_KEYHOLD hold = KEYHOLD_INIT;
+	AUTO_KERNEL_RECORD record = { 0 };
+	struct err err = ERR_INIT;
+
+	if (!keylock_try(daemon->locks, key, &hold))
+		return; /* somebody is at it: then it is not forgotten */
+	if (store_kernel_get(daemon->store, name, &record, &err) < 0 ||
+	    record.state == ARTIFACT_READY)
+		return;
+	if (reconcile_record(daemon, &record, &err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
+			  "cannot put kernel '%s' right, retrying", name);
+	else
+		log_write(LOG_LEVEL_INFO, NULL, "put kernel '%s' right", name);
+}
+
+void artifact_settle_kernels(struct daemon *daemon)
+{
+	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
+	struct err err = ERR_INIT;
+
+	if (store_kernel_list(daemon->store, &kernels, &err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
+			  "cannot list kernels, retrying");
+	for (size_t i = 0; i < kernels.count; i++) {
+		if (kernels.items[i].state != ARTIFACT_READY)
+			settle_kernel(daemon, kernels.items[i].name);
+	}
 }

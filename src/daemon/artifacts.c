@@ -15,6 +15,12 @@ int artifact_lock(const struct job *job, const char *kind, const char *name, str
 	return keylock_acquire(job->daemon->locks, key, job->cancel, ret, err);
 }
 
+void artifact_settle(struct daemon *daemon)
+{
+	artifact_settle_images(daemon);
+	artifact_settle_kernels(daemon);
+}
+
 int artifact_reconcile(struct daemon *daemon, struct err *err)
 {
 	const int r = artifact_reconcile_images(daemon, err);

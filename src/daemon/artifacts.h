@@ -37,14 +37,19 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 	MUST_CHECK;
 
 /* All borrowed; paths are absolute. NULL for what was not given. */
+struct kernel_import_request;
 struct artifact_image_files {
 	const char *name;
 	const char *rootfs;
 	const char *work_seed;
-	const char *kernel;
+	const char *kernel;				/* by name */
+	const struct kernel_import_request *own_kernel; /* instead; its name must be free */
 };
 
-/* Records the user's files as an image. ERR_EXISTS. */
+/*
+ * Records the user's files as an image. ERR_EXISTS. With a kernel of its own there are both
+ * afterwards, or neither.
+ */
 int artifact_register_image(struct daemon *daemon, const struct artifact_image_files *files,
 			    const struct job *job, struct image_record *ret, struct err *err)
 	MUST_CHECK;
@@ -64,11 +69,24 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			 struct kernel_record *ret, struct err *err) MUST_CHECK;
 
-/* Copies a kernel of the user's in; one with that name is replaced or, with `must_be_new`,
- * ERR_EXISTS. */
-struct kernel_import_request;
+/* Copies a kernel of the user's in; one with that name is replaced. */
 int artifact_import_kernel(const struct job *job, const struct kernel_import_request *request,
-			   bool must_be_new, struct kernel_record *ret, struct err *err) MUST_CHECK;
+			   struct kernel_record *ret, struct err *err) MUST_CHECK;
+
+/* The same in steps, for a kernel that comes with an image: takes the lock of a name that nothing
+ * has (ERR_EXISTS); imports; and, when the image does not come about, removes it. */
+int artifact_claim_new_kernel(const struct job *job, const char *name, struct keyhold *ret,
+			      struct err *err) MUST_CHECK;
+int artifact_import_claimed_kernel(const struct job *job,
+				   const struct kernel_import_request *request,
+				   struct kernel_record *ret, struct err *err) MUST_CHECK;
+
+/*
+ * 0 also when there is none, and when a VM uses it by now: then it stays. ERR_BUSY when it is not
+ * held (`is_held`) and somebody else is at it. Does not wait.
+ */
+int artifact_discard_kernel(struct daemon *daemon, const char *name, bool is_held, struct err *err)
+	MUST_CHECK;
 
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct err *err) MUST_CHECK;
@@ -84,6 +102,16 @@ int artifact_reconcile(struct daemon *daemon, struct err *err) MUST_CHECK;
 /* The halves of that. */
 int artifact_reconcile_images(struct daemon *daemon, struct err *err) MUST_CHECK;
 int artifact_reconcile_kernels(struct daemon *daemon, struct err *err) MUST_CHECK;
+
+/*
+ * Puts right, each minute, what an operation left half done because it could not undo it. Waits for
+ * nobody, logs what fails, and tries again the next time.
+ */
+void artifact_settle(struct daemon *daemon);
+
+/* The halves of that. */
+void artifact_settle_images(struct daemon *daemon);
+void artifact_settle_kernels(struct daemon *daemon);
 
 /* Takes the key of one of them; says so when it has to be waited for (ret_waited may be NULL). */
 int artifact_lock(const struct job *job, const char *kind, const char *name, struct keyhold *ret,

@@ -321,6 +321,7 @@ void reconcile_pass(struct daemon *daemon)
 	AUTO_VM_LIST list = { 0 };
 	struct err err = ERR_INIT;
 
+	artifact_settle(daemon);
 	if (store_vm_list(daemon->store, &list, &err) < 0) {
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
 			  "cannot list VMs, retrying");

@@ -164,5 +164,13 @@ int ext4_from_layers(const struct ext4_layers *layers, int image_fd,
 int ext4_seed(int image_fd, const struct ext4_options *options, struct ext4_summary *ret,
 	      struct err *err) MUST_CHECK;
 
+/*
+ * Whether an ext2, ext3 or ext4 file system that somebody else made has an /sbin/init that can be
+ * executed, links followed within it. `fd` is borrowed and only read. ERR_INVALID: libext2fs cannot
+ * read it. Whoever made it may have meant harm, and libext2fs trusts what it reads: only for
+ * confined processes.
+ */
+int ext4_find_init(int fd, bool *ret, struct err *err) MUST_CHECK;
+
 /* What must be done once before a sandbox forbids opening files: libraries load their tables. */
 int ext4_warm_up(struct err *err) MUST_CHECK;

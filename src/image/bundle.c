@@ -25,7 +25,6 @@
 
 struct description {
 	char *kernel;
-	bool has_init;
 };
 
 static const struct json_field description_fields[] = {
@@ -33,9 +32,6 @@ static const struct json_field description_fields[] = {
 	  .type = JSON_FIELD_STRING,
 	  .offset = offsetof(struct description, kernel),
 	  .max = ARTIFACT_NAME_MAX },
-	{ .name = "has_init",
-	  .type = JSON_FIELD_BOOL,
-	  .offset = offsetof(struct description, has_init) },
 };
 
 static void description_done(struct description *description)
@@ -164,9 +160,11 @@ static int install(const struct image_bundle_request *request, const struct canc
 		r = take_description(&staging, &description, err);
 	if (r == 0)
 		r = check_files(&staging, &summary, err);
+	if (r == 0)
+		r = staging_find_init(&staging, request->worker_program, cancel, &summary.has_init,
+				      err);
 	if (r < 0)
 		return r;
-	summary.has_init = description.has_init;
 	r = staging_describe(&staging, &summary, image, err);
 	image->kernel = mem_strdup(description.kernel ? description.kernel : request->kernel);
 	image->source = mem_strdup(request->source);

@@ -77,9 +77,11 @@ static int describe(struct staging *staging, const struct image_record *old,
 	return r;
 }
 
-static int promote(const char *images_dir, const char *name, const struct cancel *cancel,
+static int promote(const struct image_promote_request *request, const struct cancel *cancel,
 		   const struct progress *progress, struct image_record *image, struct err *err)
 {
+	const char *images_dir = request->images_dir;
+	const char *name = request->name;
 	CLEANUP(staging_done) struct staging staging = STAGING_INIT;
 	AUTO_REGISTERED registered = { .root = { .path = NULL } };
 	struct ext4_summary summary = { 0 };
@@ -103,25 +105,30 @@ static int promote(const char *images_dir, const char *name, const struct cancel
 	if (r == 0)
 		r = copy_seed(dir_fd, &registered, &staging, cancel, progress, err);
 	if (r == 0)
+		r = staging_find_init(&staging, request->worker_program, cancel, &summary.has_init,
+				      err);
+	if (r == 0)
 		r = describe(&staging, &old, &summary, image, err);
 	if (r == 0)
 		r = cancel_check(cancel, err);
+	if (r == 0 && request->begin)
+		r = request->begin(request->context, image, err);
 	return r == 0 ? staging_publish(&staging, image, &summary, NULL, err) : r;
 }
 
-int image_promote(const char *images_dir, const char *name, const struct cancel *cancel,
+int image_promote(const struct image_promote_request *request, const struct cancel *cancel,
 		  const struct progress *progress, struct image_record *ret, struct err *err)
 {
 	AUTO_IMAGE_RECORD image;
 	int r;
 
 	image_record_init(&image);
-	r = name_check_image(name, err);
+	r = name_check_image(request->name, err);
 	if (r < 0)
 		return r;
-	r = promote(images_dir, name, cancel, progress, &image, err);
+	r = promote(request, cancel, progress, &image, err);
 	if (r < 0)
-		return err_context(err, r, "promote image '%s'", name);
+		return err_context(err, r, "promote image '%s'", request->name);
 	*ret = image;
 	image_record_init(&image);
 	return 0;

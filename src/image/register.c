@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "image/folder.h"
 #include "image/image.h"
+#include "image/inspect.h"
 #include "image/registered.h"
 #include "image/seed.h"
 #include "image/staging.h"
@@ -34,8 +35,9 @@ static int open_checked(const char *path, struct registered_file *ret, int *ret_
 }
 
 /* Checks what the user named, and fills what is recorded of it. */
-static int examine(const struct image_register_request *request, struct registered *registered,
-		   struct ext4_summary *summary, uint64_t *ret_used, struct err *err)
+static int examine(const struct image_register_request *request, const struct cancel *cancel,
+		   struct registered *registered, struct ext4_summary *summary, uint64_t *ret_used,
+		   struct err *err)
 {
 	struct superblock superblock = { .size_bytes = 0 };
 	AUTO_CLOSE int root_fd = -1;
@@ -50,6 +52,9 @@ static int examine(const struct image_register_request *request, struct register
 	r = file_usage(root_fd, ret_used, &size);
 	if (r < 0)
 		return err_sys(err, r, "examine '%s'", request->rootfs);
+	r = inspect_has_init(request->worker_program, root_fd, cancel, &summary->has_init, err);
+	if (r < 0)
+		return err_context(err, r, "'%s'", request->rootfs);
 	if (!request->work_seed)
 		return 0;
 	r = open_checked(request->work_seed, &registered->seed, &seed_fd, &superblock, err);
@@ -77,8 +82,8 @@ static int refuse_existing(const struct image_register_request *request, struct 
 	return err_set(err, ERR_EXISTS, "there is an image '%s' already", request->name);
 }
 
-static int make(const struct image_register_request *request, struct image_record *image,
-		struct err *err)
+static int make(const struct image_register_request *request, const struct cancel *cancel,
+		struct image_record *image, struct err *err)
 {
 	CLEANUP(staging_done) struct staging staging = STAGING_INIT;
 	AUTO_REGISTERED registered = { .root = { .path = NULL } };
@@ -86,7 +91,7 @@ static int make(const struct image_register_request *request, struct image_recor
 	uint64_t used = 0;
 	int r;
 
-	r = examine(request, &registered, &summary, &used, err);
+	r = examine(request, cancel, &registered, &summary, &used, err);
 	if (r == 0)
 		r = staging_begin(&staging, request->images_dir, request->name, err);
 	if (r == 0)
@@ -104,12 +109,13 @@ static int make(const struct image_register_request *request, struct image_recor
 	image->source = mem_strdup(request->rootfs);
 	image->size_bytes = summary.size_bytes;
 	image->used_bytes = used;
+	image->has_init = summary.has_init;
 	image->built_at = clock_wall_seconds();
 	return staging_publish(&staging, image, &summary, NULL, err);
 }
 
-int image_register(const struct image_register_request *request, struct image_record *ret,
-		   struct err *err)
+int image_register(const struct image_register_request *request, const struct cancel *cancel,
+		   struct image_record *ret, struct err *err)
 {
 	AUTO_IMAGE_RECORD image;
 	int r;
@@ -122,7 +128,7 @@ int image_register(const struct image_register_request *request, struct image_re
 		return r;
 	r = refuse_existing(request, err);
 	if (r == 0)
-		r = make(request, &image, err);
+		r = make(request, cancel, &image, err);
 	if (r < 0)
 		return err_context(err, r, "register image '%s'", request->name);
 	*ret = image;

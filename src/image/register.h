@@ -8,7 +8,8 @@
  * A file is the one that was recorded as long as all of these are equal, and that is checked
  * whenever a path is asked for: a VM's disk is a layer over the file, so another file under it
  * would be damage. Of a file, one kilobyte is read: its superblock (superblock.h). It may have been
- * written by a guest, so nothing here parses more of it, and nothing mounts it.
+ * written by a guest, so only a confined worker looks for an init in it (inspect.h), and nothing
+ * mounts it.
  */
 #pragma once
 
@@ -31,6 +32,7 @@ struct image_register_request {
 		*rootfs; /* a regular file with an ext2, ext3 or ext4 file system, nothing else */
 	const char *work_seed; /* the same; NULL: an empty one is made */
 	const char *kernel; /* default kernel by name; NULL: none, the daemon's default is used */
+	const char *worker_program; /* answers to "--worker inspect"; NULL: the running program */
 };
 
 /*
@@ -38,15 +40,26 @@ struct image_register_request {
  * call image_remove() first). ERR_INVALID says what a file is instead of a file system, or why it
  * cannot be used.
  */
-int image_register(const struct image_register_request *request, struct image_record *ret,
-		   struct err *err) MUST_CHECK;
+int image_register(const struct image_register_request *request, const struct cancel *cancel,
+		   struct image_record *ret, struct err *err) MUST_CHECK;
+
+/* Strings are borrowed; the folder is absolute. */
+struct image_promote_request {
+	const char *images_dir;
+	const char *name;
+	const char *worker_program; /* as for registering */
+	/* Is called with what the image is about to become, at most once and last of all that can
+	 * be refused: when it fails, so does the promotion. NULL: nobody wants to know. */
+	int (*begin)(void *context, const struct image_record *image, struct err *err);
+	void *context;
+};
 
 /*
  * Copies a registered image's files in, sharing their content where the file system can, and makes
  * it "managed". The user's files are not needed any more, and not touched. ERR_BAD_STATE when it is
- * managed already.
+ * managed already. After a failure it is what it was.
  */
-int image_promote(const char *images_dir, const char *name, const struct cancel *cancel,
+int image_promote(const struct image_promote_request *request, const struct cancel *cancel,
 		  const struct progress *progress, struct image_record *ret, struct err *err)
 	MUST_CHECK;
 

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "image/inspect.h"
 #include "image/register.h"
 
 void staging_done(struct staging *staging)
@@ -76,6 +77,20 @@ int staging_read_epoch(struct ext4_options *options, struct err *err)
 		return err_set(err, ERR_INVALID, "SOURCE_DATE_EPOCH='%s' is no time", epoch);
 	options->has_epoch = true;
 	return 0;
+}
+
+int staging_find_init(const struct staging *staging, const char *worker_program,
+		      const struct cancel *cancel, bool *ret, struct err *err)
+{
+	/* The worker may not write. */
+	AUTO_CLOSE int fd =
+		openat(staging->dir_fd, IMAGE_ROOT_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "open '%s'", IMAGE_ROOT_FILE);
+	r = inspect_has_init(worker_program, fd, cancel, ret, err);
+	return r < 0 ? err_context(err, r, "'%s'", IMAGE_ROOT_FILE) : 0;
 }
 
 /* What it occupies; and that it has the size that it is said to have. */

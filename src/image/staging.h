@@ -1,6 +1,7 @@
 /* Inside src/image: an image in the making, from its staging folder to its place (image.h). */
 #pragma once
 
+#include "base/cancel.h"
 #include "base/err.h"
 #include "base/macros.h"
 #include "ext4/ext4.h"
@@ -30,6 +31,10 @@ void staging_done(struct staging *staging);
 
 /* SOURCE_DATE_EPOCH of our environment, into the options of a file system. */
 int staging_read_epoch(struct ext4_options *options, struct err *err) MUST_CHECK;
+
+/* Looks for an init in the root file system as somebody else made it (inspect.h). */
+int staging_find_init(const struct staging *staging, const char *worker_program,
+		      const struct cancel *cancel, bool *ret, struct err *err) MUST_CHECK;
 
 /* What the files themselves tell: state, name, kind, sizes, init and time. */
 int staging_describe(const struct staging *staging, const struct ext4_summary *summary,

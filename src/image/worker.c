@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "base/unix_socket.h"
+#include "image/inspect.h"
 #include "image/sandbox.h"
 #include "image/unpack.h"
 #include "image/worker_message.h"
@@ -110,5 +111,7 @@ int image_worker_main(int argc, char **argv)
 		return write_image();
 	if (argc == 3 && str_eq(argv[2], "unpack"))
 		return unpack_worker_main();
+	if (argc == 3 && str_eq(argv[2], "inspect"))
+		return inspect_worker_main();
 	return EXIT_BROKEN;
 }

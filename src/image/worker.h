@@ -3,6 +3,7 @@
  *
  *     image     tar streams into file systems
  *     unpack    a compressed layer into a tar stream (unpack.h)
+ *     inspect   what is in a file system of the user's (inspect.h)
  *
  * Layers are hostile, and libarchive, libext2fs, zlib and libzstd are large, so they run where
  * nothing can be reached:

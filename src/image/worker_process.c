@@ -15,21 +15,23 @@
 #define DESCRIPTORS_MAX 16
 #define OWN_PROGRAM	"/proc/self/exe"
 
-static void fill_spawn(struct spawn *spawn, const char *program, char *const *argv)
+static void fill_spawn(struct spawn *spawn, const struct worker_start *start, char *const *argv)
 {
-	*spawn = (struct spawn){ .path = program ? program : OWN_PROGRAM,
+	*spawn = (struct spawn){ .path = start->program ? start->program : OWN_PROGRAM,
 				 .argv = argv,
 				 .cwd = "/",
 				 .new_process_group = true,
 				 .dies_with_parent = true,
 				 .no_new_privs = true };
 	spawn_add_rlimit(spawn, RLIMIT_CORE, 0);
-	spawn_add_rlimit(spawn, RLIMIT_CPU, IMAGE_WORKER_CPU_SECONDS);
+	spawn_add_rlimit(spawn, RLIMIT_CPU,
+			 start->cpu_seconds ? start->cpu_seconds : IMAGE_WORKER_CPU_SECONDS);
 	spawn_add_rlimit(spawn, RLIMIT_FSIZE, EXT4_SIZE_MAX);
 	spawn_add_rlimit(spawn, RLIMIT_NOFILE, DESCRIPTORS_MAX);
 #ifndef __SANITIZE_ADDRESS__
 	/* The address sanitizer reserves terabytes. */
-	spawn_add_rlimit(spawn, RLIMIT_AS, IMAGE_WORKER_MEMORY_BYTES);
+	spawn_add_rlimit(spawn, RLIMIT_AS,
+			 start->memory_bytes ? start->memory_bytes : IMAGE_WORKER_MEMORY_BYTES);
 #endif
 }
 
@@ -57,7 +59,7 @@ int worker_process_start(const struct worker_start *start, struct worker_process
 		return err_sys(err, r, "start the %s worker", start->kind);
 	worker.control_fd = ends[0];
 	control_end = ends[1];
-	fill_spawn(&spawn, start->program, argv);
+	fill_spawn(&spawn, start, argv);
 	for (i = 0; i < start->fd_count; i++)
 		spawn_add_fd(&spawn, start->fds[i].from, start->fds[i].to);
 	spawn_add_fd(&spawn, control_end, IMAGE_WORKER_CONTROL);

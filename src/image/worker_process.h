@@ -15,7 +15,7 @@
 #include "base/spawn.h"
 
 struct worker_process {
-	const char *kind; /* borrowed: "image", "unpack" */
+	const char *kind; /* borrowed: "image", "unpack", "inspect" */
 	struct process process;
 	int control_fd;	    /* owned */
 	struct buf pending; /* of a line that is not whole yet */
@@ -35,7 +35,9 @@ struct worker_start {
 	const char *kind;
 	const struct spawn_fd *fds;
 	size_t fd_count;
-	struct span orders; /* a line */
+	struct span orders;	  /* a line */
+	uint64_t memory_bytes;	  /* of address space; 0: IMAGE_WORKER_MEMORY_BYTES */
+	unsigned int cpu_seconds; /* 0: IMAGE_WORKER_CPU_SECONDS */
 };
 
 /*

@@ -130,6 +130,7 @@ int kernel_bundle_install(const struct kernel_bundle_request *request, const str
 	if (r == 0) {
 		making.kernel.record.kind =
 			mem_strdup(kernel_source_kind_name(KERNEL_SOURCE_BUNDLE));
+		making.kernel.source = mem_strdup(request->source);
 		r = making_finish(&making, err);
 	}
 	if (r == 0)

@@ -24,6 +24,7 @@ struct kernel_bundle_request {
 	const char *kernels_dir; /* absolute */
 	const char *name;	 /* of the new kernel */
 	int fd;			 /* borrowed: the verified bundle, at its start */
+	const char *source;	 /* where it is from, for the record: its URL */
 };
 
 /*

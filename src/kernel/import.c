@@ -232,6 +232,8 @@ int kernel_import(const struct kernel_import_request *request, const struct canc
 		r = import_named(&making, request, err);
 	if (r == 0) {
 		making.kernel.record.kind = mem_strdup(KIND_IMPORTED);
+		making.kernel.source =
+			mem_strdup(request->from ? request->from : request->kernel_file);
 		r = making_finish(&making, err);
 	}
 	if (r == 0)

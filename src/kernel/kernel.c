@@ -45,6 +45,7 @@ struct record_file {
 	char *name;
 	char *kind;
 	char *package;
+	char *source;
 	char *version;
 	char *release;
 	struct strv formats;
@@ -65,6 +66,7 @@ static const struct json_field record_fields[] = {
 	FIELD(name, JSON_FIELD_STRING, true, "name in the catalog"),
 	FIELD(kind, JSON_FIELD_STRING, true, "where it is from: package, bundle, imported"),
 	FIELD(package, JSON_FIELD_STRING, false, "Debian package"),
+	FIELD(source, JSON_FIELD_STRING, false, "package and suite, URL, folder or file"),
 	FIELD(version, JSON_FIELD_STRING, true, "version of the package or kernel"),
 	FIELD(release, JSON_FIELD_STRING, true, "what uname -r says"),
 	FIELD(formats, JSON_FIELD_STRINGS, true, "elf, bzimage"),
@@ -111,6 +113,7 @@ void kernel_done(struct kernel *kernel)
 	if (!kernel)
 		return;
 	kernel_record_done(&kernel->record);
+	mem_free(kernel->source);
 	kernel_init(kernel);
 }
 
@@ -131,6 +134,8 @@ json_t *kernel_json(const struct kernel *kernel)
 	json_put_str(object, "kind", record->kind);
 	if (record->package)
 		json_put_str(object, "package", record->package);
+	if (kernel->source)
+		json_put_str(object, "source", kernel->source);
 	json_put_str(object, "version", record->version);
 	json_put_str(object, "release", record->release);
 	json_put(object, "formats", formats);
@@ -196,6 +201,7 @@ static int fill_kernel(struct record_file *file, const char *name, struct kernel
 	record->name = TAKE_PTR(file->name);
 	record->kind = TAKE_PTR(file->kind);
 	record->package = TAKE_PTR(file->package);
+	kernel->source = TAKE_PTR(file->source);
 	record->version = TAKE_PTR(file->version);
 	record->release = TAKE_PTR(file->release);
 	record->has_elf = strv_has(&file->formats, kernel_format_name(KERNEL_FORMAT_ELF));

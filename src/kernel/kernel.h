@@ -60,6 +60,7 @@ const struct kernel_source *kernel_source_find(const char *name);
 
 struct kernel {
 	struct kernel_record record; /* owned strings */
+	char *source; /* owned: package/suite, URL, folder or file that it is from; may be NULL */
 	char vmlinux_sha256[SHA256_TEXT_SIZE];
 	char vmlinuz_sha256[SHA256_TEXT_SIZE]; /* "" without a bzImage */
 	char initrd_sha256[SHA256_TEXT_SIZE];  /* "" without an initrd */
@@ -71,27 +72,20 @@ void kernel_done(struct kernel *kernel);
 
 /*
  * The public object, which is what kernel.json has: name, kind, version, release, formats,
- * modules, size_bytes, pulled_at, vmlinux_sha256; where they apply: package, vmlinuz_sha256,
- * initrd_sha256.
+ * modules, size_bytes, pulled_at, vmlinux_sha256; where they apply: package, source,
+ * vmlinuz_sha256, initrd_sha256.
  */
 json_t *kernel_json(const struct kernel *kernel) MUST_CHECK;
 
 /*
- * Pulls the package of a catalog entry of that kind into the folder `kernels_dir`; otherwise as
- * kernel_pull(). Bundles are installed by bundle.h.
+ * Pulls the package of a catalog entry of that kind into the folder `kernels_dir` (its absolute
+ * path). A kernel with that name is replaced when the new one is whole, and only then. Calls for
+ * the same name must not run at the same time. `ret` is initialised by the caller and filled.
+ * Bundles are installed by bundle.h.
  */
 int kernel_pull_package(const char *kernels_dir, const struct kernel_source *source,
 			const struct cancel *cancel, const struct progress *progress,
 			struct kernel *ret, struct err *err) MUST_CHECK;
-
-/*
- * Pulls a kernel of the shipped catalog into the folder `kernels_dir` (its absolute path). A kernel
- * with that name is replaced when the new one is whole, and only then. ERR_NOT_FOUND for a name
- * that is not in the catalog. Calls for the same name must not run at the same time. `ret` is
- * initialised by the caller and filled.
- */
-int kernel_pull(const char *kernels_dir, const char *name, const struct cancel *cancel,
-		const struct progress *progress, struct kernel *ret, struct err *err) MUST_CHECK;
 
 /* ERR_NOT_FOUND when there is none; ERR_INVALID when its record is damaged. */
 int kernel_load(const char *kernels_dir, const char *name, struct kernel *ret, struct err *err)

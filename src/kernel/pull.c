@@ -79,6 +79,7 @@ static int pull_run(struct making *making, const char *kernels_dir,
 		return err_sys(err, r, "remove temporary files");
 	making->kernel.record.kind = mem_strdup(kernel_source_kind_name(source->kind));
 	making->kernel.record.package = mem_strdup(source->package);
+	making->kernel.source = mem_printf("%s/%s", source->package, source->suite);
 	r = making_finish(making, err);
 	return r < 0 ? r : making_publish(making, err);
 }
@@ -101,21 +102,4 @@ int kernel_pull_package(const char *kernels_dir, const struct kernel_source *sou
 		return err_context(err, r, "pull kernel '%s'", source->name);
 	making_take(&making, ret);
 	return 0;
-}
-
-int kernel_pull(const char *kernels_dir, const char *name, const struct cancel *cancel,
-		const struct progress *progress, struct kernel *ret, struct err *err)
-{
-	const struct kernel_source *source = kernel_source_find(name);
-	int r;
-
-	r = name_check_kernel(name, err);
-	if (r < 0)
-		return r;
-	if (!source) {
-		r = err_set(err, ERR_NOT_FOUND, "the kernel catalog has no '%s'", name);
-		err_hint(err, "banger kernel list --available");
-		return r;
-	}
-	return kernel_pull_package(kernels_dir, source, cancel, progress, ret, err);
 }

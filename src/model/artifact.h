@@ -22,13 +22,13 @@ enum artifact_state {
 const char *artifact_state_name(enum artifact_state state);
 bool artifact_state_from_name(const char *name, enum artifact_state *ret) MUST_CHECK;
 
-/* Strings are owned; NULL when unknown (always so for `name`'s companions while it is pulling). */
+/* Strings are owned; NULL when unknown (as good as always while it is pulling). */
 struct image_record {
 	char *name;
 	enum artifact_state state;
 	char *kind;   /* "managed", "registered" */
 	char *recipe; /* the catalog entry it was built from */
-	char *kernel; /* its default kernel */
+	char *kernel; /* its default kernel; while it is pulling: one that is made along with it */
 	char *source; /* the reference it was pulled from, as text */
 	char *digest; /* of the manifest or bundle that it was made of, "sha256:..." */
 	uint64_t size_bytes;

@@ -352,6 +352,7 @@ members() {
 	run_for 0 banger --json kernel list --available
 	members '.kernels[0]' 'name state kind package version release formats modules size_bytes pulled_at in_use present'
 	run_for 0 banger --json kernel show debian-cloud
+	members .kernel 'name state kind package version release formats modules size_bytes pulled_at in_use present source has_initrd vmlinux_sha256 vmlinuz_sha256 initrd_sha256'
 	equal "$(jq -c '.kernel | [.formats, .in_use, .present]' <<<"$output")" '[["elf","bzimage"],1,true]'
 	run_for 0 banger --json daemon status
 	members . "$(rpc rpc.discover | jq -r '.result.methods[] | select(.name == "daemon.status").result[].name' | paste -sd ' ')"

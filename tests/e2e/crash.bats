@@ -511,16 +511,96 @@ blobs_are_whole() {
 	stop_registry
 }
 
-@test "killed at image.promote.moved: the image is managed" {
-	local mine=$BATS_TEST_TMPDIR/mine.ext4
+# --- files of one's own ---
+
+# A file system and a kernel of one's own, in $mine and $vmlinux.
+own_files() {
 	own_artifacts
+	mine=$HOME_DIR/mine.ext4 vmlinux=$HOME_DIR/vmlinux
 	truncate -s 64M "$mine"
 	mke2fs -q -t ext4 "$mine"
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/../integration/small_kernel.py" >"$vmlinux"
+}
+
+kind_of() {
+	banger --json image show "$1" | jq -r .image.kind
+}
+
+@test "killed at image.promote.stored: the image is registered as before, and can be promoted" {
+	own_files
+	banger --quiet image register mine --rootfs "$mine" >/dev/null
+	crash_at image.promote.stored banger image promote mine
+	recover image.promote.stored
+	equal "$(kind_of mine) $(names_in images)" "registered mine"
+	banger --quiet image promote mine >/dev/null
+	rm "$mine"
+	equal "$(kind_of mine) $(names_in images)" "managed mine"
+}
+
+@test "killed at image.promote.moved: the image is managed" {
+	own_files
 	banger --quiet image register mine --rootfs "$mine" >/dev/null
 	crash_at image.promote.moved banger image promote mine
 	recover image.promote.moved
 	rm "$mine"
-	equal "$(banger --json image show mine | jq -r .image.kind)" managed
+	equal "$(kind_of mine) $(names_in images)" "managed mine"
+}
+
+register_pair() {
+	banger --quiet image register pair --rootfs "$mine" --kernel "$vmlinux" --initrd "$mine"
+}
+
+assert_pair() {
+	equal "$(images) $(names_in images)" "pair ready pair"
+	equal "$(kernels) $(names_in kernels)" "pair ready pair"
+	equal "$(banger --json image show pair | jq -r .image.kernel)" pair
+	cmp "$BANGER_STATE_DIR/kernels/pair/vmlinux" "$vmlinux"
+}
+
+# Neither image nor kernel is left, and the same command works.
+register_undone() {
+	crash_at "$1" register_pair
+	recover "$1"
+	assert_no_image
+	assert_no_kernel
+	register_pair >/dev/null
+	assert_pair
+	banger --quiet image delete pair >/dev/null
+	banger --quiet kernel rm pair >/dev/null
+}
+
+@test "killed at image.register.kernel: neither the image nor its kernel is there" {
+	own_files
+	register_undone image.register.kernel
+}
+
+@test "an image with a kernel of its own, killed at the other steps: both are there, or neither" {
+	local step
+	own_files
+	for step in image.pull.intent kernel.pull.intent kernel.pull.staged kernel.pull.extracted kernel.pull.renamed \
+		kernel.pull.built kernel.pull.stored image.build.staged; do
+		register_undone "$step"
+	done
+	for step in image.build.renamed image.pull.built image.pull.stored; do
+		crash_at "$step" register_pair
+		recover "$step"
+		assert_pair
+		banger --quiet image delete pair >/dev/null
+		banger --quiet kernel rm pair >/dev/null
+	done
+	# Killed again while that is undone.
+	crash_at image.register.kernel register_pair
+	BANGER_FAILPOINT=kernel.delete.intent run_for 1 banger vm list
+	wait_until 5 daemon_is_gone
+	recover kernel.delete.intent
+	assert_no_image
+	assert_no_kernel
+	# A kernel that was there before is not touched.
+	banger --quiet kernel import pair --from "$HOME_DIR" >/dev/null
+	run_for 1 register_pair
+	contains "$stderr" "a kernel named 'pair' exists already"
+	equal "$(images)" ''
+	equal "$(kernels)" "pair ready"
 }
 
 # --- kernels ---

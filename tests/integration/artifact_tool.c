@@ -10,6 +10,7 @@
  *                   promote IMAGES_DIR NAME
  *                   locate IMAGES_DIR NAME
  *                   sweep DIR                               what killed ones left
+ *                   --worker KIND
  *
  * Exits with 0, 1 after an error (its kind and message on standard error), or 2 for wrong usage.
  */
@@ -23,6 +24,7 @@
 #include "image/bundle.h"
 #include "image/catalog.h"
 #include "image/register.h"
+#include "image/worker.h"
 #include "kernel/bundle.h"
 #include "kernel/catalog.h"
 #include "kernel/import.h"
@@ -129,6 +131,7 @@ static int run_pull_kernel(char **argv, struct err *err)
 					   .size_bytes = source->size_bytes },
 		  argv[0], &fd, err);
 	request.fd = fd;
+	request.source = source->url;
 	if (r == 0)
 		r = kernel_bundle_install(&request, &cancel, &progress, &kernel, err);
 	if (r == 0)
@@ -200,7 +203,7 @@ static int run_register(char **argv, struct err *err)
 	int r;
 
 	image_record_init(&image);
-	r = image_register(&request, &image, err);
+	r = image_register(&request, &cancel, &image, err);
 	if (r == 0)
 		print_image(&image);
 	return r;
@@ -208,11 +211,12 @@ static int run_register(char **argv, struct err *err)
 
 static int run_promote(char **argv, struct err *err)
 {
+	const struct image_promote_request request = { .images_dir = argv[0], .name = argv[1] };
 	AUTO_IMAGE_RECORD image;
 	int r;
 
 	image_record_init(&image);
-	r = image_promote(argv[0], argv[1], &cancel, &progress, &image, err);
+	r = image_promote(&request, &cancel, &progress, &image, err);
 	if (r == 0)
 		print_image(&image);
 	return r;
@@ -245,6 +249,8 @@ int main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	size_t i;
 
+	if (argc == 3 && str_eq(argv[1], "--worker"))
+		return image_worker_main(argc, argv);
 	if (cancel_init(&cancel) < 0)
 		return 2;
 	(void)signal(SIGTERM, on_signal);

@@ -46,7 +46,7 @@ make_image() {
 	echo hello >tree/etc/motd
 	mke2fs -q -t ext4 -d tree root.ext4 64M
 	mke2fs -q -t ext4 work-seed.ext4 32M
-	echo '{"kernel":"mine","has_init":false}' >image.json
+	echo '{"kernel":"mine"}' >image.json
 	pack ../served/image.tar.zst image.json root.ext4 work-seed.ext4
 }
 
@@ -280,6 +280,77 @@ assert_empty() {
 	run "$TOOL" register "$OWN" own "$root" -
 	[[ ${lines[0]} == *"the file system has 67108864 bytes, but the file only 62914560: it is cut short" ]]
 	assert_empty
+}
+
+# As mke2fs makes it of $BATS_TEST_TMPDIR/tree: whether it is said to have an init.
+init_of_tree() {
+	local root=$BATS_TEST_TMPDIR/my.img
+	rm -f "$root"
+	truncate -s 16M "$root"
+	mke2fs -q -t "${1:-ext4}" -d "$BATS_TEST_TMPDIR/tree" "${@:2}" "$root"
+	"$TOOL" register "$OWN" own "$root" - | grep -o 'init=.*'
+	rm -r "$OWN/own"
+}
+
+@test "whether a file system has an init is what the kernel would find" {
+	local tree=$BATS_TEST_TMPDIR/tree
+	mkdir -p "$tree/usr/sbin" "$tree/usr/lib/systemd"
+	[ "$(init_of_tree)" = init=0 ]
+	ln -s usr/sbin "$tree/sbin"
+	ln -s ../lib/systemd/systemd "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=0 ] # a link to nothing
+	echo >"$tree/usr/lib/systemd/systemd"
+	[ "$(init_of_tree)" = init=0 ] # cannot be executed
+	chmod 755 "$tree/usr/lib/systemd/systemd"
+	[ "$(init_of_tree)" = init=1 ]
+	[ "$(init_of_tree ext2)" = init=1 ]
+	[ "$(init_of_tree ext4 -O inline_data,^metadata_csum -b 1024)" = init=1 ]
+	# Absolute links lead into the file system, not to the host's.
+	ln -sfn "/$(printf 'x%.0s' {1..80})/../usr/lib/systemd/systemd" "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=0 ]
+	ln -sfn /usr/lib/../lib/systemd/././././././././././././././././././././././././././systemd "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=1 ]
+	ln -sfn /bin/sh "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=0 ]
+	ln -sfn init "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=0 ] # to itself
+	rm "$tree/usr/sbin/init"
+	mkdir "$tree/usr/sbin/init"
+	[ "$(init_of_tree)" = init=0 ]
+}
+
+# What somebody hostile wrote reaches nothing but a worker, and ends in an answer or an error.
+@test "a file system that is damaged at random is registered or refused, and nothing else happens" {
+	local root=$BATS_TEST_TMPDIR/my.img tree=$BATS_TEST_TMPDIR/tree seed=0 refused=0
+	mkdir -p "$tree/sbin"
+	cp /bin/true "$tree/sbin/init"
+	for ((seed = 1; seed <= 30; seed++)); do
+		rm -f "$root"
+		mke2fs -q -t ext4 -b 4096 -O '^metadata_csum' -d "$tree" "$root" 8M
+		# Descriptors, the first inodes and folders; of the superblock little gets past the first look.
+		python3 - "$root" "$seed" 1 "$(dumpe2fs "$root" 2>/dev/null | grep -oP -m1 'Inode table at \K\d+')" \
+			"$(debugfs -R 'blocks /' "$root" 2>/dev/null)" "$(debugfs -R 'blocks /sbin' "$root" 2>/dev/null)" <<-'PYTHON'
+			import random, sys
+			random.seed(int(sys.argv[2]))
+			with open(sys.argv[1], "r+b") as file:
+			    for _ in range(random.choice((5, 20, 80))):
+			        file.seek(int(random.choice(sys.argv[3:])) * 4096 + int(4096 * random.random() ** 3))
+			        file.write(random.randbytes(random.choice((1, 2, 4))))
+		PYTHON
+		run "$TOOL" register "$OWN" own "$root" -
+		case $status in
+		0) rm -r "$OWN/own" ;;
+		1)
+			refused=$((refused + 1))
+			# shellcheck disable=SC2154 # bats sets lines
+			[[ ${lines[0]} =~ ^(invalid|protocol|timeout|system):\ register\ image\ \'own\':\ \'$root\': ]]
+			;;
+		*) echo "seed $seed: $status: $output"; return 1 ;;
+		esac
+		assert_empty
+	done
+	echo "# $refused of 30 refused" >&3
+	[ "$refused" -gt 0 ]
 }
 
 @test "killed at each named step, a bundle and an import are done or undone" {

@@ -35,13 +35,23 @@ static void print_kernel(const struct kernel *kernel)
 	(void)puts(text.ptr);
 }
 
+static int pull(char **arguments, const struct cancel *cancel, const struct progress *told,
+		struct kernel *ret, struct err *err)
+{
+	const struct kernel_source *source = kernel_source_find(arguments[1]);
+
+	if (!source)
+		return err_set(err, ERR_NOT_FOUND, "the kernel catalog has no '%s'", arguments[1]);
+	return kernel_pull_package(arguments[0], source, cancel, told, ret, err);
+}
+
 static int verb_pull(char **arguments, struct err *err)
 {
 	AUTO_KERNEL kernel;
 	int r;
 
 	kernel_init(&kernel);
-	r = kernel_pull(arguments[0], arguments[1], NULL, &progress, &kernel, err);
+	r = pull(arguments, NULL, &progress, &kernel, err);
 	if (r == 0)
 		print_kernel(&kernel);
 	return r;
@@ -65,7 +75,7 @@ static int verb_pull_cancelled(char **arguments, struct err *err)
 	r = cancel_init(&cancel);
 	if (r < 0)
 		return err_sys(err, r, "make an eventfd");
-	return kernel_pull(arguments[0], arguments[1], &cancel, &cancelling, &kernel, err);
+	return pull(arguments, &cancel, &cancelling, &kernel, err);
 }
 
 static int verb_show(char **arguments, struct err *err)

@@ -18,6 +18,7 @@
 #include "image/image.h"
 #include "image/register.h"
 #include "image/superblock.h"
+#include "image/worker.h"
 
 struct folder {
 	char path[64];
@@ -104,6 +105,15 @@ static struct image_register_request request_of(const struct folder *folder)
 						.kernel = "my-kernel" };
 }
 
+static int promote(const struct folder *folder, const struct cancel *cancel,
+		   struct image_record *ret, struct err *err)
+{
+	const struct image_promote_request request = { .images_dir = folder->images,
+						       .name = "own" };
+
+	return image_promote(&request, cancel, NULL, ret, err);
+}
+
 static void test_register(void **state)
 {
 	const struct folder *folder = *state;
@@ -115,7 +125,7 @@ static void test_register(void **state)
 
 	image_record_init(&image);
 	image_record_init(&loaded);
-	CHECK_INT(image_register(&request, &image, &err), 0);
+	CHECK_INT(image_register(&request, NULL, &image, &err), 0);
 	CHECK_STR(image.kind, "registered");
 	CHECK_STR(image.kernel, "my-kernel");
 	CHECK_STR(image.source, folder->root);
@@ -124,11 +134,12 @@ static void test_register(void **state)
 	check_list(folder, "/own", "image.json registered.json");
 	CHECK_INT(image_load(folder->images, "own", &loaded, &err), 0);
 	CHECK_STR(loaded.source, folder->root);
+	CHECK_INT(loaded.has_init, false);
 	CHECK_INT(image_locate(folder->images, "own", &paths, &err), 0);
 	CHECK_STR(paths.root, folder->root);
 	CHECK_STR(paths.seed, folder->seed);
 
-	CHECK_INT(image_register(&request, &image, &err) < 0, true);
+	CHECK_INT(image_register(&request, NULL, &image, &err) < 0, true);
 	CHECK_STR(err.message, "register image 'own': there is an image 'own' already");
 	CHECK_INT(err.kind, ERR_EXISTS);
 }
@@ -146,7 +157,7 @@ static void test_empty_seed(void **state)
 	image_record_init(&image);
 	request.work_seed = NULL;
 	request.kernel = NULL;
-	CHECK_INT(image_register(&request, &image, &err), 0);
+	CHECK_INT(image_register(&request, NULL, &image, &err), 0);
 	CHECK_INT(image.kernel == NULL, true);
 	check_list(folder, "/own", "image.json registered.json work-seed.ext4");
 	CHECK_INT(image_locate(folder->images, "own", &paths, &err), 0);
@@ -179,7 +190,7 @@ static void test_changed(void **state)
 		image_record_done(&image);
 		make_file_system(folder->root, EXT4_SIZE_MIN * 2);
 		make_file_system(folder->seed, EXT4_SIZE_MIN);
-		CHECK_INT(image_register(&request, &image, &err), 0);
+		CHECK_INT(image_register(&request, NULL, &image, &err), 0);
 		assert_int_equal(stat(file, &info), 0);
 		times[0] = info.st_atim;
 		times[1] = info.st_mtim;
@@ -198,7 +209,7 @@ static void test_changed(void **state)
 		CHECK_HAS(err.message, file);
 		CHECK_HAS(err.message, i < 2 ? "is gone" : "has changed since it was registered");
 		CHECK_ROW(i, str_starts(err.hint, "delete the image and register it anew"));
-		CHECK_ROW(i, image_promote(folder->images, "own", NULL, NULL, &promoted, &err) < 0);
+		CHECK_ROW(i, promote(folder, NULL, &promoted, &err) < 0);
 		CHECK_INT(err.kind, ERR_BAD_STATE);
 		check_list(folder, "", "own");
 		/* It is still seen, and can be deleted. */
@@ -236,9 +247,9 @@ static void test_promote(void **state)
 
 		image_record_done(&image);
 		request.work_seed = i == 0 ? folder->seed : NULL;
-		CHECK_INT(image_register(&request, &image, &err), 0);
+		CHECK_INT(image_register(&request, NULL, &image, &err), 0);
 		image_record_done(&image);
-		CHECK_INT(image_promote(folder->images, "own", NULL, NULL, &image, &err), 0);
+		CHECK_INT(promote(folder, NULL, &image, &err), 0);
 		CHECK_STR(image.kind, "managed");
 		CHECK_STR(image.kernel, "my-kernel");
 		CHECK_INT(image.size_bytes, EXT4_SIZE_MIN * 2);
@@ -254,12 +265,12 @@ static void test_promote(void **state)
 		CHECK_STR(paths.root, root);
 		CHECK_STR(paths.seed, seed);
 		image_record_done(&image);
-		CHECK_INT(image_promote(folder->images, "own", NULL, NULL, &image, &err) < 0, true);
+		CHECK_INT(promote(folder, NULL, &image, &err) < 0, true);
 		CHECK_INT(err.kind, ERR_BAD_STATE);
 		CHECK_HAS(err.message, "promote image 'own': it is no registered image");
 		CHECK_INT(image_remove(folder->images, "own", &err), 0);
 	}
-	CHECK_INT(image_promote(folder->images, "own", NULL, NULL, &image, &err) < 0, true);
+	CHECK_INT(promote(folder, NULL, &image, &err) < 0, true);
 	CHECK_INT(err.kind, ERR_NOT_FOUND);
 }
 
@@ -274,14 +285,79 @@ static void test_promote_cancelled(void **state)
 
 	image_record_init(&image);
 	CHECK_INT(cancel_init(&cancel), 0);
-	CHECK_INT(image_register(&request, &image, &err), 0);
+	CHECK_INT(image_register(&request, NULL, &image, &err), 0);
 	image_record_done(&image);
 	cancel_fire(&cancel);
-	CHECK_INT(image_promote(folder->images, "own", &cancel, NULL, &image, &err) < 0, true);
+	CHECK_INT(promote(folder, &cancel, &image, &err) < 0, true);
 	CHECK_INT(err.kind, ERR_CANCELLED);
 	check_list(folder, "", "own");
 	CHECK_INT(image_locate(folder->images, "own", &paths, &err), 0);
 	CHECK_STR(paths.root, folder->root);
+}
+
+struct refusal {
+	size_t calls;
+	const struct folder *folder;
+};
+
+static int refuse(void *context, const struct image_record *image, struct err *err)
+{
+	struct refusal *refusal = context;
+	AUTO_IMAGE_RECORD now;
+
+	image_record_init(&now);
+	refusal->calls++;
+	CHECK_STR(image->kind, "managed");
+	/* It is asked before anything has changed. */
+	CHECK_INT(image_load(refusal->folder->images, "own", &now, err), 0);
+	CHECK_STR(now.kind, "registered");
+	return err_set(err, ERR_BUSY, "not now");
+}
+
+static void test_promote_refused(void **state)
+{
+	const struct folder *folder = *state;
+	const struct image_register_request request = request_of(folder);
+	struct refusal refusal = { .folder = folder };
+	const struct image_promote_request promotion = {
+		.images_dir = folder->images, .name = "own", .begin = refuse, .context = &refusal
+	};
+	AUTO_IMAGE_PATHS paths = { .root = NULL };
+	AUTO_IMAGE_RECORD image;
+	struct err err = ERR_INIT;
+
+	image_record_init(&image);
+	CHECK_INT(image_register(&request, NULL, &image, &err), 0);
+	image_record_done(&image);
+	CHECK_INT(image_promote(&promotion, NULL, NULL, &image, &err) < 0, true);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, "promote image 'own': not now");
+	CHECK_INT(refusal.calls, 1);
+	check_list(folder, "", "own");
+	CHECK_INT(image_locate(folder->images, "own", &paths, &err), 0);
+	CHECK_STR(paths.root, folder->root);
+}
+
+/* What it takes for an ext4 file system is not readable: the worker says so. */
+static void test_damaged(void **state)
+{
+	const struct folder *folder = *state;
+	const struct image_register_request request = request_of(folder);
+	AUTO_FREE uint8_t *garbage = mem_alloc(1, 1U << 20);
+	AUTO_CLOSE int fd = open(folder->root, O_WRONLY | O_CLOEXEC);
+	AUTO_IMAGE_RECORD image;
+	struct err err = ERR_INIT;
+
+	image_record_init(&image);
+	memset(garbage, 0xa5, 1U << 20);
+	/* Descriptors and all that follows them; the superblock stays. */
+	assert_int_equal(fd_pwrite_all(fd, span_of(garbage, 1U << 20), 4096), 0);
+	CHECK_INT(image_register(&request, NULL, &image, &err) < 0, true);
+	CHECK_INT(err.kind, ERR_INVALID);
+	CHECK_HAS(err.message, "the file system cannot be read: ");
+	CHECK_HAS(err.message, folder->root);
+	CHECK_STR(err.hint, "unmount it, then: e2fsck -f FILE");
+	check_list(folder, "", "");
 }
 
 static void test_refused_files(void **state)
@@ -317,7 +393,7 @@ static void test_refused_files(void **state)
 			request.work_seed = rows[i / 2].path;
 		else
 			request.rootfs = rows[i / 2].path;
-		CHECK_ROW(i, image_register(&request, &image, &err) < 0);
+		CHECK_ROW(i, image_register(&request, NULL, &image, &err) < 0);
 		CHECK_HAS(err.message, "register image 'own': ");
 		CHECK_HAS(err.message, rows[i / 2].message);
 		check_list(folder, "", "");
@@ -456,7 +532,7 @@ static void test_bundle(void **state)
 	const struct fixture_member members[] = {
 		{ "root.ext4", buf_span(&root_bytes), 0 },
 		{ "work-seed.ext4", buf_span(&seed_bytes), 0 },
-		{ "image.json", span_str("{\"kernel\":\"its-own\",\"has_init\":true}"), 0 },
+		{ "image.json", span_str("{\"kernel\":\"its-own\"}"), 0 },
 	};
 
 	/* All of it, then without what is optional; the second takes the place of the first. */
@@ -470,7 +546,7 @@ static void test_bundle(void **state)
 		CHECK_STR(image.kernel, count > 1 ? "its-own" : "catalog-kernel");
 		CHECK_STR(image.source, "https://example.org/own.tar.zst");
 		CHECK_STR(image.digest, "sha256:0123");
-		CHECK_INT(image.has_init, count > 1);
+		CHECK_INT(image.has_init, false);
 		CHECK_INT(image.size_bytes, EXT4_SIZE_MIN * 2);
 		check_list(folder, "", "own");
 		check_list(folder, "/own", "image.json root.ext4 work-seed.ext4");
@@ -507,6 +583,7 @@ static void test_refused_bundles(void **state)
 		  0,
 		  "'image.json': " },
 		{ { good, { "image.json", span_str("{\"name\":\"x\"}"), 0 } }, 0, "name" },
+		{ { good, { "image.json", span_str("{\"has_init\":true}"), 0 } }, 0, "has_init" },
 		{ { good, { "work-seed.ext4", span_str("text"), 0 } },
 		  0,
 		  "'work-seed.ext4': this is no ext4 file system" },
@@ -534,7 +611,8 @@ static void test_refused_bundles(void **state)
 	}
 }
 
-int main(void)
+/* This program is its own worker. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_register, setup, teardown),
@@ -542,6 +620,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_changed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_promote, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_promote_cancelled, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_promote_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refused_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_superblocks, setup, teardown),
 		cmocka_unit_test(test_other_formats),
@@ -549,5 +629,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refused_bundles, setup, teardown),
 	};
 
+	if (argc == 3 && str_eq(argv[1], "--worker"))
+		return image_worker_main(argc, argv);
 	return cmocka_run_group_tests_name("image_register", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* daemon status, stop and logs: none of them starts a daemon. */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -41,6 +42,18 @@ static void pair_engine(struct buf *out, const json_t *status)
 	view_pair(out, "engine", text.ptr);
 }
 
+static void pair_dns(struct buf *out, const json_t *status)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	buf_add_str(&text, json_get_str(status, "dns_listen"));
+	if (json_is_true(json_object_get(status, "dns_listening")))
+		buf_addf(&text, ", %" PRIu64 " answers", json_get_u64(status, "dns_answers"));
+	else
+		buf_add_str(&text, ", not answering: see 'banger doctor'");
+	view_pair(out, "dns", text.ptr);
+}
+
 static void add_status(const json_t *status, struct buf *out)
 {
 	const json_t *defaults = json_object_get(status, "defaults");
@@ -64,6 +77,7 @@ static void add_status(const json_t *status, struct buf *out)
 	view_pair(out, "cache", json_get_str(status, "cache_dir"));
 	view_pair(out, "configuration", json_get_str(status, "config_file"));
 	view_pair(out, "log", json_get_str(status, "log_path"));
+	pair_dns(out, status);
 	view_pair(out, "default image", json_get_str(status, "default_image"));
 	pair_default(out, defaults, "default vcpus", "vcpu", "vcpu_source");
 	pair_default(out, defaults, "default memory", "memory_bytes", "memory_source");

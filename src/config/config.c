@@ -178,6 +178,20 @@ static int check_bridge(const char *file, struct config *config, struct err *err
 	return 0;
 }
 
+/* Names are answered to this host and its guests, never to the network (FAULTS DNS5). */
+static int check_dns_listen(const char *file, const struct config *config, struct err *err)
+{
+	const struct config_position at = config->position[CONFIG_DNS_LISTEN];
+	const char *listen = config->dns_listen;
+	AUTO_FREE char *host = mem_strndup(listen, (size_t)(strrchr(listen, ':') - listen));
+
+	if (str_eq(host, "[::1]") || str_starts(host, "127.") || str_eq(host, config->bridge_ip))
+		return 0;
+	return config_fail(file, at.line, at.column, err,
+			   "dns_listen is '%s': it must be a loopback address or bridge_ip (%s)",
+			   listen, config->bridge_ip);
+}
+
 int config_parse(const char *file, struct span text, struct config *ret, struct err *err)
 {
 	struct toml_problem problem = { .line = 1, .column = 1 };
@@ -196,6 +210,8 @@ int config_parse(const char *file, struct span text, struct config *ret, struct 
 		r = read_top(file, &root.children[i], &config, err);
 	if (r == 0)
 		r = check_bridge(file, &config, err);
+	if (r == 0)
+		r = check_dns_listen(file, &config, err);
 	if (r < 0)
 		return r;
 

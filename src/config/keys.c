@@ -95,7 +95,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_ADDRESS, .initial_text = "1.1.1.1", AT(default_dns) },
 	[CONFIG_DNS_LISTEN] = {
 		.row = { "dns_listen", "ADDRESS:PORT", "\"127.0.0.1:42069\"",
-			 "where the daemon answers for NAME.vm", "this version answers no DNS" },
+			 "where the daemon answers for NAME.vm: a loopback address, or bridge_ip", NULL },
 		.type = VALUE_LISTEN, .initial_text = "127.0.0.1:42069", AT(dns_listen) },
 	[CONFIG_TEMPLATES] = {
 		.row = { "templates", "a boolean", "true",

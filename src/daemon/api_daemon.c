@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "daemon/doctor.h"
 #include "daemon/engine.h"
+#include "daemon/names.h"
 #include "daemon/operations.h"
 
 static void put_version(json_t *result)
@@ -78,6 +79,16 @@ static void put_engine(struct daemon *daemon, const struct cancel *cancel, json_
 	vmm_decision_done(&decision);
 }
 
+static void put_names(const struct daemon *daemon, json_t *result)
+{
+	bool is_listening;
+	const uint64_t answers = names_answers(daemon->names, &is_listening);
+
+	json_put_str(result, "dns_listen", daemon->config.dns_listen);
+	json_put_bool(result, "dns_listening", is_listening);
+	json_put_u64(result, "dns_answers", answers);
+}
+
 static int status(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	struct daemon *daemon = rpc_call_context(call);
@@ -99,6 +110,7 @@ static int status(struct rpc_call *call, const void *params, json_t *result, str
 	json_put_u64(result, "vms_total", total);
 	json_put_u64(result, "vms_running", running);
 	json_put_u64(result, "operations", operations_count(daemon->operations));
+	put_names(daemon, result);
 	json_put_str(result, "default_image", daemon->config.default_image_name);
 	json_put(result, "defaults", api_defaults_json(&daemon->defaults));
 	put_engine(daemon, rpc_call_cancel(call), result);
@@ -201,6 +213,9 @@ static const struct rpc_result_field status_results[] = {
 	{ "vms_total", "integer", "stored" },
 	{ "vms_running", "integer", "running or paused" },
 	{ "operations", "integer", "in flight" },
+	{ "dns_listen", "string", "where NAME.vm is answered" },
+	{ "dns_listening", "boolean", "whether it is; doctor says why not" },
+	{ "dns_answers", "integer", "since the daemon started" },
 	{ "default_image", "string", "for vm.create" },
 	{ "defaults", "object", "for vm.create, each with its source" },
 	{ "engine", "string", "qemu, firecracker; null when there is none" },

@@ -26,6 +26,7 @@
 #include "daemon/api.h"
 #include "daemon/engine.h"
 #include "daemon/lease.h"
+#include "daemon/names.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
@@ -44,6 +45,7 @@ static void daemon_done(struct daemon *daemon)
 	keylock_free(daemon->locks);
 	leases_free(daemon->leases);
 	oci_blobs_free(daemon->blobs);
+	names_free(daemon->names);
 	engine_free(daemon->engine);
 	store_close(daemon->store);
 	cancel_done(&daemon->stop);
@@ -198,7 +200,12 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->engine = engine_new(&daemon->config, daemon->paths.state_dir);
 	daemon->leases = leases_new();
 	daemon->started_ns = clock_now_ns();
-	return reconcile_all(daemon, err);
+	r = reconcile_all(daemon, err);
+	if (r == 0)
+		r = names_new(daemon->store, &daemon->names, err);
+	if (r == 0)
+		names_listen(daemon->names, daemon->config.dns_listen);
+	return r;
 }
 
 static void tell_ready(int *ready_fd, const struct err *failure)
@@ -312,6 +319,7 @@ static int run(struct daemon *daemon, int *ready_fd, struct err *err)
 	if (r == 0)
 		r = serve(daemon, listener.fd, signal_fd, ready_fd, err);
 	/* Before the socket: who finds nobody there may start the next daemon at once. */
+	names_stop(daemon->names);
 	store_close(TAKE_PTR(daemon->store));
 	unix_listener_done(&listener);
 	return r;

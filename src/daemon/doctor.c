@@ -14,6 +14,7 @@
 #include "base/version.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/names.h"
 #include "daemon/private.h"
 #include "daemon/vm_disks.h"
 #include "vmm/engine.h"
@@ -74,6 +75,19 @@ static void check_config(const struct daemon *daemon, json_t *checks)
 
 	add(checks, "config", PASS, text, NULL);
 	config_each_without_effect(&now, add_without_effect, checks);
+}
+
+static void check_names(const struct daemon *daemon, json_t *checks)
+{
+	struct err err = ERR_INIT;
+
+	if (names_check(daemon->names, &err) < 0) {
+		add_err(checks, "dns", WARN, &err);
+		return;
+	}
+	AUTO_FREE char *text = mem_printf("NAME.vm is answered on %s", daemon->config.dns_listen);
+
+	add(checks, "dns", PASS, text, NULL);
 }
 
 static void check_program(json_t *checks, const char *name, const struct vmm_program *program,
@@ -280,6 +294,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 
 	check_daemon(checks);
 	check_config(daemon, checks);
+	check_names(daemon, checks);
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
 	check_user_key(daemon, checks);

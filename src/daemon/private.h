@@ -16,6 +16,7 @@
 
 struct engine;
 struct leases;
+struct names;
 struct oci_blobs;
 struct operations;
 struct vm_table;
@@ -32,6 +33,7 @@ struct daemon {
 	struct engine *engine;	       /* owned */
 	struct leases *leases;	       /* owned */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
+	struct names *names;	       /* owned: what DNS says of the VMs */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */
 	uint64_t started_ns;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/strv.h"
+#include "daemon/names.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
 #include "daemon/vm_table.h"
@@ -89,6 +90,7 @@ static void *watcher_run(void *context)
 		if (clock_now_ns() >= next_pass_ns) {
 			reconcile_pass(daemon);
 			store_restore_reserve(daemon->store);
+			names_listen(daemon->names, daemon->config.dns_listen);
 			next_pass_ns = clock_now_ns() + RECONCILE_INTERVAL_NS;
 		}
 	}

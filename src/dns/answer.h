@@ -19,11 +19,12 @@
 #include "base/span.h"
 #include "dns/zone.h"
 
-#define DNS_DOMAIN	     "vm"
-#define DNS_TTL_SECONDS	     1	 /* names follow what VMs do */
-#define DNS_ANSWER_BYTES_MAX 512 /* RFC 1035, 4.2.1; none of ours is longer, so none is truncated \
-				  */
-#define DNS_UDP_BYTES 1232	 /* what we say that we take with EDNS (DNS flag day 2020) */
+#define DNS_DOMAIN	"vm"
+#define DNS_TTL_SECONDS 1 /* names follow what VMs do */
+#define DNS_ANSWER_BYTES_MAX                                                                \
+	512		   /* RFC 1035, 4.2.1; none of ours is longer, so none is truncated \
+			    */
+#define DNS_UDP_BYTES 1232 /* what we say that we take with EDNS (DNS flag day 2020) */
 
 /* Appends the answer to `reply`, at most DNS_ANSWER_BYTES_MAX bytes. False: there is none, and
  * `reply` is untouched. */

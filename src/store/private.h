@@ -64,6 +64,8 @@ struct store {
 	bool has_reserve;
 	struct err failure; /* kind ERR_NONE while writing is allowed */
 	int folder_fd;	    /* owned; holds the lock that keeps other stores out */
+	void (*vm_changed)(void *context, const char *id); /* NULL: nobody wants to know */
+	void *vm_context;				   /* borrowed */
 };
 
 /* --- connection.c --- */

@@ -56,6 +56,13 @@ int store_check_health(struct store *store, struct err *err) MUST_CHECK;
 /* --- VMs --- */
 
 /*
+ * Has `changed` called after every stored change of a VM's name, state or address, and after its row has gone: by the
+ * thread that made the change, with no lock of the store's held. One caller, before other threads use the store.
+ */
+void store_watch_vms(struct store *store, void (*changed)(void *context, const char *id),
+		     void *context);
+
+/*
  * Stores a new VM with all its fields. ERR_EXISTS names the name (or id) that is taken; ERR_LIMIT
  * at LIMIT_VMS; ERR_NOT_FOUND when its image or kernel has no record.
  */

@@ -122,9 +122,25 @@ static int insert(struct connection *writer, const void *context, struct err *er
 	return r < 0 ? r : statement_step(writer, statement, err, "store the VM");
 }
 
+void store_watch_vms(struct store *store, void (*changed)(void *context, const char *id),
+		     void *context)
+{
+	store->vm_changed = changed;
+	store->vm_context = context;
+}
+
+/* Passes `r` on. */
+static int tell(const struct store *store, const char *id, int r)
+{
+	if (r == 0 && store->vm_changed)
+		store->vm_changed(store->vm_context, id);
+	return r;
+}
+
 int store_vm_insert(struct store *store, const struct vm *vm, struct err *err)
 {
-	return store_write(store, KEEP_RESERVE, "store the VM", insert, vm, err);
+	return tell(store, vm->id,
+		    store_write(store, KEEP_RESERVE, "store the VM", insert, vm, err));
 }
 
 static int update(struct connection *writer, const void *context, struct err *err)
@@ -150,7 +166,8 @@ static int update(struct connection *writer, const void *context, struct err *er
 
 int store_vm_update(struct store *store, const struct vm *vm, struct err *err)
 {
-	return store_write(store, USE_RESERVE, "update the VM", update, vm, err);
+	return tell(store, vm->id,
+		    store_write(store, USE_RESERVE, "update the VM", update, vm, err));
 }
 
 /* The small changes of one VM: a statement with the id first, then up to two values. */
@@ -197,7 +214,7 @@ int store_vm_set_state(struct store *store, const char *id, enum vm_state state,
 				  .id = id,
 				  .texts = { vm_state_name(state), last_error } };
 
-	return store_write(store, USE_RESERVE, c.doing, change, &c, err);
+	return tell(store, id, store_write(store, USE_RESERVE, c.doing, change, &c, err));
 }
 
 int store_vm_set_started(struct store *store, const char *id, int64_t started_at,
@@ -210,7 +227,7 @@ int store_vm_set_started(struct store *store, const char *id, int64_t started_at
 				  .number = started_at,
 				  .texts = { NULL, boot_id } };
 
-	return store_write(store, USE_RESERVE, c.doing, change, &c, err);
+	return tell(store, id, store_write(store, USE_RESERVE, c.doing, change, &c, err));
 }
 
 int store_vm_set_intent(struct store *store, const char *id, enum vm_intent intent,
@@ -245,7 +262,7 @@ int store_vm_delete(struct store *store, const char *id, struct err *err)
 	r = store_write(store, USE_RESERVE, c.doing, change, &c, err);
 	if (r == 0)
 		store_restore_reserve(store);
-	return r;
+	return tell(store, id, r);
 }
 
 static int get(struct connection *reader, const char *id, struct vm *ret, struct err *err)

@@ -83,7 +83,7 @@ static int append(const char *bytes, size_t size, void *context)
 void json_write(const json_t *json, struct buf *out)
 {
 	if (json_dump_callback(json, append, out, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
-		abort(); /* our own tree: only exhausted memory can be the reason */
+		mem_exhausted(); /* our own tree: only exhausted memory can be the reason */
 }
 
 static const char *type_word(const json_t *value)
@@ -342,7 +342,7 @@ bool json_get_bool(const json_t *object, const char *key)
 void json_put(json_t *object, const char *key, json_t *value)
 {
 	if (!value || json_object_set_new(object, key, value) < 0)
-		abort();
+		mem_exhausted();
 }
 
 json_t *json_new_str(const char *text)
@@ -359,7 +359,7 @@ json_t *json_new_str(const char *text)
 	text_escape(&escaped, span_str(text), SIZE_MAX);
 	json = json_string(escaped.ptr);
 	if (!json)
-		abort();
+		mem_exhausted();
 	return json;
 }
 
@@ -386,7 +386,7 @@ void json_put_bool(json_t *object, const char *key, bool value)
 void json_add(json_t *array, json_t *value)
 {
 	if (!value || json_array_append_new(array, value) < 0)
-		abort();
+		mem_exhausted();
 }
 
 json_t *json_new_object(void)
@@ -394,7 +394,7 @@ json_t *json_new_object(void)
 	json_t *json = json_object();
 
 	if (!json)
-		abort();
+		mem_exhausted();
 	return json;
 }
 
@@ -403,6 +403,6 @@ json_t *json_new_array(void)
 	json_t *json = json_array();
 
 	if (!json)
-		abort();
+		mem_exhausted();
 	return json;
 }

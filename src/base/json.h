@@ -92,7 +92,7 @@ const char *json_get_str(const json_t *object, const char *key);
 uint64_t json_get_u64(const json_t *object, const char *key);
 bool json_get_bool(const json_t *object, const char *key);
 
-/* Setters that cannot fail silently: they abort when memory is gone, escape text that is no UTF-8.
+/* Setters that cannot fail silently: they end when memory is gone, escape text that is no UTF-8.
  */
 void json_put(json_t *object, const char *key, json_t *value);	      /* `value` is given */
 void json_put_str(json_t *object, const char *key, const char *text); /* NULL becomes null */

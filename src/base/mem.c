@@ -6,13 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static NORETURN void out_of_memory(void)
+NORETURN void mem_exhausted(void)
 {
 	static const char text[] = "out of memory\n";
 	ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
 
 	(void)n;
-	abort();
+	_exit(MEM_EXIT_STATUS);
 }
 
 void *mem_try_alloc(size_t count, size_t size)
@@ -26,7 +26,7 @@ void *mem_alloc(size_t count, size_t size)
 	void *ptr = mem_try_alloc(count, size);
 
 	if (!ptr)
-		out_of_memory();
+		mem_exhausted();
 	return ptr;
 }
 
@@ -36,7 +36,7 @@ void *mem_grow(void *ptr, size_t count, size_t size)
 
 	grown = reallocarray(ptr, count ? count : 1, size);
 	if (!grown)
-		out_of_memory();
+		mem_exhausted();
 	return grown;
 }
 
@@ -71,6 +71,6 @@ char *mem_printf(const char *format, ...)
 	n = vasprintf(&text, format, args);
 	va_end(args);
 	if (n < 0)
-		out_of_memory();
+		mem_exhausted();
 	return text;
 }

@@ -1,7 +1,7 @@
 /*
- * The only door to the heap. Small allocations abort when memory is gone: the daemon is crash-only
- * and reconciles when it starts. An allocation whose size comes from a peer uses mem_try_alloc()
- * after a limit check.
+ * The only door to the heap. Small allocations end the process when memory is gone: the daemon is
+ * crash-only and reconciles when it starts. An allocation whose size comes from a peer uses
+ * mem_try_alloc() after a limit check.
  */
 #pragma once
 
@@ -9,14 +9,20 @@
 
 #include "base/macros.h"
 
-/* Returns zeroed memory for `count` elements of `size` bytes; aborts on overflow or exhaustion. */
+/* The exit status of a process that has ended so, for whoever started it. */
+#define MEM_EXIT_STATUS 112
+
+/* Returns zeroed memory for `count` elements of `size` bytes; ends on overflow or exhaustion. */
 void *mem_alloc(size_t count, size_t size) MUST_CHECK;
 
 /* The same, but NULL when it cannot be had. */
 void *mem_try_alloc(size_t count, size_t size) MUST_CHECK;
 
-/* Grows an array; what was there is kept, the rest is not initialised. Aborts on failure. */
+/* Grows an array; what was there is kept, the rest is not initialised. Ends on failure. */
 void *mem_grow(void *ptr, size_t count, size_t size) MUST_CHECK;
+
+/* For libraries' allocations that failed: ends as the others do. */
+NORETURN void mem_exhausted(void);
 
 /* NULL is accepted. */
 void mem_free(void *ptr);

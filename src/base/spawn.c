@@ -26,6 +26,8 @@
 /* Descriptors are first moved here, out of the way of the numbers that the child wants. */
 #define STAGING_FD 200
 
+#define CPU_GRACE_SECONDS 5 /* for one that does not heed SIGXCPU */
+
 enum spawn_step {
 	STEP_DESCRIPTORS,
 	STEP_SESSION,
@@ -63,7 +65,13 @@ void spawn_add_rlimit(struct spawn *spawn, int resource, uint64_t value)
 {
 	assert(spawn->rlimit_count < SPAWN_RLIMITS_MAX);
 	spawn->rlimits[spawn->rlimit_count++] =
-		(struct spawn_rlimit){ .resource = resource, .value = value };
+		(struct spawn_rlimit){ .resource = resource, .soft = value, .hard = value };
+}
+
+void spawn_limit_cpu(struct spawn *spawn, uint64_t seconds)
+{
+	spawn_add_rlimit(spawn, RLIMIT_CPU, seconds);
+	spawn->rlimits[spawn->rlimit_count - 1].hard = seconds + CPU_GRACE_SECONDS;
 }
 
 /* --- Between fork and exec: only async-signal-safe calls. --- */
@@ -166,8 +174,8 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 		child_fail(report_fd, STEP_SESSION);
 	child_files_limit();
 	for (size_t i = 0; i < spawn->rlimit_count; i++) {
-		const struct rlimit limit = { .rlim_cur = spawn->rlimits[i].value,
-					      .rlim_max = spawn->rlimits[i].value };
+		const struct rlimit limit = { .rlim_cur = spawn->rlimits[i].soft,
+					      .rlim_max = spawn->rlimits[i].hard };
 
 		if (syscall(SYS_prlimit64, 0, spawn->rlimits[i].resource, &limit, NULL) < 0)
 			child_fail(report_fd, STEP_LIMITS);

@@ -26,7 +26,8 @@ struct spawn_fd {
 
 struct spawn_rlimit {
 	int resource;
-	uint64_t value; /* both soft and hard */
+	uint64_t soft;
+	uint64_t hard;
 };
 
 struct spawn {
@@ -55,7 +56,14 @@ struct process {
 #define PROCESS_INIT ((struct process){ .pid = 0, .pidfd = -1 })
 
 void spawn_add_fd(struct spawn *spawn, int from, int to);
+/* Both soft and hard. */
 void spawn_add_rlimit(struct spawn *spawn, int resource, uint64_t value);
+
+/*
+ * Seconds of processor time, after which it gets SIGXCPU. (With a hard limit that is the same, the
+ * kernel would send SIGKILL, which tells nobody why.)
+ */
+void spawn_limit_cpu(struct spawn *spawn, uint64_t seconds);
 
 /* Starts it; on success the caller owns `ret` and must reap it. */
 int spawn_start(const struct spawn *spawn, struct process *ret, struct err *err) MUST_CHECK;

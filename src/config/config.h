@@ -56,6 +56,12 @@ enum config_key {
 	CONFIG_LIMIT_LAYER_BYTES,
 	CONFIG_LIMIT_IMAGE_BYTES,
 	CONFIG_LIMIT_ENTRIES,
+	CONFIG_LIMIT_LAYERS,
+	CONFIG_LIMIT_NAME_BYTES,
+	CONFIG_LIMIT_XATTR_BYTES,
+	CONFIG_LIMIT_WORKER_MEMORY,
+	CONFIG_LIMIT_WORKER_CPU,
+	CONFIG_LIMIT_WORKER_STALL,
 	CONFIG_DEFAULT_VCPU,
 	CONFIG_DEFAULT_MEMORY_MIB,
 	CONFIG_DEFAULT_DISK_SIZE,
@@ -112,6 +118,12 @@ struct config {
 	uint64_t limit_layer_bytes;
 	uint64_t limit_image_bytes;
 	uint64_t limit_entries;
+	uint64_t limit_layers;
+	uint64_t limit_name_bytes;
+	uint64_t limit_xattr_bytes;
+	uint64_t limit_worker_memory_bytes;
+	uint64_t limit_worker_cpu_ms;
+	uint64_t limit_worker_stall_ms;
 	uint64_t default_vcpu; /* 0: from the host, as the next three */
 	uint64_t default_memory_mib;
 	uint64_t default_disk_bytes;

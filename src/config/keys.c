@@ -120,6 +120,33 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 			 "files, folders and links of an image", NULL },
 		.type = VALUE_NUMBER, .min = 1000, .max = 16000000, .initial = 5000000,
 		AT(limit_entries) },
+	[CONFIG_LIMIT_LAYERS] = {
+		.row = { "limits.layers", "an integer, 1 to 1000", "128", "layers of an image", NULL },
+		.type = VALUE_NUMBER, .min = 1, .max = 1000, .initial = 128, AT(limit_layers) },
+	[CONFIG_LIMIT_NAME_BYTES] = {
+		.row = { "limits.name_bytes", "a size, 1MiB to 2GiB", "\"1GiB\"",
+			 "all names and symbolic links of an image together", NULL },
+		.type = VALUE_SIZE, .min = MIB, .max = 2 * GIB, .initial = GIB, AT(limit_name_bytes) },
+	[CONFIG_LIMIT_XATTR_BYTES] = {
+		.row = { "limits.xattr_bytes", "a size, 1MiB to 16GiB", "\"256MiB\"",
+			 "all extended attributes of an image together; the same ones count once", NULL },
+		.type = VALUE_SIZE, .min = MIB, .max = 16 * GIB, .initial = 256 * MIB,
+		AT(limit_xattr_bytes) },
+	[CONFIG_LIMIT_WORKER_MEMORY] = {
+		.row = { "limits.worker_memory", "a size, 256MiB to 1TiB", "\"4GiB\"",
+			 "address space of each process that unpacks a layer or writes an image", NULL },
+		.type = VALUE_SIZE, .min = 256 * MIB, .max = TIB, .initial = 4 * GIB,
+		AT(limit_worker_memory_bytes) },
+	[CONFIG_LIMIT_WORKER_CPU] = {
+		.row = { "limits.worker_cpu", "a duration, 1s to 7d", "\"1h\"",
+			 "processor time of each such process, in whole seconds", NULL },
+		.type = VALUE_DURATION, .min = SECOND, .max = 7 * DAY, .initial = HOUR,
+		AT(limit_worker_cpu_ms) },
+	[CONFIG_LIMIT_WORKER_STALL] = {
+		.row = { "limits.worker_stall", "a duration, 1s to 1d", "\"10m\"",
+			 "how long such a process may do nothing before it is ended", NULL },
+		.type = VALUE_DURATION, .min = SECOND, .max = DAY, .initial = 600 * SECOND,
+		AT(limit_worker_stall_ms) },
 	[CONFIG_DEFAULT_VCPU] = {
 		.row = { "vm_defaults.vcpu", "an integer, 1 to 32", "(from the host: CPUs / 4, 1 to 4)",
 			 "virtual CPUs of a VM", NULL },

@@ -121,6 +121,21 @@ int image_origin_find(const struct daemon *daemon, const char *text, const char 
 	return 0;
 }
 
+static struct image_limits limits_of(const struct config *config)
+{
+	return (struct image_limits){
+		.entries = config->limit_entries,
+		.image_bytes = config->limit_image_bytes,
+		.layer_bytes = config->limit_layer_bytes,
+		.name_bytes = config->limit_name_bytes,
+		.xattr_bytes = config->limit_xattr_bytes,
+		.layers = config->limit_layers,
+		.worker_memory_bytes = config->limit_worker_memory_bytes,
+		.worker_cpu_ms = config->limit_worker_cpu_ms,
+		.worker_stall_ms = config->limit_worker_stall_ms,
+	};
+}
+
 /* --- from a recipe --- */
 
 static int make_from_recipe(struct daemon *daemon, const struct image_make_request *request,
@@ -131,8 +146,7 @@ static int make_from_recipe(struct daemon *daemon, const struct image_make_reque
 		.recipe = request->origin->entry->recipe->name,
 		.name = request->origin->name,
 		.size_bytes = request->size_bytes,
-		.entries_max = daemon->config.limit_entries,
-		.bytes_max = daemon->config.limit_image_bytes,
+		.limits = limits_of(&daemon->config),
 	};
 	const int r = request->begin(request->context, err);
 
@@ -271,9 +285,7 @@ static int write_layers(struct daemon *daemon, const struct image_make_request *
 		.kernel = request->origin->kernel,
 		.config = &config,
 		.size_bytes = request->size_bytes,
-		.entries_max = daemon->config.limit_entries,
-		.bytes_max = daemon->config.limit_image_bytes,
-		.layer_bytes_max = daemon->config.limit_layer_bytes,
+		.limits = limits_of(&daemon->config),
 		.layer_count = oci_pull_layer_count(pull),
 		.next_layer = next_layer,
 		.context = pull,
@@ -334,6 +346,7 @@ static int make_from_oci(struct daemon *daemon, const struct image_make_request 
 		.registry = &registry,
 		.auth = &auth,
 		.layer_bytes_max = daemon->config.limit_layer_bytes,
+		.layers_max = daemon->config.limit_layers,
 	};
 	CLEANUP(oci_pull_freep) struct oci_pull *pull = NULL;
 	int r;

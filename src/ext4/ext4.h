@@ -57,12 +57,17 @@ struct ext4_limits {
 	uint64_t entries;     /* of all tars; default EXT4_ENTRIES_DEFAULT */
 	uint64_t bytes;	      /* of content in all tars, holes not counted; EXT4_BYTES_DEFAULT */
 	uint64_t layer_bytes; /* of one tar, with its headers; EXT4_LAYER_BYTES_DEFAULT */
+	uint64_t name_bytes;  /* of names and symlinks; EXT4_NAME_BYTES_DEFAULT, at most _MAX */
+	uint64_t xattr_bytes; /* as stored, equal sets once; EXT4_XATTR_BYTES_DEFAULT */
 };
 
 #define EXT4_ENTRIES_DEFAULT	 4000000ULL
 #define EXT4_BYTES_DEFAULT	 (256ULL << 30)
 #define EXT4_LAYER_BYTES_DEFAULT (256ULL << 30)
-#define EXT4_LAYERS_MAX		 1000U /* the writer's own; images have far fewer */
+#define EXT4_NAME_BYTES_DEFAULT	 (1ULL << 30)
+#define EXT4_NAME_BYTES_MAX	 (2ULL << 30)
+#define EXT4_XATTR_BYTES_DEFAULT (256ULL << 20)
+#define EXT4_LAYERS_MAX		 1000U /* the most that limits.layers may be */
 
 struct ext4_options {
 	uint64_t size_bytes; /* 0: content times 1.5, at least EXT4_AUTO_SIZE_MIN */

@@ -13,10 +13,12 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ext4/limit.h"
 #include "ext4/tar_entry.h"
+#include "ext4/tar_header.h"
 #include "ext4/whiteout.h"
 
-#define READ_SIZE	 ((size_t)1024 * 1024)
+#define READ_SIZE	 ((size_t)256 * 1024)
 #define PROGRESS_BYTES	 (8ULL << 20)
 #define PROGRESS_ENTRIES 65536U /* a sign of life when there is no content */
 #define PROGRESS_STAGE	 "image"
@@ -28,60 +30,54 @@ struct tar {
 	const struct ext4_limits *limits;
 	struct ext4_summary *summary; /* what has been read so far, of earlier tars too */
 	struct err *err;
-	uint8_t *buf;	       /* owned */
-	uint64_t stream_bytes; /* of this tar */
-	uint64_t entries;      /* of this tar */
-	uint64_t reported;     /* content bytes at the last report */
-	bool is_over;	       /* more than limits->layer_bytes */
-	int read_error;	       /* -errno of our read callback, or 0 */
+	struct tar_window window; /* of the stream */
+	uint64_t entries;	  /* of this tar */
+	uint64_t reported;	  /* content bytes at the last report */
+	bool is_over;		  /* more than limits->layer_bytes */
+	int read_error;		  /* -errno of our read callback, or 0 */
 };
 
 static void tar_done(struct tar *tar)
 {
 	(void)archive_read_free(tar->archive);
-	mem_free(tar->buf);
-}
-
-static int over_limit(struct err *err, const char *key, uint64_t limit, const char *what)
-{
-	const int r = err_set(err, ERR_LIMIT, "there are more than %llu %s (limits.%s)",
-			      (unsigned long long)limit, what, key);
-
-	err_hint(err, "if that is meant to be so, raise %s in [limits] of the configuration", key);
-	return r;
+	tar_window_done(&tar->window);
 }
 
 /* --- the stream --- */
 
 /* Waits for and reads what there is; bytes, 0 at the end, or -errno. Counts them. */
-static ssize_t receive(struct tar *tar)
+static ssize_t receive(struct tar *tar, const uint8_t **ret)
 {
 	ssize_t n = cancel_poll(tar->source->cancel, tar->source->fd, POLLIN, UINT64_MAX);
+	size_t room;
+	uint8_t *to = tar_window_room(&tar->window, &room);
 
 	if (n >= 0)
-		n = fd_read_some(tar->source->fd, tar->buf, READ_SIZE);
+		n = fd_read_some(tar->source->fd, to, room < READ_SIZE ? room : READ_SIZE);
 	if (n < 0) {
 		tar->read_error = (int)n;
 		return n;
 	}
-	if ((uint64_t)n > tar->limits->layer_bytes - tar->stream_bytes) {
+	if ((uint64_t)n > tar->limits->layer_bytes - tar->window.end) {
 		tar->is_over = true;
 		return -EFBIG;
 	}
-	tar->stream_bytes += (uint64_t)n;
+	tar->window.end += (uint64_t)n;
+	*ret = to;
 	return n;
 }
 
 static la_ssize_t read_some(struct archive *archive, void *context, const void **ret_buffer)
 {
 	struct tar *tar = context;
-	const ssize_t n = receive(tar);
+	const uint8_t *bytes = NULL;
+	const ssize_t n = receive(tar, &bytes);
 
 	if (n < 0) {
 		archive_set_error(archive, (int)-n, "read");
 		return ARCHIVE_FATAL;
 	}
-	*ret_buffer = tar->buf;
+	*ret_buffer = bytes;
 	return n;
 }
 
@@ -95,8 +91,8 @@ static int archive_failed(const struct tar *tar, const char *what)
 	if (tar->read_error < 0)
 		return err_sys(tar->err, tar->read_error, "read the tar stream");
 	if (tar->is_over)
-		return over_limit(tar->err, "layer_bytes", tar->limits->layer_bytes,
-				  "bytes in the tar stream");
+		return limit_reached(tar->err, "layer_bytes", tar->limits->layer_bytes,
+				     "bytes in the tar stream");
 	if (archive_errno(tar->archive) == ENOMEM)
 		return err_sys(tar->err, -ENOMEM, "%s", what);
 	return err_set(tar->err, ERR_PROTOCOL, "%s: %s", what, why ? why : "damaged archive");
@@ -143,7 +139,8 @@ static int add_piece(struct tar *tar, uint64_t size, const void *bytes, size_t c
 	int r;
 
 	if (count > tar->limits->bytes - tar->summary->content_bytes)
-		return over_limit(tar->err, "image_bytes", tar->limits->bytes, "bytes of content");
+		return limit_reached(tar->err, "image_bytes", tar->limits->bytes,
+				     "bytes of content");
 	if (offset < 0 || (uint64_t)offset > size || count > size - (uint64_t)offset)
 		return err_set(tar->err, ERR_PROTOCOL, "it has content beyond its size");
 	tar->summary->content_bytes += count;
@@ -323,15 +320,19 @@ static int next_entry(struct tar *tar, struct archive_entry *entry)
 
 	/* A path may imply two thousand folders, and each costs what an entry does. */
 	if (tar->summary->entries + tar->writer->tree.implied_made >= tar->limits->entries)
-		return over_limit(tar->err, "entries", tar->limits->entries, "entries");
+		return limit_reached(tar->err, "entries", tar->limits->entries, "entries");
 	tar->summary->entries++;
 	tar->entries++;
 	if (tar->entries % PROGRESS_ENTRIES == 0)
 		report(tar);
-	if (tar->source->is_layer)
-		r = add_layer_entry(tar, entry, path ? path : "");
-	else
-		r = add_entry(tar, entry, path ? path : "");
+	r = tar_header_check(&tar->window, (uint64_t)archive_read_header_position(tar->archive),
+			     tar->err);
+	if (r == 0 && str_empty(path))
+		r = err_set(tar->err, ERR_INVALID, "its name is empty");
+	else if (r == 0 && tar->source->is_layer)
+		r = add_layer_entry(tar, entry, path);
+	else if (r == 0)
+		r = add_entry(tar, entry, path);
 	if (r == 0)
 		return 0;
 	if (tar->err->kind == ERR_CANCELLED || tar->err->kind == ERR_SYSTEM)
@@ -364,10 +365,11 @@ static int read_entries(struct tar *tar)
  * off. */
 static int read_rest(struct tar *tar)
 {
+	const uint8_t *bytes;
 	ssize_t n;
 
 	do {
-		n = receive(tar);
+		n = receive(tar, &bytes);
 	} while (n > 0);
 	return n < 0 ? archive_failed(tar, "read the tar stream") : 0;
 }
@@ -384,7 +386,7 @@ int tar_read(struct ext4_writer *writer, const struct tar_source *source,
 			   .err = err };
 	int r;
 
-	tar.buf = mem_alloc(1, READ_SIZE);
+	tar_window_init(&tar.window);
 	r = open_archive(&tar);
 	if (r == 0)
 		r = read_entries(&tar);

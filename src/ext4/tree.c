@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "ext4/limit.h"
 #include "ext4/space.h"
 
 #define BUCKETS_MIN 1024U
@@ -119,9 +120,9 @@ static void *grown(void *array, size_t count, size_t *cap, size_t size)
 
 static int text_add(struct tree *tree, struct span bytes, uint32_t *ret, struct err *err)
 {
-	if (bytes.len > TREE_TEXT_BYTES_MAX - tree->text_len)
-		return err_set(err, ERR_LIMIT, "names and symlinks are over %u bytes in all",
-			       TREE_TEXT_BYTES_MAX);
+	if (bytes.len > tree->text_max - tree->text_len)
+		return limit_reached(err, "name_bytes", tree->text_max,
+				     "bytes of names and symbolic links");
 	while (tree->text_cap - tree->text_len < bytes.len) {
 		tree->text_cap = tree->text_cap ? tree->text_cap * 2 : 65536;
 		tree->text = mem_grow(tree->text, tree->text_cap, 1);
@@ -195,13 +196,15 @@ static int entry_new(struct tree *tree, uint32_t folder, struct span name, uint3
 	return 0;
 }
 
-void tree_init(struct tree *tree, const struct tree_attributes *implied)
+void tree_init(struct tree *tree, const struct tree_attributes *implied, uint64_t text_max)
 {
 	struct tree_attributes attributes = *implied;
 	struct err err = ERR_INIT;
 	int r;
 
-	*tree = (struct tree){ .implied = *implied, .bucket_count = BUCKETS_MIN };
+	*tree = (struct tree){ .implied = *implied,
+			       .bucket_count = BUCKETS_MIN,
+			       .text_max = text_max };
 	/* Without random numbers the table is only slower on hostile names. */
 	if (getrandom(tree->hash_key, sizeof(tree->hash_key), 0) < 0)
 		tree->hash_key[0] = 1;

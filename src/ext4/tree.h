@@ -17,14 +17,13 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define TREE_NONE	    UINT32_MAX
-#define TREE_ROOT	    0U /* the root folder's index */
-#define TREE_NAME_MAX	    255
-#define TREE_PATH_MAX	    4095  /* longer paths could not be used in the guest */
-#define TREE_LINK_MAX	    4095  /* a symlink's target must fit into a block with its end */
-#define TREE_FOLLOW_MAX	    40	  /* as Linux */
-#define TREE_LINKS_MAX	    65000 /* EXT4_LINK_MAX; folders are counted as 1 beyond it (dir_nlink) */
-#define TREE_TEXT_BYTES_MAX (1U << 30)
+#define TREE_NONE	UINT32_MAX
+#define TREE_ROOT	0U /* the root folder's index */
+#define TREE_NAME_MAX	255
+#define TREE_PATH_MAX	4095  /* longer paths could not be used in the guest */
+#define TREE_LINK_MAX	4095  /* a symlink's target must fit into a block with its end */
+#define TREE_FOLLOW_MAX 40    /* as Linux */
+#define TREE_LINKS_MAX	65000 /* EXT4_LINK_MAX; folders are counted as 1 beyond it (dir_nlink) */
 
 /* File system blocks in a row: `length` blocks of a file from `logical` on. */
 struct tree_run {
@@ -90,6 +89,7 @@ struct tree {
 	size_t run_count, run_cap;
 	char *text;
 	size_t text_len, text_cap;
+	uint64_t text_max; /* EXT4_NAME_BYTES_MAX at most: offsets in it have 32 bits */
 	uint32_t *buckets;
 	size_t bucket_count; /* a power of two */
 	uint64_t hash_key[2];
@@ -102,8 +102,11 @@ struct tree {
 	void *released_context;
 };
 
-/* A root folder with lost+found in it, both with the attributes `implied`. */
-void tree_init(struct tree *tree, const struct tree_attributes *implied);
+/*
+ * A root folder with lost+found in it, both with the attributes `implied`. Names and symlinks'
+ * targets may have `text_max` bytes in all.
+ */
+void tree_init(struct tree *tree, const struct tree_attributes *implied, uint64_t text_max);
 void tree_done(struct tree *tree);
 
 static inline bool tree_is_folder(const struct tree *tree, uint32_t inode)

@@ -68,6 +68,7 @@ int ext4_writer_init(struct ext4_writer *writer, int fd, uint64_t size_bytes,
 		     const struct ext4_options *options, uint16_t root_mode, struct err *err)
 {
 	struct tree_attributes implied = { .mode = S_IFDIR | 0755 };
+	const struct ext4_limits *limits = &options->limits;
 	uint64_t end = size_bytes > 0 ? size_bytes : UINT64_MAX;
 	int r;
 
@@ -87,11 +88,13 @@ int ext4_writer_init(struct ext4_writer *writer, int fd, uint64_t size_bytes,
 	memcpy(writer->uuid, options->uuid, sizeof(writer->uuid));
 	if (options->has_epoch)
 		ext4_writer_set_time(writer, &implied, options->epoch, 0);
-	tree_init(&writer->tree, &implied);
+	tree_init(&writer->tree, &implied,
+		  limits->name_bytes ? limits->name_bytes : EXT4_NAME_BYTES_DEFAULT);
 	writer->tree.inodes[TREE_ROOT].attributes.mode = S_IFDIR | root_mode;
 	writer->tree.released = released;
 	writer->tree.released_context = writer;
-	xattr_table_init(&writer->xattrs);
+	xattr_table_init(&writer->xattrs,
+			 limits->xattr_bytes ? limits->xattr_bytes : EXT4_XATTR_BYTES_DEFAULT);
 	space_init(&writer->space, size_bytes);
 	sink_init(&writer->sink, fd, end);
 	writer->content.tree = &writer->tree;

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "ext4/acl.h"
+#include "ext4/limit.h"
 
 #define PAD	     4U
 #define MAGIC	     0xEA020000U
@@ -30,9 +31,9 @@ static const struct {
 	{ "security.", 6, false },
 };
 
-void xattr_table_init(struct xattr_table *table)
+void xattr_table_init(struct xattr_table *table, uint64_t bytes_max)
 {
-	*table = (struct xattr_table){ .count = 1, .cap = 16 };
+	*table = (struct xattr_table){ .count = 1, .cap = 16, .bytes_max = bytes_max };
 	table->sets = mem_alloc(table->cap, sizeof(*table->sets));
 }
 
@@ -321,9 +322,9 @@ int xattr_table_add(struct xattr_table *table, struct xattr_list *list, uint32_t
 	set.hash = set_hash(&set);
 	found = find_set(table, &set);
 	if (found == 0) {
-		if (set_size(&set) > XATTR_BYTES_MAX - table->bytes)
-			return err_set(err, ERR_LIMIT, "attributes are over %u bytes in all",
-				       XATTR_BYTES_MAX);
+		if (set_size(&set) > table->bytes_max - table->bytes)
+			return limit_reached(err, "xattr_bytes", table->bytes_max,
+					     "bytes of extended attributes");
 		found = append_set(table, &set);
 	}
 	*ret_set = found;

@@ -12,10 +12,9 @@
 #include "base/span.h"
 #include "ext4/space.h"
 
-#define XATTR_BODY_SIZE	 96U	      /* 256-byte inode less 128 and i_extra_isize of 32 */
-#define XATTR_COUNT_MAX	 256U	      /* of one file; more could not fit anyway */
-#define XATTR_BYTES_MAX	 (256U << 20) /* of all sets of a file system */
-#define XATTR_SHARED_MAX 1024U	      /* files that refer to one block: the kernel's limit */
+#define XATTR_BODY_SIZE	 96U   /* 256-byte inode less 128 and i_extra_isize of 32 */
+#define XATTR_COUNT_MAX	 256U  /* of one file; more could not fit anyway */
+#define XATTR_SHARED_MAX 1024U /* files that refer to one block: the kernel's limit */
 
 struct xattr_set {
 	uint8_t *body;	/* owned: XATTR_BODY_SIZE bytes, or NULL */
@@ -30,10 +29,11 @@ struct xattr_set {
 struct xattr_table {
 	struct xattr_set *sets; /* owned; [0] is the empty set */
 	size_t count, cap;
-	size_t bytes;
+	uint64_t bytes;
+	uint64_t bytes_max; /* of all sets together */
 };
 
-void xattr_table_init(struct xattr_table *table);
+void xattr_table_init(struct xattr_table *table, uint64_t bytes_max);
 void xattr_table_done(struct xattr_table *table);
 
 /* One file's attributes while they are gathered. A name that comes again replaces the earlier

@@ -50,6 +50,8 @@ static int pump(struct build *build, struct mmdebstrap *run, struct image_worker
 		r = image_worker_send(worker, piece, (size_t)n, build->cancel);
 		if (r == -ECANCELED)
 			return err_set(err, ERR_CANCELLED, "cancelled");
+		if (r == -ETIMEDOUT)
+			return image_worker_stalled(worker, err);
 		/* It has stopped reading, and says why when it is asked. */
 		if (r == -EPIPE)
 			return -EPIPE;
@@ -98,7 +100,10 @@ static int make_work_folder(const struct staging *staging, const char *path, int
 static int write_image(struct build *build, struct err *err)
 {
 	const struct staging *staging = &build->staging;
-	const struct image_worker_files files = { staging->root_fd, staging->seed_fd };
+	const struct image_worker_setup setup = { .program = build->request->worker_program,
+						  .image_fd = staging->root_fd,
+						  .seed_fd = staging->seed_fd,
+						  .limits = build->request->limits };
 	AUTO_FREE char *work_path = mem_printf("%s/%s", staging->path, FOLDER_WORK);
 	AUTO_CLOSE int work_fd = -1;
 	CLEANUP(image_worker_done) struct image_worker worker = IMAGE_WORKER_INIT;
@@ -107,14 +112,11 @@ static int write_image(struct build *build, struct err *err)
 	int r;
 
 	options.size_bytes = build->request->size_bytes;
-	options.limits.entries = build->request->entries_max;
-	options.limits.bytes = build->request->bytes_max;
 	r = make_work_folder(staging, work_path, &work_fd, err);
 	if (r == 0)
 		r = staging_read_epoch(&options, err);
 	if (r == 0)
-		r = image_worker_start(build->request->worker_program, &files, &options, &worker,
-				       err);
+		r = image_worker_start(&setup, &options, &worker, err);
 	if (r == 0)
 		r = start_mmdebstrap(build, work_fd, work_path, &run, err);
 	if (r == 0)

@@ -51,13 +51,31 @@ struct image_recipe {
 const struct image_recipe *image_recipes(size_t *ret_count);
 const struct image_recipe *image_recipe_find(const char *name);
 
+/* Of images in the making. Each error names the key of [limits] that sets it. */
+struct image_limits {
+	/* 0: the writer's default (ext4.h) */
+	uint64_t entries;
+	uint64_t image_bytes;
+	uint64_t layer_bytes;
+	uint64_t name_bytes;
+	uint64_t xattr_bytes;
+	/* 0: the default below */
+	uint64_t layers;
+	/* Of each worker process (worker.h). 0: the defaults of worker_process.h, and below. */
+	uint64_t worker_memory_bytes;
+	uint64_t worker_cpu_ms;	  /* counted in whole seconds */
+	uint64_t worker_stall_ms; /* without progress for so long, it is ended */
+};
+
+#define IMAGE_LAYERS_DEFAULT   128U    /* as docker's; more have no other reason than to hurt */
+#define IMAGE_STALL_MS_DEFAULT 600000U /* also a sync of much to a slow disk takes no longer */
+
 struct image_build_request {
-	const char *images_dir;	    /* absolute */
-	const char *recipe;	    /* of the catalog */
-	const char *name;	    /* of the image; NULL: the recipe's */
-	uint64_t size_bytes;	    /* 0: content times 1.5, at least 1 GiB */
-	uint64_t entries_max;	    /* 0: the writer's default (ext4.h) */
-	uint64_t bytes_max;	    /* 0: the writer's default */
+	const char *images_dir; /* absolute */
+	const char *recipe;	/* of the catalog */
+	const char *name;	/* of the image; NULL: the recipe's */
+	uint64_t size_bytes;	/* 0: content times 1.5, at least 1 GiB */
+	struct image_limits limits;
 	const char *worker_program; /* answers to "--worker image"; NULL: the running program */
 };
 

@@ -55,8 +55,9 @@ int inspect_has_init(const char *program, int fd, const struct cancel *cancel, b
 					    .fds = fds,
 					    .fd_count = ARRAY_LEN(fds),
 					    .orders = span_str("\n"),
-					    .memory_bytes = INSPECT_MEMORY_BYTES,
-					    .cpu_seconds = INSPECT_SECONDS };
+					    .limits = { .memory_bytes = INSPECT_MEMORY_BYTES,
+							.cpu_seconds = INSPECT_SECONDS,
+							.is_fixed = true } };
 	const uint64_t deadline_ns = clock_now_ns() + INSPECT_SECONDS * NSEC_PER_SEC;
 	CLEANUP(worker_process_done) struct worker_process worker = WORKER_PROCESS_INIT;
 	struct ext4_summary summary = { 0 };
@@ -65,8 +66,11 @@ int inspect_has_init(const char *program, int fd, const struct cancel *cancel, b
 	r = worker_process_start(&start, &worker, err);
 	if (r == 0)
 		r = worker_process_finish(&worker, cancel, deadline_ns, err);
-	if (r == 0)
+	if (r == 0) {
 		r = worker_read_answer(buf_span(&worker.answer), &summary, err);
+		if (r < 0)
+			r = worker_process_failed(&worker, r, err);
+	}
 	if (r < 0 && err->kind == ERR_INVALID && err->hint[0] == '\0')
 		err_hint(err, "unmount it, then: e2fsck -f FILE");
 	if (r < 0)

@@ -1,14 +1,18 @@
 #include "image/layers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "ext4/limit.h"
 #include "image/folder.h"
 #include "image/staging.h"
 #include "image/unpack.h"
@@ -16,17 +20,19 @@
 #include "image/worker.h"
 #include "model/names.h"
 
-#define STAGE		 "image"
-#define UNITS_MAX	 3U	 /* unpack workers at a time */
-#define STALL_MS_DEFAULT 600000U /* also a sync of much to a slow disk takes no longer */
+#define STAGE	  "image"
+#define UNITS_MAX 3U /* unpack workers at a time */
 
 /* One layer on its way. */
 struct unit {
 	struct worker_process process;
+	int tar_path_fd; /* owned: the pipe, opened for neither end */
 	size_t layer;
 	const char *diff_id; /* borrowed */
 	bool is_running;
 };
+
+#define UNIT_INIT ((struct unit){ .process = WORKER_PROCESS_INIT, .tar_path_fd = -1 })
 
 struct pipeline {
 	const struct image_layers_request *request; /* borrowed, as the next two */
@@ -56,7 +62,14 @@ static void pipeline_init(struct pipeline *p, const struct image_layers_request 
 				.writer = IMAGE_WORKER_INIT,
 				.watch = WATCH_INIT };
 	for (i = 0; i < UNITS_MAX; i++)
-		p->units[i].process = WORKER_PROCESS_INIT;
+		p->units[i] = UNIT_INIT;
+}
+
+static void unit_done(struct unit *unit)
+{
+	worker_process_done(&unit->process);
+	fd_close(unit->tar_path_fd);
+	*unit = UNIT_INIT;
 }
 
 static void pipeline_done(struct pipeline *p)
@@ -65,20 +78,60 @@ static void pipeline_done(struct pipeline *p)
 
 	watch_done(&p->watch);
 	for (i = 0; i < UNITS_MAX; i++)
-		worker_process_done(&p->units[i].process);
+		unit_done(&p->units[i]);
 	image_worker_done(&p->writer);
 	staging_done(&p->staging);
-}
-
-static uint64_t stall_ms(const struct pipeline *p)
-{
-	return p->request->stall_ms > 0 ? p->request->stall_ms : STALL_MS_DEFAULT;
 }
 
 /* Something went on. */
 static void set_deadline(struct pipeline *p)
 {
-	p->deadline_ns = clock_now_ns() + stall_ms(p) * NSEC_PER_MSEC;
+	p->deadline_ns = clock_now_ns() + p->writer.stall_ms * NSEC_PER_MSEC;
+}
+
+/* --- workers that hang --- */
+
+/* Where the writer is, if it is at a layer; it need not tell the truth. */
+static int at_layer(const struct pipeline *p, int r, struct err *err)
+{
+	const uint64_t layer = p->writer.process.progress.layer;
+
+	if (layer == 0 || layer > p->request->layer_count)
+		return err_negative(r);
+	return err_context(err, r, "layer %llu", (unsigned long long)layer);
+}
+
+/* Whether there is something in the pipe between the two, which the writer has not read. */
+static bool is_waiting_for_writer(const struct unit *unit)
+{
+	char path[32];
+	AUTO_CLOSE int fd = -1;
+	int size = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", unit->tar_path_fd);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 || ioctl(fd, FIONREAD, &size) < 0 || size > 0;
+}
+
+/* Nobody has said anything for long: who was to? The tars are read one after another. */
+static int stalled(const struct pipeline *p, struct err *err)
+{
+	const struct unit *first = NULL;
+	size_t i;
+	int r;
+
+	for (i = 0; i < UNITS_MAX; i++) {
+		const struct unit *unit = &p->units[i];
+
+		if (unit->is_running && (!first || unit->layer < first->layer))
+			first = unit;
+	}
+	if (!first || is_waiting_for_writer(first)) {
+		r = image_worker_stalled(&p->writer, err);
+		return at_layer(p, r, err);
+	}
+	r = worker_process_stalled(&first->process, p->writer.stall_ms, err);
+	return err_context(err, r, "layer %zu", first->layer + 1);
 }
 
 static void report(const struct pipeline *p)
@@ -103,14 +156,19 @@ static int end_unit(struct pipeline *p, struct unit *unit, struct err *err)
 	struct unpack_result result = { .bytes = 0 };
 	int r;
 
+	const size_t layer = unit->layer;
+
 	r = worker_process_finish(&unit->process, p->cancel, p->deadline_ns, err);
-	if (r == 0)
+	if (r < 0 && err->kind == ERR_TIMEOUT)
+		r = worker_process_stalled(&unit->process, p->writer.stall_ms, err);
+	if (r == 0) {
 		r = unpack_read_answer(buf_span(&unit->process.answer), &result, err);
+		if (r < 0)
+			r = worker_process_failed(&unit->process, r, err);
+	}
 	if (r == 0)
 		r = check_digest(unit, &result, err);
-	worker_process_done(&unit->process);
-	unit->process = WORKER_PROCESS_INIT;
-	unit->is_running = false;
+	unit_done(unit);
 	p->running--;
 	if (r == 0 || err->kind == ERR_CANCELLED)
 		return r;
@@ -120,7 +178,19 @@ static int end_unit(struct pipeline *p, struct unit *unit, struct err *err)
 		p->is_cut = true;
 		return 0;
 	}
-	return err_context(err, r, "layer %zu", unit->layer + 1);
+	return err_context(err, r, "layer %zu", layer + 1);
+}
+
+static int read_answer(struct pipeline *p, struct err *err)
+{
+	const struct worker_process *process = &p->writer.process;
+	int r = worker_read_answer(buf_span(&process->answer), &p->summary, err);
+	const bool is_out_of_memory = r < 0 && err->errnum == ENOMEM;
+
+	if (r < 0)
+		r = worker_process_failed(process, r, err);
+	/* What it has to say about an entry names the layer already. */
+	return is_out_of_memory ? at_layer(p, r, err) : r;
 }
 
 static int end_writer(struct pipeline *p, struct err *err)
@@ -130,8 +200,12 @@ static int end_writer(struct pipeline *p, struct err *err)
 	/* Its process is reaped here, so it cannot be watched any more. */
 	watch_stop(&p->watch);
 	r = worker_process_finish(&p->writer.process, p->cancel, p->deadline_ns, err);
+	if (r < 0 && err->kind == ERR_TIMEOUT)
+		r = image_worker_stalled(&p->writer, err);
+	if (r < 0 && err->kind != ERR_CANCELLED)
+		r = at_layer(p, r, err);
 	if (r == 0)
-		r = worker_read_answer(buf_span(&p->writer.process.answer), &p->summary, err);
+		r = read_answer(p, err);
 	if (r == 0 && p->is_cut)
 		r = err_set(err, ERR_PROTOCOL, "the image worker did not read all layers");
 	p->has_ended = true;
@@ -149,8 +223,8 @@ static int hear_writer(struct pipeline *p, struct err *err)
 
 	if (r <= 0)
 		return end_writer(p, err);
-	if (p->writer.process.done > p->reported) {
-		p->reported = p->writer.process.done;
+	if (p->writer.process.progress.done > p->reported) {
+		p->reported = p->writer.process.progress.done;
 		report(p);
 	}
 	return 0;
@@ -180,8 +254,7 @@ static int wait_for_events(struct pipeline *p, struct pollfd waits[static SLOT_C
 	if (waits[SLOT_CANCEL].revents != 0)
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (n == 0 && clock_now_ns() >= p->deadline_ns)
-		return err_set(err, ERR_TIMEOUT, "the image worker has not gone on for %llu s",
-			       (unsigned long long)(stall_ms(p) / 1000));
+		return stalled(p, err);
 	if (n > 0)
 		set_deadline(p);
 	return 0;
@@ -217,14 +290,27 @@ static int check_diff_id(const char *diff_id, struct err *err)
 		       diff_id ? diff_id : "");
 }
 
+/* Without it (no /proc), the writer will be blamed for what hangs. */
+static int open_path(int fd)
+{
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_PATH | O_CLOEXEC);
+}
+
 static int start_unit(struct pipeline *p, size_t index, const struct image_layer *layer,
 		      struct err *err)
 {
+	const struct image_limits *limits = &p->request->limits;
 	const struct unpack_orders orders = {
 		.compression = layer->compression,
-		.bytes_max = p->request->layer_bytes_max > 0 ? p->request->layer_bytes_max
-							     : EXT4_LAYER_BYTES_DEFAULT,
+		.bytes_max =
+			limits->layer_bytes > 0 ? limits->layer_bytes : EXT4_LAYER_BYTES_DEFAULT,
 	};
+	const struct unpack_setup setup = { .program = p->request->worker_program,
+					    .blob_fd = layer->blob_fd,
+					    .limits = image_worker_limits(limits) };
 	struct unit *unit = p->units;
 	AUTO_CLOSE int tar_fd = -1;
 	int r;
@@ -234,10 +320,10 @@ static int start_unit(struct pipeline *p, size_t index, const struct image_layer
 		return r;
 	while (unit->is_running)
 		unit++;
-	r = unpack_worker_start(p->request->worker_program, layer->blob_fd, &orders, &unit->process,
-				&tar_fd, err);
+	r = unpack_worker_start(&setup, &orders, &unit->process, &tar_fd, err);
 	if (r < 0)
 		return r;
+	unit->tar_path_fd = open_path(tar_fd);
 	unit->layer = index;
 	unit->diff_id = layer->diff_id;
 	unit->is_running = true;
@@ -288,18 +374,18 @@ static int feed(struct pipeline *p, struct err *err)
 static int write_image(struct pipeline *p, struct err *err)
 {
 	const struct image_layers_request *request = p->request;
-	const struct image_worker_files files = { p->staging.root_fd, p->staging.seed_fd };
+	const struct image_worker_setup setup = { .program = request->worker_program,
+						  .image_fd = p->staging.root_fd,
+						  .seed_fd = p->staging.seed_fd,
+						  .limits = request->limits };
 	struct ext4_options options = EXT4_OPTIONS_INIT;
 	int r;
 
 	options.size_bytes = request->size_bytes;
-	options.limits = (struct ext4_limits){ .entries = request->entries_max,
-					       .bytes = request->bytes_max,
-					       .layer_bytes = request->layer_bytes_max };
 	r = staging_read_epoch(&options, err);
 	if (r == 0)
-		r = image_worker_start_layers(request->worker_program, &files, &options,
-					      request->layer_count, &p->writer, err);
+		r = image_worker_start_layers(&setup, &options, request->layer_count, &p->writer,
+					      err);
 	if (r == 0)
 		r = watch_start(&p->watch, p->cancel, p->writer.process.process.pidfd, err);
 	set_deadline(p);
@@ -319,6 +405,8 @@ static int write_image(struct pipeline *p, struct err *err)
 
 static int check_request(const struct image_layers_request *request, struct err *err)
 {
+	const uint64_t most =
+		request->limits.layers > 0 ? request->limits.layers : IMAGE_LAYERS_DEFAULT;
 	int r;
 
 	r = name_check_image(request->name, err);
@@ -326,9 +414,8 @@ static int check_request(const struct image_layers_request *request, struct err 
 		return r;
 	if (request->layer_count == 0)
 		return err_set(err, ERR_INVALID, "the image has no layers");
-	if (request->layer_count > IMAGE_LAYERS_MAX)
-		return err_set(err, ERR_LIMIT, "the image has %zu layers, more than %u",
-			       request->layer_count, IMAGE_LAYERS_MAX);
+	if (request->layer_count > most)
+		return limit_reached(err, "layers", most, "layers in the image");
 	return request->config ? folder_check_config(request->config, err) : 0;
 }
 

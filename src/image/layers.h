@@ -24,8 +24,6 @@
 #include "image/image.h"
 #include "model/artifact.h"
 
-#define IMAGE_LAYERS_MAX 128U /* as docker's; more would have no other reason than to hurt */
-
 enum image_compression {
 	IMAGE_COMPRESSION_NONE,
 	IMAGE_COMPRESSION_GZIP,
@@ -48,10 +46,7 @@ struct image_layers_request {
 	const char *kernel;		   /* its default kernel; may be NULL */
 	const struct image_config *config; /* may be NULL */
 	uint64_t size_bytes;		   /* 0: content times 1.5, at least 1 GiB */
-	uint64_t entries_max;		   /* 0: the writer's default (ext4.h), as the next two */
-	uint64_t bytes_max;
-	uint64_t layer_bytes_max;
-	uint64_t stall_ms; /* without progress for so long, workers are ended; 0: default */
+	struct image_limits limits;
 	const char *worker_program; /* answers to "--worker"; NULL: the running program */
 
 	size_t layer_count;
@@ -68,9 +63,10 @@ struct image_layers_request {
 /*
  * Makes the image; one with that name is replaced when the new one is whole, and only then.
  * Progress: stage "image" with the bytes of content written. Errors name the layer, from 1 on, and
- * the entry: ERR_PROTOCOL for damaged blobs and wrong digests, ERR_LIMIT with the limit's key,
- * ERR_INVALID for what ext4 cannot hold or an image may not have, ERR_TIMEOUT for a stall,
- * ERR_CANCELLED. After any failure there is no process, no staging folder and no change.
+ * the entry: ERR_PROTOCOL for damaged blobs, wrong digests and workers that died, ERR_LIMIT with
+ * the limit's key, ERR_INVALID for what ext4 cannot hold or an image may not have, ERR_TIMEOUT for
+ * a worker that hangs, ERR_CANCELLED. After any failure there is no process, no staging folder and
+ * no change.
  */
 int image_from_layers(const struct image_layers_request *request, const struct cancel *cancel,
 		      const struct progress *progress, struct image_record *ret, struct err *err)

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "ext4/limit.h"
 #include "image/blob.h"
 #include "image/sandbox.h"
 #include "image/worker.h"
@@ -46,25 +47,14 @@ static int prepare(struct unpack *unpack, struct err *err)
 	return sandbox_enter(err);
 }
 
-static int over_limit(const struct unpack *unpack, struct err *err)
-{
-	const int r = err_set(err, ERR_LIMIT,
-			      "there are more than %llu bytes in the tar stream "
-			      "(limits.layer_bytes)",
-			      (unsigned long long)unpack->orders.bytes_max);
-
-	err_hint(err,
-		 "if that is meant to be so, raise layer_bytes in [limits] of the configuration");
-	return r;
-}
-
 static int take(void *context, struct span bytes, struct err *err)
 {
 	struct unpack *unpack = context;
 	int r;
 
 	if (bytes.len > unpack->orders.bytes_max - unpack->bytes)
-		return over_limit(unpack, err);
+		return limit_reached(err, "layer_bytes", unpack->orders.bytes_max,
+				     "bytes in the tar stream");
 	unpack->bytes += bytes.len;
 	if (EVP_DigestUpdate(unpack->digest, bytes.ptr, bytes.len) != 1)
 		return err_set(err, ERR_PROTOCOL, "the digest cannot be computed");
@@ -111,7 +101,7 @@ int unpack_worker_main(void)
 
 /* --- the parent's side --- */
 
-int unpack_worker_start(const char *program, int blob_fd, const struct unpack_orders *orders,
+int unpack_worker_start(const struct unpack_setup *setup, const struct unpack_orders *orders,
 			struct worker_process *ret, int *ret_tar_fd, struct err *err)
 {
 	AUTO_BUF line = BUF_INIT;
@@ -129,15 +119,16 @@ int unpack_worker_start(const char *program, int blob_fd, const struct unpack_or
 	(void)fcntl(writer, F_SETPIPE_SZ, UNPACK_PIPE_BYTES);
 	unpack_write_orders(orders, &line);
 	const struct spawn_fd fds[] = {
-		{ blob_fd, UNPACK_WORKER_BLOB },
+		{ setup->blob_fd, UNPACK_WORKER_BLOB },
 		{ writer, UNPACK_WORKER_TAR },
 	};
 
-	const struct worker_start start = { .program = program,
+	const struct worker_start start = { .program = setup->program,
 					    .kind = "unpack",
 					    .fds = fds,
 					    .fd_count = ARRAY_LEN(fds),
-					    .orders = buf_span(&line) };
+					    .orders = buf_span(&line),
+					    .limits = setup->limits };
 
 	r = worker_process_start(&start, ret, err);
 	if (r == 0)

@@ -20,6 +20,12 @@ enum unpack_worker_fd {
 /* What a pipe holds, as far as the system lets it: so far a worker runs ahead of its reader. */
 #define UNPACK_PIPE_BYTES (1 << 20)
 
+struct unpack_setup {
+	const char *program; /* borrowed; NULL: the running one */
+	int blob_fd;	     /* borrowed */
+	struct worker_limits limits;
+};
+
 /* The worker's side; returns the exit status. */
 int unpack_worker_main(void);
 
@@ -27,5 +33,5 @@ int unpack_worker_main(void);
  * Starts a worker (worker_process_finish() ends it) that writes into a new pipe; its other end,
  * *ret_tar_fd, is the caller's.
  */
-int unpack_worker_start(const char *program, int blob_fd, const struct unpack_orders *orders,
+int unpack_worker_start(const struct unpack_setup *setup, const struct unpack_orders *orders,
 			struct worker_process *ret, int *ret_tar_fd, struct err *err) MUST_CHECK;

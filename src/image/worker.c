@@ -48,13 +48,24 @@ static int prepare(struct worker_orders *orders, struct err *err)
 	return r < 0 ? r : sandbox_enter(err);
 }
 
+static void report(const struct worker_progress *progress)
+{
+	AUTO_BUF line = BUF_INIT;
+
+	worker_write_progress(progress, &line);
+	/* If the parent is gone, so are we. */
+	IGNORE_RESULT(fd_write_all(IMAGE_WORKER_CONTROL, buf_span(&line)));
+}
+
 static int open_layer(void *context, size_t index, int *ret_tar_fd, struct err *err)
 {
+	struct worker_progress *progress = context;
 	uint8_t byte;
 	int fd = -1;
 	ssize_t n;
 
-	(void)context;
+	progress->layer = index + 1;
+	report(progress);
 	n = unix_recv_fd(IMAGE_WORKER_CONTROL, &byte, 1, &fd);
 	if (n < 0)
 		return err_sys(err, (int)n, "receive layer %zu", index + 1);
@@ -64,22 +75,21 @@ static int open_layer(void *context, size_t index, int *ret_tar_fd, struct err *
 	return 0;
 }
 
-static void report(void *context, const struct progress_event *event)
+static void note_progress(void *context, const struct progress_event *event)
 {
-	AUTO_BUF line = BUF_INIT;
+	struct worker_progress *progress = context;
 
-	(void)context;
-	worker_write_progress(event->done, &line);
-	/* If the parent is gone, so are we. */
-	IGNORE_RESULT(fd_write_all(IMAGE_WORKER_CONTROL, buf_span(&line)));
+	progress->done = event->done;
+	report(progress);
 }
 
 static int work(const struct worker_orders *orders, struct ext4_summary *summary, struct err *err)
 {
-	const struct progress progress = { .report = report };
-	const struct ext4_layers layers = { .count = orders->layers,
-					    .open = open_layer,
-					    .progress = &progress };
+	struct worker_progress at = { .done = 0 };
+	const struct progress progress = { .report = note_progress, .context = &at };
+	const struct ext4_layers layers = {
+		.count = orders->layers, .open = open_layer, .context = &at, .progress = &progress
+	};
 	const struct ext4_input input = { .tar_fd = IMAGE_WORKER_TAR };
 
 	if (orders->layers > 0)

@@ -33,6 +33,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "ext4/ext4.h"
+#include "image/image.h"
 #include "image/worker_process.h"
 
 /* Its descriptors, by number. Standard input, output and error are /dev/null. */
@@ -44,9 +45,6 @@ enum image_worker_fd {
 };
 
 #define IMAGE_WORKER_LINE_MAX 4096 /* orders and answer */
-#define IMAGE_WORKER_MEMORY_BYTES \
-	(4ULL << 30) /* address space; EXT4_ENTRIES_DEFAULT needs a fourth */
-#define IMAGE_WORKER_CPU_SECONDS 3600
 
 /* The workers' main(); called by bangerd for "--worker KIND". Returns the exit status. */
 int image_worker_main(int argc, char **argv);
@@ -55,27 +53,38 @@ int image_worker_main(int argc, char **argv);
 
 struct image_worker {
 	struct worker_process process;
+	uint64_t stall_ms;
 	int tar_fd; /* owned: a socket that takes the tar; -1 when it has been closed */
 };
 
 #define IMAGE_WORKER_INIT ((struct image_worker){ .process = WORKER_PROCESS_INIT, .tar_fd = -1 })
 
-/* What it writes; borrowed. */
-struct image_worker_files {
+/* What it writes, borrowed; and when it is ended. */
+struct image_worker_setup {
+	const char *program; /* NULL: the running one */
 	int image_fd;
 	int seed_fd; /* -1: no seed */
+	struct image_limits limits;
 };
 
+/* The part of the limits that a worker process is started with. */
+struct worker_limits image_worker_limits(const struct image_limits *limits);
+
+/* What they give the writer. */
+struct ext4_limits image_ext4_limits(const struct image_limits *limits);
+
+/* For how long a worker may do nothing. */
+uint64_t image_stall_ms(const struct image_limits *limits);
+
 /*
- * Starts `program` (NULL: the running one) for one tar. Of `options`, `label` and `seed_fd` are not
- * passed on.
+ * Starts it for one tar. Of `options`, `label`, `limits` and `seed_fd` are not passed on: the setup
+ * has them.
  */
-int image_worker_start(const char *program, const struct image_worker_files *files,
-		       const struct ext4_options *options, struct image_worker *ret,
-		       struct err *err) MUST_CHECK;
+int image_worker_start(const struct image_worker_setup *setup, const struct ext4_options *options,
+		       struct image_worker *ret, struct err *err) MUST_CHECK;
 
 /* The same for layers, which are then passed to it. */
-int image_worker_start_layers(const char *program, const struct image_worker_files *files,
+int image_worker_start_layers(const struct image_worker_setup *setup,
 			      const struct ext4_options *options, size_t layer_count,
 			      struct image_worker *ret, struct err *err) MUST_CHECK;
 
@@ -84,12 +93,15 @@ int image_worker_pass(struct image_worker *worker, int tar_fd) MUST_CHECK;
 
 /*
  * Sends a piece of the tar. When the worker has stopped listening this is -EPIPE, and
- * image_worker_finish() tells why.
+ * image_worker_finish() tells why; -ETIMEDOUT when it hangs.
  */
 int image_worker_send(struct image_worker *worker, const void *bytes, size_t size,
 		      const struct cancel *cancel) MUST_CHECK;
 
-/* Ends the tar, waits for the answer and reaps. A worker that was killed is ERR_PROTOCOL. */
+/* The error for one that hangs. */
+int image_worker_stalled(const struct image_worker *worker, struct err *err);
+
+/* Ends the tar, waits for the answer and reaps. Errors as those of worker_process_finish(). */
 int image_worker_finish(struct image_worker *worker, const struct cancel *cancel,
 			struct ext4_summary *ret, struct err *err) MUST_CHECK;
 

@@ -11,6 +11,8 @@ struct orders {
 	uint64_t entries;
 	uint64_t bytes;
 	uint64_t layer_bytes;
+	uint64_t name_bytes;
+	uint64_t xattr_bytes;
 	uint64_t layers;
 	int64_t epoch;
 	bool has_epoch;
@@ -61,6 +63,8 @@ static const struct json_field order_fields[] = {
 	FIELD(orders, entries, JSON_FIELD_U64, true),
 	FIELD(orders, bytes, JSON_FIELD_U64, true),
 	FIELD(orders, layer_bytes, JSON_FIELD_U64, true),
+	FIELD(orders, name_bytes, JSON_FIELD_U64, true),
+	FIELD(orders, xattr_bytes, JSON_FIELD_U64, true),
 	FIELD(orders, layers, JSON_FIELD_U64, true),
 	FIELD(orders, epoch, JSON_FIELD_I64, true),
 	FIELD(orders, has_epoch, JSON_FIELD_BOOL, true),
@@ -102,6 +106,8 @@ void worker_write_orders(const struct worker_orders *orders, struct buf *out)
 	json_put_u64(object, "entries", options->limits.entries);
 	json_put_u64(object, "bytes", options->limits.bytes);
 	json_put_u64(object, "layer_bytes", options->limits.layer_bytes);
+	json_put_u64(object, "name_bytes", options->limits.name_bytes);
+	json_put_u64(object, "xattr_bytes", options->limits.xattr_bytes);
 	json_put_u64(object, "layers", orders->layers);
 	json_put_i64(object, "epoch", options->epoch);
 	json_put_bool(object, "has_epoch", options->has_epoch);
@@ -128,6 +134,8 @@ int worker_read_orders(struct span line, struct worker_orders *ret, struct err *
 	ret->options.limits.entries = orders.entries;
 	ret->options.limits.bytes = orders.bytes;
 	ret->options.limits.layer_bytes = orders.layer_bytes;
+	ret->options.limits.name_bytes = orders.name_bytes;
+	ret->options.limits.xattr_bytes = orders.xattr_bytes;
 	ret->options.has_epoch = orders.has_epoch;
 	ret->options.epoch = orders.epoch;
 	return 0;
@@ -135,27 +143,32 @@ int worker_read_orders(struct span line, struct worker_orders *ret, struct err *
 
 /* --- progress --- */
 
-void worker_write_progress(uint64_t done, struct buf *out)
+void worker_write_progress(const struct worker_progress *progress, struct buf *out)
 {
 	AUTO_JSON *object = json_new_object();
 
-	json_put_u64(object, "progress", done);
+	json_put_u64(object, "progress", progress->done);
+	json_put_u64(object, "layer", progress->layer);
 	write_line(object, out);
 }
 
-bool worker_read_progress(struct span line, uint64_t *ret)
+bool worker_read_progress(struct span line, struct worker_progress *ret)
 {
 	static const struct json_field fields[] = {
-		{ .name = "progress", .type = JSON_FIELD_U64, .required = true },
+		{ .name = "progress",
+		  .type = JSON_FIELD_U64,
+		  .required = true,
+		  .offset = offsetof(struct worker_progress, done) },
+		FIELD(worker_progress, layer, JSON_FIELD_U64, true),
 	};
+	struct worker_progress progress = { .done = 0 };
 	struct err ignored = ERR_INIT;
 	AUTO_JSON *object = NULL;
-	uint64_t done = 0;
 
 	if (json_read(without_newline(line), &object, &ignored) < 0 ||
-	    json_read_fields(object, fields, ARRAY_LEN(fields), &done, &ignored) < 0)
+	    json_read_fields(object, fields, ARRAY_LEN(fields), &progress, &ignored) < 0)
 		return false;
-	*ret = done;
+	*ret = progress;
 	return true;
 }
 

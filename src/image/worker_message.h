@@ -24,9 +24,14 @@ int worker_read_line(int fd, struct buf *line) MUST_CHECK;
 void worker_write_orders(const struct worker_orders *orders, struct buf *out);
 int worker_read_orders(struct span line, struct worker_orders *ret, struct err *err) MUST_CHECK;
 
-/* How many bytes of content have been written; false when the line is something else. */
-void worker_write_progress(uint64_t done, struct buf *out);
-bool worker_read_progress(struct span line, uint64_t *ret) MUST_CHECK;
+struct worker_progress {
+	uint64_t done;	/* bytes of content that have been written */
+	uint64_t layer; /* at which it is, from 1 on; 0: none */
+};
+
+/* False when the line is something else. */
+void worker_write_progress(const struct worker_progress *progress, struct buf *out);
+bool worker_read_progress(struct span line, struct worker_progress *ret) MUST_CHECK;
 
 /* `r` < 0: the answer is `failure`, else `summary`. */
 void worker_write_answer(int r, const struct ext4_summary *summary, const struct err *failure,

@@ -1,5 +1,6 @@
 #include "image/worker_process.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -15,7 +16,24 @@
 #define DESCRIPTORS_MAX 16
 #define OWN_PROGRAM	"/proc/self/exe"
 
-static void fill_spawn(struct spawn *spawn, const struct worker_start *start, char *const *argv)
+/* How libarchive ends a process when it finds no memory for a text. With this status our own
+ * workers end only after they have answered. */
+#define EXIT_LIBARCHIVE 1
+
+/* As asked for, or the defaults. */
+static struct worker_limits limits_of(const struct worker_start *start)
+{
+	struct worker_limits limits = start->limits;
+
+	if (limits.memory_bytes == 0)
+		limits.memory_bytes = WORKER_MEMORY_BYTES_DEFAULT;
+	if (limits.cpu_seconds == 0)
+		limits.cpu_seconds = WORKER_CPU_SECONDS_DEFAULT;
+	return limits;
+}
+
+static void fill_spawn(struct spawn *spawn, const struct worker_start *start,
+		       const struct worker_limits *limits, char *const *argv)
 {
 	*spawn = (struct spawn){ .path = start->program ? start->program : OWN_PROGRAM,
 				 .argv = argv,
@@ -24,14 +42,11 @@ static void fill_spawn(struct spawn *spawn, const struct worker_start *start, ch
 				 .dies_with_parent = true,
 				 .no_new_privs = true };
 	spawn_add_rlimit(spawn, RLIMIT_CORE, 0);
-	spawn_add_rlimit(spawn, RLIMIT_CPU,
-			 start->cpu_seconds ? start->cpu_seconds : IMAGE_WORKER_CPU_SECONDS);
+	spawn_limit_cpu(spawn, limits->cpu_seconds);
 	spawn_add_rlimit(spawn, RLIMIT_FSIZE, EXT4_SIZE_MAX);
 	spawn_add_rlimit(spawn, RLIMIT_NOFILE, DESCRIPTORS_MAX);
 #ifndef __SANITIZE_ADDRESS__
-	/* The address sanitizer reserves terabytes. */
-	spawn_add_rlimit(spawn, RLIMIT_AS,
-			 start->memory_bytes ? start->memory_bytes : IMAGE_WORKER_MEMORY_BYTES);
+	spawn_add_rlimit(spawn, RLIMIT_AS, limits->memory_bytes);
 #endif
 }
 
@@ -54,12 +69,13 @@ int worker_process_start(const struct worker_start *start, struct worker_process
 	int r;
 
 	worker.kind = start->kind;
+	worker.limits = limits_of(start);
 	r = fd_socketpair(ends);
 	if (r < 0)
 		return err_sys(err, r, "start the %s worker", start->kind);
 	worker.control_fd = ends[0];
 	control_end = ends[1];
-	fill_spawn(&spawn, start, argv);
+	fill_spawn(&spawn, start, &worker.limits, argv);
 	for (i = 0; i < start->fd_count; i++)
 		spawn_add_fd(&spawn, start->fds[i].from, start->fds[i].to);
 	spawn_add_fd(&spawn, control_end, IMAGE_WORKER_CONTROL);
@@ -77,7 +93,7 @@ int worker_process_start(const struct worker_start *start, struct worker_process
 /* One whole line: progress, or the answer, which comes once. */
 static int take_line(struct worker_process *worker, struct span line)
 {
-	if (worker_read_progress(line, &worker->done))
+	if (worker_read_progress(line, &worker->progress))
 		return 0;
 	if (worker->answer.len > 0)
 		return -EPROTO;
@@ -109,13 +125,75 @@ int worker_process_read(struct worker_process *worker)
 	return pending->len > IMAGE_WORKER_LINE_MAX ? -EPROTO : 1;
 }
 
+static int exceeded(const struct worker_process *worker, const char *what, const char *key,
+		    struct err *err)
+{
+	int r;
+
+	if (worker->limits.is_fixed)
+		return err_set(err, ERR_LIMIT, "the %s worker needs more than %s", worker->kind,
+			       what);
+	r = err_set(err, ERR_LIMIT, "the %s worker needs more than %s (limits.%s)", worker->kind,
+		    what, key);
+	err_hint(err, "if that is meant to be so, raise %s in [limits] of the configuration", key);
+	return r;
+}
+
+static int out_of_memory(const struct worker_process *worker, struct err *err)
+{
+	AUTO_BUF what = BUF_INIT;
+
+	text_size(&what, worker->limits.memory_bytes);
+	buf_add_str(&what, " of memory");
+	return exceeded(worker, what.ptr, "worker_memory", err);
+}
+
+static int out_of_time(const struct worker_process *worker, struct err *err)
+{
+	AUTO_BUF what = BUF_INIT;
+
+	buf_addf(&what, "%llu s of processor time", (unsigned long long)worker->limits.cpu_seconds);
+	return exceeded(worker, what.ptr, "worker_cpu", err);
+}
+
+static int was_ended(const struct worker_process *worker, int number, struct err *err)
+{
+	int r;
+
+	if (number == SIGXCPU)
+		return out_of_time(worker, err);
+	r = err_set(err, ERR_PROTOCOL, "the %s worker was ended by signal %d (%s)", worker->kind,
+		    number, sigabbrev_np(number));
+	if (number == SIGKILL)
+		err_hint(err, "when memory is short, the system ends processes so: see dmesg");
+	return r;
+}
+
 static int died(const struct worker_process *worker, int status, struct err *err)
 {
 	if (WIFSIGNALED(status))
-		return err_set(err, ERR_PROTOCOL, "the %s worker was ended by signal %d (%s)",
-			       worker->kind, WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+		return was_ended(worker, WTERMSIG(status), err);
+	if (WEXITSTATUS(status) == MEM_EXIT_STATUS || WEXITSTATUS(status) == EXIT_LIBARCHIVE)
+		return out_of_memory(worker, err);
 	return err_set(err, ERR_PROTOCOL, "the %s worker ended with status %d and no answer",
 		       worker->kind, WEXITSTATUS(status));
+}
+
+int worker_process_failed(const struct worker_process *worker, int r, struct err *err)
+{
+	if (err->kind == ERR_SYSTEM && err->errnum == ENOMEM)
+		return out_of_memory(worker, err);
+	return err_negative(r);
+}
+
+int worker_process_stalled(const struct worker_process *worker, uint64_t stall_ms, struct err *err)
+{
+	AUTO_BUF time = BUF_INIT;
+
+	text_duration(&time, stall_ms);
+	return err_set(err, ERR_TIMEOUT,
+		       "the %s worker has not gone on for %s (limits.worker_stall)", worker->kind,
+		       time.ptr);
 }
 
 static int failed(const struct worker_process *worker, int r, struct err *err)
@@ -123,7 +201,7 @@ static int failed(const struct worker_process *worker, int r, struct err *err)
 	if (r == -ECANCELED)
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (r == -ETIMEDOUT)
-		return err_set(err, ERR_TIMEOUT, "the %s worker does not go on", worker->kind);
+		return err_set(err, ERR_TIMEOUT, "the %s worker does not end", worker->kind);
 	if (r == -EPROTO)
 		return err_set(err, ERR_PROTOCOL, "the %s worker's answer is none", worker->kind);
 	return err_sys(err, r, "read the %s worker's answer", worker->kind);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,17 @@
 #include "base/macros.h"
 #include "base/span.h"
 #include "base/spawn.h"
+#include "image/worker_message.h"
+
+/* When a worker is ended. In messages each has the key of [limits] that sets it. */
+struct worker_limits {
+	uint64_t memory_bytes; /* of address space; 0: WORKER_MEMORY_BYTES_DEFAULT */
+	uint64_t cpu_seconds;  /* of processor time; 0: WORKER_CPU_SECONDS_DEFAULT */
+	bool is_fixed;	       /* not the configuration's */
+};
+
+#define WORKER_MEMORY_BYTES_DEFAULT (4ULL << 30) /* EXT4_ENTRIES_DEFAULT needs a fourth */
+#define WORKER_CPU_SECONDS_DEFAULT  3600U
 
 struct worker_process {
 	const char *kind; /* borrowed: "image", "unpack", "inspect" */
@@ -20,7 +32,8 @@ struct worker_process {
 	int control_fd;	    /* owned */
 	struct buf pending; /* of a line that is not whole yet */
 	struct buf answer;  /* empty while there is none */
-	uint64_t done;	    /* what it last reported */
+	struct worker_limits limits;
+	struct worker_progress progress; /* what it last reported */
 };
 
 #define WORKER_PROCESS_INIT                                        \
@@ -35,9 +48,8 @@ struct worker_start {
 	const char *kind;
 	const struct spawn_fd *fds;
 	size_t fd_count;
-	struct span orders;	  /* a line */
-	uint64_t memory_bytes;	  /* of address space; 0: IMAGE_WORKER_MEMORY_BYTES */
-	unsigned int cpu_seconds; /* 0: IMAGE_WORKER_CPU_SECONDS */
+	struct span orders; /* a line */
+	struct worker_limits limits;
 };
 
 /*
@@ -54,11 +66,18 @@ int worker_process_start(const struct worker_start *start, struct worker_process
 int worker_process_read(struct worker_process *worker) MUST_CHECK;
 
 /*
- * Reads to the end and reaps. Then `answer` is whole. ERR_PROTOCOL when it died instead of
- * answering, ERR_TIMEOUT when it does neither until the deadline.
+ * Reads to the end and reaps. Then `answer` is whole. ERR_LIMIT when it ran out of memory or
+ * processor time, ERR_PROTOCOL when it died of something else instead of answering, ERR_TIMEOUT
+ * when it does neither until the deadline.
  */
 int worker_process_finish(struct worker_process *worker, const struct cancel *cancel,
 			  uint64_t deadline_ns, struct err *err) MUST_CHECK;
+
+/* The error in its answer (`r` < 0): that memory is gone means that a limit was reached. */
+int worker_process_failed(const struct worker_process *worker, int r, struct err *err) MUST_CHECK;
+
+/* The error for one that has done nothing for so long. */
+int worker_process_stalled(const struct worker_process *worker, uint64_t stall_ms, struct err *err);
 
 /* Kills and reaps if it still runs. For CLEANUP(). */
 void worker_process_done(struct worker_process *worker);

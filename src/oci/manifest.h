@@ -24,7 +24,7 @@
 #define OCI_CONFIG_BYTES_MAX   (8ULL << 20)
 #define OCI_JSON_VALUES_MAX    65536 /* a value costs jansson fifty times its two bytes of text */
 #define OCI_INDEX_ENTRIES_MAX  1024
-#define OCI_LAYERS_MAX	       128 /* what overlayfs, and so every builder, can have */
+#define OCI_LAYERS_MAX	       1000 /* the most that limits.layers may be */
 #define OCI_BLOB_BYTES_MAX     (1ULL << 40)
 #define OCI_STRINGS_MAX	       4096 /* items of Env, Entrypoint or Cmd */
 #define OCI_STRING_BYTES_MAX   (1ULL << 20)

@@ -128,6 +128,20 @@ static int check_layers(struct oci_pull *pull, struct err *err)
 	const uint64_t most =
 		pull->request.layer_bytes_max ? pull->request.layer_bytes_max : OCI_BLOB_BYTES_MAX;
 
+	const uint64_t layers =
+		pull->request.layers_max ? pull->request.layers_max : OCI_LAYERS_DEFAULT;
+
+	if (manifest->layer_count > layers) {
+		const int r =
+			err_set(err, ERR_LIMIT,
+				"there are more than %llu layers in the image (limits.layers)",
+				(unsigned long long)layers);
+
+		err_hint(
+			err,
+			"if that is meant to be so, raise layers in [limits] of the configuration");
+		return r;
+	}
 	if (pull->config.diff_id_count != manifest->layer_count)
 		return err_set(err, ERR_PROTOCOL, "the config has %zu diff_ids for %zu layers",
 			       pull->config.diff_id_count, manifest->layer_count);

@@ -31,6 +31,7 @@ struct oci_auth;
 
 #define OCI_PARALLEL_DEFAULT 4
 #define OCI_PARALLEL_MAX     16
+#define OCI_LAYERS_DEFAULT   128 /* what overlayfs, and so every builder, can have */
 #define OCI_INDEX_DEPTH_MAX \
 	4 /* an index in an index; the specification has no use for more than 2 */
 
@@ -43,6 +44,7 @@ struct oci_pull_request {
 	const struct oci_auth *auth;		    /* NULL: anonymous */
 	unsigned int parallel;			    /* 0: OCI_PARALLEL_DEFAULT */
 	uint64_t layer_bytes_max; /* of one layer as it is sent; 0: OCI_BLOB_BYTES_MAX */
+	uint64_t layers_max;	  /* 0: OCI_LAYERS_DEFAULT */
 };
 
 struct oci_pull;

@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct worker_orders orders = { 0 };
 	struct unpack_orders unpack_orders = { 0 };
 	struct err err = ERR_INIT;
-	uint64_t done = 0;
+	struct worker_progress progress = { .done = 0 };
 
 	if (worker_read_answer(line, &summary, &err) == 0)
 		check_summary(&summary);
@@ -56,7 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_result(&result);
 	else
 		must(err.kind != ERR_NONE && err.message[0] != '\0');
-	must(!worker_read_progress(line, &done) || done <= INT64_MAX);
+	must(!worker_read_progress(line, &progress) ||
+	     (progress.done <= INT64_MAX && progress.layer <= INT64_MAX));
 	err = ERR_INIT;
 	must(worker_read_orders(line, &orders, &err) == 0 || err.message[0] != '\0');
 	err = ERR_INIT;

@@ -2,7 +2,7 @@
  * The ext4 writer as a command, for tests and the benchmark:
  *
  *     ext4_tool IMAGE [size=BYTES] [seed=FILE] [seed-size=BYTES] [epoch=SECONDS] [entries=N]
- *               [bytes=N] < TAR
+ *               [bytes=N] [layer-bytes=N] [name-bytes=N] [xattr-bytes=N] < TAR
  *     ext4_tool IMAGE layer=TAR... [the same]
  *     ext4_tool IMAGE empty [size=BYTES] [epoch=SECONDS]
  *
@@ -56,6 +56,10 @@ static bool read_argument(const char *text, struct arguments *ret)
 		return parse_u64_text(text + 8, UINT64_MAX, &o->limits.entries);
 	if (str_starts(text, "bytes="))
 		return parse_u64_text(text + 6, UINT64_MAX, &o->limits.bytes);
+	if (str_starts(text, "name-bytes="))
+		return parse_u64_text(text + 11, UINT64_MAX, &o->limits.name_bytes);
+	if (str_starts(text, "xattr-bytes="))
+		return parse_u64_text(text + 12, UINT64_MAX, &o->limits.xattr_bytes);
 	if (str_starts(text, "layer-bytes="))
 		return parse_u64_text(text + 12, UINT64_MAX, &o->limits.layer_bytes);
 	return false;

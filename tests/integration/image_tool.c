@@ -5,6 +5,8 @@
  *                remove IMAGES_DIR NAME      sweep IMAGES_DIR         tar IMAGE SEED < TAR (through
  * the worker) image_tool --worker image
  *
+ * `tar` takes the time in milliseconds after which a worker that does nothing is ended.
+ *
  * Exits with 0, 1 after an error (its kind and message on standard error), or 2 for wrong usage.
  */
 #include <fcntl.h>
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "image/image.h"
 #include "image/worker.h"
@@ -107,18 +110,23 @@ static int run_tar(char **argv, struct err *err)
 	CLEANUP(image_worker_done) struct image_worker worker = IMAGE_WORKER_INIT;
 	struct ext4_options options = EXT4_OPTIONS_INIT;
 	struct ext4_summary summary = { 0 };
-	struct image_worker_files files;
+	struct image_worker_setup setup = { .image_fd = -1 };
 	AUTO_CLOSE int image = open(argv[0], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	AUTO_CLOSE int seed = open(argv[1], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	int r;
 
 	if (image < 0 || seed < 0)
 		return err_sys(err, -errno, "make the files");
-	files = (struct image_worker_files){ image, seed };
-	r = image_worker_start(NULL, &files, &options, &worker, err);
+	setup.image_fd = image;
+	setup.seed_fd = seed;
+	if (argv[2] && !parse_u64_text(argv[2], UINT64_MAX, &setup.limits.worker_stall_ms))
+		return err_set(err, ERR_INVALID, "what is '%s'?", argv[2]);
+	r = image_worker_start(&setup, &options, &worker, err);
 	if (r < 0)
 		return r;
 	r = pump(&worker);
+	if (r == -ETIMEDOUT)
+		return image_worker_stalled(&worker, err);
 	if (r < 0)
 		return err_sys(err, r, "send the tar");
 	r = image_worker_finish(&worker, &cancel, &summary, err);

@@ -1,110 +1,9 @@
 #!/usr/bin/env bats
 # Images from layers: against umoci, which unpacks the same ones to a folder; against a model, with random layers; with layers
 # that are damaged, hostile or endless; and with workers that die, hang or are cancelled.
-# shellcheck disable=SC2030,SC2031,SC2154 # bats sets status, output and stderr, for each test in a subshell of its own
+# shellcheck disable=SC2030,SC2031,SC2153,SC2154 # bats sets status, output and stderr, for each test in a subshell of its own; layers.bash the rest
 
-bats_require_minimum_version 1.5.0
-
-setup() {
-	TOOL=$BANGER_BUILD/tests/integration/layers_tool
-	WRITER=$BANGER_BUILD/tests/integration/ext4_tool
-	WALK=$BANGER_BUILD/tests/integration/ext4_walk
-	LAYERS=$BATS_TEST_DIRNAME/layers.py
-	TARS=$BATS_TEST_DIRNAME/ext4_tars.py
-	IMAGES=$BATS_TEST_TMPDIR/images
-	ROOT=$IMAGES/i/root.ext4
-	cd "$BATS_TEST_TMPDIR" || exit
-}
-
-teardown() {
-	rm -rf "$BATS_TEST_TMPDIR"
-}
-
-clean() {
-	run e2fsck -fn "$1"
-	[ "$status" -eq 0 ] || { echo "$output"; return 1; }
-}
-
-# From the layers listed in that file.
-make_image() {
-	local arguments
-	mapfile -t arguments <"$1/layers"
-	"$TOOL" "$IMAGES" i "${arguments[@]}" >/dev/null 2>err || { cat err; return 1; }
-	clean "$ROOT"
-	clean "$IMAGES/i/work-seed.ext4"
-}
-
-# The image made of the layout is what umoci unpacks from it, or from another one with the same layers.
-same_as_umoci() {
-	[ "$(id -u)" -eq 0 ] || skip "only root can unpack owners and devices"
-	make_image "$1"
-	rm -rf bundle
-	umoci unpack --image "${2:-$1}:latest" bundle 2>err || { cat err; return 1; }
-	"$LAYERS" walk bundle/rootfs >theirs
-	"$WALK" "$ROOT" >ours
-	diff theirs ours || { echo "differs: $1"; return 1; }
-}
-
-# COMPRESSION,DIFF_ID,PATH of a tar, compressed.
-layer() {
-	local packed=$1
-	case $2 in
-	gzip) packed=$1.gz && gzip -nc "$1" >"$packed" ;;
-	zstd) packed=$1.zst && zstd -qcf "$1" >"$packed" ;;
-	esac
-	echo "$2,sha256:$(sha256sum <"$1" | cut -d' ' -f1),$packed"
-}
-
-refuses() {
-	run --separate-stderr "$TOOL" "$IMAGES" i "$@"
-	[ "$status" -eq 1 ] || { echo "status $status: $output $stderr"; return 1; }
-	nothing_left
-}
-
-says() {
-	[[ $stderr == *"$1"* ]] || { echo "does not say '$1': $stderr"; return 1; }
-}
-
-# No image, no staging folder, no process.
-nothing_left() {
-	[ -z "$(ls -A "$IMAGES")" ] || { ls -A "$IMAGES"; return 1; }
-	no_workers
-}
-
-no_workers() {
-	local pid
-	for pid in $(pgrep -f -- '--worker (image|unpack)$'); do
-		[[ $(readlink "/proc/$pid/exe") != "$TOOL" ]] || { echo "still runs: $pid"; return 1; }
-	done
-}
-
-wait_for() {
-	local tries
-	for tries in {1..400}; do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
-}
-
-# Starts the tool with a layer that does not come, and finds its workers.
-start_waiting() {
-	: >err
-	"$TOOL" "$IMAGES" i "$@" "none,sha256:0,$PWD/never" 2>err 3>&- &
-	pid=$!
-	wait_for grep -q '^waiting' err
-	image_worker=$(pgrep -P $pid -f -- '--worker image$')
-}
-
-ends_with() {
-	status=0
-	wait "$pid" || status=$?
-	[ "$status" -eq 1 ]
-	stderr=$(grep -v '^waiting' err)
-	says "$1"
-	nothing_left
-}
+load layers
 
 @test "images of all kinds are what umoci makes of them" {
 	mapfile -t cases < <("$LAYERS" cases)
@@ -349,9 +248,13 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 	says "limit: layer 1: there are more than 200000000 bytes in the tar stream (limits.layer_bytes)"
 	refuses "gzip,sha256:0,bomb.gz" bytes=200000000
 	says "limit: layer 1: entry 'zeros': there are more than 200000000 bytes of content (limits.image_bytes)"
+	refuses "gzip,sha256:0,bomb.gz" cpu=1000
+	[[ $stderr == *"limit: layer 1: the "*" worker needs more than 1 s of processor time (limits.worker_cpu)"* ]]
 	mapfile -t many < <(for _ in {1..129}; do echo "$good"; done)
 	refuses "${many[@]}"
-	says "limit: the image has 129 layers, more than 128"
+	says "limit: there are more than 128 layers in the image (limits.layers)"
+	refuses "$good" "$good" layers=1
+	says "limit: there are more than 1 layers in the image (limits.layers)"
 	refuses
 	says "invalid: the image has no layers"
 }
@@ -413,8 +316,23 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 		sparse = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "sparse",
 		          "GNU.sparse.realsize": str(2 ** 63 - 1)}
 		table = b"1\n9223372036854771712\n1\n"
-		tar("good.tar", shared, head("contiguous", b"7", 5), b"seven", head("label", b"V"), head("plain"))
+		tar("good.tar", shared, head("contiguous", b"7", 5), b"seven", head("label", b"V"), head("plain"),
+		    head("plain", b"1", linkname="plain"), head("./plain", b"1", linkname="/plain"))
 		tar("type.tar", head("plain"), head("continued", b"M"))
+		tar("unknown.tar", head("plain"), head("strange", b"Q", 3), b"odd")
+		tar("binary.tar", head("plain"), head("strange", b"\xff"))
+		# Behind headers that go on for three of the pieces that are read at a time.
+		large = head("strange", b"Q", form=tarfile.PAX_FORMAT,
+		             pax_headers={"SCHILY.xattr.user.a": "v" * 900000})
+		tar("hidden.tar", b"".join([head("plain%d" % n) for n in range(1000)]), large)
+		tar("volume.tar", head("label", b"V", 512), head("strange", b"Q"), head("after"))
+		tar("empty.tar", head(""))
+		def pax(records):
+		    return head("x", b"x", len(records)) + records + bytes(-len(records) % 512)
+		tar("zero.tar", pax(b"18 path=good\0evil\n"), head("plain"))
+		tar("zeros.tar", pax(b"0021 path=good\0evil1\n"), head("plain"))
+		tar("long.tar", head("././@LongLink", b"L", 11, tarfile.GNU_FORMAT), b"good\0evil\0\0", head("plain", form=tarfile.GNU_FORMAT))
+		tar("link.tar", head("self", b"1", linkname="self"))
 		tar("data.tar", head("plain", size=3), b"one", head("link", b"1", 5, linkname="plain"), b"other", head("after"))
 		tar("sparse.tar", head("s", size=1024, form=tarfile.PAX_FORMAT, pax_headers=sparse), table, b"x")
 		tar("ids.tar", head("ids", form=tarfile.PAX_FORMAT, uid=2 ** 32))
@@ -433,7 +351,16 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 		refuses "$(layer good.tar none)" "$(layer "$name.tar" gzip)"
 		says "$text"
 	done <<-'END'
-		type invalid: layer 2: entry 'continued': its type is unknown
+		type invalid: layer 2: entry 'continued': its type 'M' is unknown
+		unknown invalid: layer 2: entry 'strange': its type 'Q' is unknown
+		binary invalid: layer 2: entry 'strange': its type 0xff is unknown
+		hidden invalid: layer 2: entry 'strange': its type 'Q' is unknown
+		volume protocol: layer 2: 
+		empty invalid: layer 2: entry '': its name is empty
+		zero invalid: layer 2: entry 'good': its name or target has a zero byte
+		zeros invalid: layer 2: entry 'good': its name or target has a zero byte
+		long invalid: layer 2: entry 'good': its name or target has a zero byte
+		link invalid: layer 2: entry 'self': its hard link target does not exist
 		data protocol: layer 2: read the tar stream: Damaged tar archive
 		sparse invalid: layer 2: entry 'sparse': its size of 9223372036854775807 bytes is more than ext4 can hold
 		ids invalid: layer 2: entry 'ids': the user id 4294967296 does not fit into 32 bits
@@ -457,7 +384,9 @@ b = bytearray(open("t.tar.gz", "rb").read()); b[-6] ^= 1; open("crc.gz", "wb").w
 	"$TARS" mixed 10 >t.tar
 	start_waiting "$(layer t.tar gzip)"
 	kill -KILL "$image_worker"
-	ends_with "protocol: the image worker was ended by signal 9 (KILL)"
+	ends_with "the image worker was ended by signal 9 (KILL)"
+	[[ $stderr == *"protocol: layer "[12]": the image"* ]]
+	says "hint: when memory is short, the system ends processes so"
 
 	# One that unpacks: it waits for a reader that has been stopped.
 	head -c 100M /dev/urandom >big
@@ -488,20 +417,26 @@ fake_worker() {
 		says "$text"
 	done <<-'END'
 		image|exit 3|protocol: the image worker ended with status 3 and no answer
+		image|exit 112|limit: the image worker needs more than 4 GiB of memory (limits.worker_memory)
+		image|exit 1|limit: the image worker needs more than 4 GiB of memory (limits.worker_memory)
+		image|echo '{"ok":false,"kind":"system","message":"write","errnum":12}' >&6|limit: the image worker needs more than 4 GiB
+		image|kill -XCPU $$|limit: the image worker needs more than 3600 s of processor time (limits.worker_cpu)
 		image|echo '{"ok":true}' >&6|protocol:
 		image|echo '{"ok":true,"size_bytes":4096}' >&6|protocol:
 		image|echo nonsense >&6|protocol: the image worker's answer: 
 		image|/usr/bin/yes >&6|protocol: the image worker's answer is none
 		image|/usr/bin/yes '{"ok":false}' >&6|protocol: the image worker's answer is none
 		image|printf %9000d 1 >&6; read x <&6|protocol: the image worker's answer is none
-		image|exec 6>&- /bin/sleep 1000|timeout: the image worker does not go on
-		image|exec /bin/sleep 1000|timeout: the image worker has not gone on
+		image|exec 6>&- /bin/sleep 1000|timeout: the image worker has not gone on for 500 ms (limits.worker_stall)
+		image|exec /bin/sleep 1000|timeout: the image worker has not gone on for 500 ms (limits.worker_stall)
 		image|kill -SEGV $$|protocol: the image worker was ended by signal 11 (SEGV)
 		unpack|exit 3|protocol: layer 1: the unpack worker ended with status 3 and no answer
 		unpack|echo '{"ok":true}' >&6|protocol: layer 1: the unpack worker's answer has no digest
 		unpack|echo '{"ok":true,"bytes":1,"digest":"sha256:00"}' >&6|protocol: layer 1: its content has the digest sha256:00
-		unpack|exec 6>&- /bin/sleep 1000|timeout: layer 1: the unpack worker does not go on
-		unpack|exec /bin/sleep 1000|timeout: the image worker has not gone on
+		unpack|exit 112|limit: layer 1: the unpack worker needs more than 4 GiB of memory (limits.worker_memory)
+		unpack|kill -XCPU $$|limit: layer 1: the unpack worker needs more than 3600 s of processor time (limits.worker_cpu)
+		unpack|exec 6>&- /bin/sleep 1000|timeout: layer 1: the unpack worker has not gone on for 500 ms (limits.worker_stall)
+		unpack|exec /bin/sleep 1000|timeout: layer 1: the unpack worker has not gone on for 500 ms (limits.worker_stall)
 		unpack|echo '{"ok":false,"kind":"invalid","message":"\u001b[31mred"}' >&6|invalid: layer 1: \x1b[31mred
 	END
 }
@@ -515,7 +450,27 @@ fake_worker() {
 	wait_for grep -q '^waiting' err
 	kill -STOP "$(pgrep -P $pid -f -- '--worker image$')"
 	mv t.tar.gz late
-	ends_with "timeout: the image worker has not gone on for 0 s"
+	ends_with "timeout: layer 2: the image worker has not gone on for 700 ms (limits.worker_stall)"
+
+	# The one that unpacks, while the other waits for it: so each is blamed for its own.
+	head -c 100M /dev/urandom >big
+	tar -cf big.tar big
+	big=$(layer big.tar none)
+	good=$(layer t.tar gzip)
+	sum=$(sha256sum <big.tar)
+	: >err
+	"$TOOL" "$IMAGES" i stall=3000 "$good" "${big%,*},$PWD/late.tar" 2>err 3>&- &
+	pid=$!
+	wait_for grep -q '^waiting' err
+	image_worker=$(pgrep -P $pid -f -- '--worker image$')
+	kill -STOP "$image_worker"
+	mv big.tar late.tar
+	wait_for pgrep -P $pid -f -- '--worker unpack$'
+	kill -STOP "$(pgrep -P $pid -f -- '--worker unpack$')"
+	kill -CONT "$image_worker"
+	ends_with "timeout: layer 2: the unpack worker has not gone on for 3.0 s (limits.worker_stall)"
+	[ "$sum" = "$(sha256sum <late.tar)" ]
+	"$TOOL" "$IMAGES" i "$good" "${big%,*},$PWD/late.tar"
 }
 
 @test "cancelled while a layer is downloaded, and while one is written" {
@@ -574,7 +529,6 @@ fake_worker() {
 	done
 	[ "$(find "/proc/$unpack_worker/fd" -mindepth 1 -printf '%f\n' | sort -n | xargs)" = "0 1 2 3 4 6" ]
 	kill -TERM $pid
-	kill -CONT "$image_worker"
 	ends_with "cancelled: cancelled"
 }
 

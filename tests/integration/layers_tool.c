@@ -1,7 +1,8 @@
 /*
  * image_from_layers() as a command, for tests:
  *
- *     layers_tool IMAGES_DIR NAME [size=BYTES] [entries=N] [bytes=N] [layer-bytes=N] [stall=MS]
+ *     layers_tool IMAGES_DIR NAME [size=BYTES] [entries=N] [bytes=N] [layer-bytes=N]
+ *                 [name-bytes=N] [xattr-bytes=N] [layers=N] [memory=BYTES] [cpu=MS] [stall=MS]
  *                 [worker=PROGRAM] COMPRESSION,DIFF_ID,BLOB...
  *     layers_tool --worker KIND
  *
@@ -23,6 +24,9 @@
 #include "image/layers.h"
 #include "image/worker.h"
 
+#define LAYERS_MAX	130
+#define AT_LIMIT(field) offsetof(struct image_layers_request, limits.field)
+
 static struct cancel cancel = { .fd = -1 };
 
 static void on_signal(int number)
@@ -34,8 +38,8 @@ static void on_signal(int number)
 struct arguments {
 	struct image_layers_request request;
 	struct image_config config;
-	char *layers[IMAGE_LAYERS_MAX + 1];
-	int fds[IMAGE_LAYERS_MAX + 1];
+	char *layers[LAYERS_MAX];
+	int fds[LAYERS_MAX];
 	int opened;
 };
 
@@ -99,10 +103,15 @@ static bool read_argument(char *text, struct arguments *ret)
 		size_t offset;
 	} numbers[] = {
 		{ "size=", offsetof(struct image_layers_request, size_bytes) },
-		{ "entries=", offsetof(struct image_layers_request, entries_max) },
-		{ "bytes=", offsetof(struct image_layers_request, bytes_max) },
-		{ "layer-bytes=", offsetof(struct image_layers_request, layer_bytes_max) },
-		{ "stall=", offsetof(struct image_layers_request, stall_ms) },
+		{ "entries=", AT_LIMIT(entries) },
+		{ "bytes=", AT_LIMIT(image_bytes) },
+		{ "layer-bytes=", AT_LIMIT(layer_bytes) },
+		{ "name-bytes=", AT_LIMIT(name_bytes) },
+		{ "xattr-bytes=", AT_LIMIT(xattr_bytes) },
+		{ "layers=", AT_LIMIT(layers) },
+		{ "memory=", AT_LIMIT(worker_memory_bytes) },
+		{ "cpu=", AT_LIMIT(worker_cpu_ms) },
+		{ "stall=", AT_LIMIT(worker_stall_ms) },
 	};
 	size_t i;
 
@@ -120,7 +129,7 @@ static bool read_argument(char *text, struct arguments *ret)
 		ret->request.worker_program = text + strlen("worker=");
 		return true;
 	}
-	if (ret->request.layer_count > IMAGE_LAYERS_MAX)
+	if (ret->request.layer_count == LAYERS_MAX)
 		return false;
 	ret->layers[ret->request.layer_count++] = text;
 	return true;

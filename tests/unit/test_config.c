@@ -59,7 +59,9 @@ static void test_every_key(void **state)
 		"cidr = 30\ntap_pool_size = 0\ndefault_dns = \"::1\"\ndns_listen = \"[::1]:53\"\n"
 		"templates = false\ntemplate_cache_size = 0\n"
 		"limits.layer_bytes = \"1MiB\"\nlimits.image_bytes = 1048576\n"
-		"limits.entries = 0x3e8\n"
+		"limits.entries = 0x3e8\nlimits.layers = 1000\nlimits.name_bytes = \"2GiB\"\n"
+		"limits.xattr_bytes = 1048576\nlimits.worker_memory = \"256MiB\"\n"
+		"limits.worker_cpu = \"1s\"\nlimits.worker_stall = \"1d\"\n"
 		"[vm_defaults]\nvcpu = 32\nmemory_mib = 128\ndisk_size = \"1.5G\"\n"
 		"system_overlay_size = \"64MiB\"\n"
 		"[[file_sync]]\nhost = \"~/a\"\nguest = \"/root/a\"\n"
@@ -94,6 +96,12 @@ static void test_every_key(void **state)
 	CHECK_INT(config.limit_layer_bytes, 1 << 20);
 	CHECK_INT(config.limit_image_bytes, 1 << 20);
 	CHECK_INT(config.limit_entries, 1000);
+	CHECK_INT(config.limit_layers, 1000);
+	CHECK_INT(config.limit_name_bytes, 2 * GIB);
+	CHECK_INT(config.limit_xattr_bytes, 1 << 20);
+	CHECK_INT(config.limit_worker_memory_bytes, 256 << 20);
+	CHECK_INT(config.limit_worker_cpu_ms, 1000);
+	CHECK_INT(config.limit_worker_stall_ms, 86400000);
 	CHECK_INT(config.default_vcpu, 32);
 	CHECK_INT(config.default_memory_mib, 128);
 	CHECK_INT(config.default_disk_bytes, 3 * GIB / 2);
@@ -216,6 +224,13 @@ static void test_mistakes(void **state)
 		{ "dns_listen = \"127.0.0.1:65536\"\n", "dns_listen is " },
 		{ "dns_listen = \"::1:53\"\n", "dns_listen is " },
 		{ "limits.entries = 999\n", "limits.entries is 999" },
+		{ "limits.layers = 0\n", "limits.layers is 0" },
+		{ "limits.layers = 1001\n", "limits.layers is 1001" },
+		{ "limits.name_bytes = \"3GiB\"\n", "limits.name_bytes is '3GiB'" },
+		{ "limits.xattr_bytes = 1048575\n", "limits.xattr_bytes is 1048575" },
+		{ "limits.worker_memory = \"255MiB\"\n", "limits.worker_memory is '255MiB'" },
+		{ "limits.worker_cpu = \"999ms\"\n", "limits.worker_cpu is '999ms'" },
+		{ "limits.worker_stall = \"0\"\n", "limits.worker_stall is '0'" },
 		/* lists */
 		{ "[[file_sync]]\nhost = \"~/a\"\n", "c:1:1: the entry lacks 'guest'" },
 		{ "[[file_sync]]\nhost = \"a\"\nguest = \"~/a\"\n", "c:2:8: host is 'a'" },

@@ -238,6 +238,60 @@ static void test_limits(void **state)
 	}
 }
 
+/* lost+found counts, too. */
+static void test_name_limit(void **state)
+{
+	const struct ext4_options options = { .seed_fd = -1, .limits = { .name_bytes = 16 } };
+	struct ext4_summary summary;
+	struct err err = ERR_INIT;
+	struct tar_maker tar;
+	AUTO_CLOSE int fd = -1;
+
+	(void)state;
+	tar_begin(&tar);
+	tar_file(&tar, "abc", "");
+	tar_symlink(&tar, "l", "to");
+	fd = make_image(&tar, &options, &summary, &err);
+	assert_true(fd >= 0);
+	tar_begin(&tar);
+	tar_file(&tar, "abc", "");
+	tar_symlink(&tar, "l", "two");
+	refuse(&tar, &options, ERR_LIMIT,
+	       "entry 'l': there are more than 16 bytes of names and symbolic links "
+	       "(limits.name_bytes)");
+}
+
+/* Sets that differ are kept each, the same ones once. */
+static void test_xattr_limit(void **state)
+{
+	const struct ext4_options options = { .seed_fd = -1, .limits = { .xattr_bytes = 1000 } };
+	struct ext4_summary summary;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	for (int differ = 0; differ < 2; differ++) {
+		struct tar_maker tar;
+		AUTO_CLOSE int fd = -1;
+
+		tar_begin(&tar);
+		for (int i = 0; i < 10; i++) {
+			const char name[] = { 'a', (char)('0' + i), '\0' };
+			struct archive_entry *entry = tar_new(name, AE_IFREG);
+
+			archive_entry_xattr_add_entry(entry, "user.a", differ ? name : "a9", 2);
+			tar_put(&tar, entry, NULL, 0);
+		}
+		if (differ) {
+			refuse(&tar, &options, ERR_LIMIT,
+			       "there are more than 1000 bytes of extended attributes "
+			       "(limits.xattr_bytes)");
+		} else {
+			fd = make_image(&tar, &options, &summary, &err);
+			assert_true(fd >= 0);
+		}
+	}
+}
+
 /* Too much for the size: the size that the message names is enough, and it is read to the end for
  * that. */
 static void test_too_small(void **state)
@@ -374,7 +428,8 @@ int main(void)
 		cmocka_unit_test(test_attributes),     cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_too_small),      cmocka_unit_test(test_options),
 		cmocka_unit_test(test_damaged),	       cmocka_unit_test(test_cancelled),
-		cmocka_unit_test(test_file_not_empty),
+		cmocka_unit_test(test_file_not_empty), cmocka_unit_test(test_name_limit),
+		cmocka_unit_test(test_xattr_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

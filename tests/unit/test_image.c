@@ -50,7 +50,11 @@ static void test_orders(void **state)
 	const struct worker_orders orders = {
 		.options = { .size_bytes = 1ULL << 40,
 			     .seed_size_bytes = 5,
-			     .limits = { .entries = 7, .bytes = 8, .layer_bytes = 9 },
+			     .limits = { .entries = 7,
+					 .bytes = 8,
+					 .layer_bytes = 9,
+					 .name_bytes = 10,
+					 .xattr_bytes = 11 },
 			     .has_epoch = true,
 			     .epoch = -9 },
 		.has_seed = true,
@@ -70,6 +74,8 @@ static void test_orders(void **state)
 	CHECK_INT(got.options.limits.entries, 7);
 	CHECK_INT(got.options.limits.bytes, 8);
 	CHECK_INT(got.options.limits.layer_bytes, 9);
+	CHECK_INT(got.options.limits.name_bytes, 10);
+	CHECK_INT(got.options.limits.xattr_bytes, 11);
 	CHECK_INT(got.options.epoch, -9);
 	CHECK_INT(got.options.seed_fd, -1);
 	assert_true(worker_read_orders(span_str("{}"), &got, &err) < 0);
@@ -117,7 +123,7 @@ static void test_unpack_messages(void **state)
 	struct err failure = ERR_INIT;
 	struct err err = ERR_INIT;
 	AUTO_BUF line = BUF_INIT;
-	uint64_t done = 77;
+	struct worker_progress progress = { .done = 77 };
 
 	(void)state;
 	unpack_write_orders(&orders, &line);
@@ -141,12 +147,13 @@ static void test_unpack_messages(void **state)
 	CHECK_INT(err.errnum, EPIPE);
 
 	buf_clear(&line);
-	worker_write_progress(5, &line);
-	assert_true(worker_read_progress(buf_span(&line), &done));
-	CHECK_INT(done, 5);
-	assert_false(worker_read_progress(span_str("{\"progress\":-1}\n"), &done));
-	assert_false(worker_read_progress(span_str("{\"ok\":true}\n"), &done));
-	CHECK_INT(done, 5);
+	worker_write_progress(&(struct worker_progress){ .done = 5, .layer = 6 }, &line);
+	assert_true(worker_read_progress(buf_span(&line), &progress));
+	assert_false(worker_read_progress(span_str("{\"progress\":-1,\"layer\":1}\n"), &progress));
+	assert_false(worker_read_progress(span_str("{\"progress\":1}\n"), &progress));
+	assert_false(worker_read_progress(span_str("{\"ok\":true}\n"), &progress));
+	CHECK_INT(progress.done, 5);
+	CHECK_INT(progress.layer, 6);
 }
 
 static void test_hostile_unpack_answers(void **state)

@@ -157,7 +157,7 @@ static void test_pull(void **state)
 	} rows[] = {
 		{ { 0 }, 0 },
 		{ { .layers = 1 }, 4 },
-		{ { .layers = OCI_LAYERS_MAX }, 4 },
+		{ { .layers = OCI_LAYERS_DEFAULT }, 4 },
 		{ { .layers = 20 }, 1 },
 		{ { .layers = 20 }, 1000 },
 		{ { .are_same = true, .layers = 9 }, 4 },
@@ -214,7 +214,9 @@ static void test_refused(void **state)
 		{ { .size_lie = 1 }, ERR_PROTOCOL, "bytes, not " },
 		{ { .size_lie = -1 }, ERR_PROTOCOL, "bytes, not " },
 		{ { .size_lie = OCI_MANIFEST_BYTES_MAX }, ERR_LIMIT, "more than 4194304 bytes" },
-		{ { .layers = OCI_LAYERS_MAX + 1 }, ERR_LIMIT, "'layers' has 129 items" },
+		{ { .layers = OCI_LAYERS_DEFAULT + 1 },
+		  ERR_LIMIT,
+		  "there are more than 128 layers in the image (limits.layers)" },
 	};
 	const struct oci_fixture *f = *state;
 

@@ -162,6 +162,28 @@ static char *lower_text_of(struct span text)
 	return lower;
 }
 
+/* What other programs have and we have not. */
+static bool begins_as_foreign(struct span text)
+{
+	static const char *const foreign[] = {
+		"docker://",	       "http://",	 "https://", "oci-archive:",
+		"containers-storage:", "docker-daemon:", "dir:"
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
+		if (parse_literal(&text, foreign[i]))
+			return true;
+	return false;
+}
+
+/* Whether a host with a port, once its letters are small, reads as the beginning of something else.
+ */
+static bool is_mistakable(const char *registry)
+{
+	return str_starts(registry, LAYOUT) || str_starts(registry, ARCHIVE) ||
+	       begins_as_foreign(span_str(registry));
+}
+
 /* Cuts "@DIGEST" and ":TAG" off the end of a registry's reference. NULL, or what is wrong. */
 static const char *take_end(struct span *name, struct oci_reference *ret)
 {
@@ -214,6 +236,8 @@ static const char *take_registry(struct span name, struct oci_reference *ret)
 
 	ret->kind = OCI_REFERENCE_REGISTRY;
 	ret->registry = lower_text_of(first);
+	if (is_mistakable(ret->registry))
+		return "a registry with that name and a port cannot be told from a transport";
 	if (str_eq(ret->registry, "index.docker.io")) {
 		mem_free(ret->registry);
 		ret->registry = mem_strdup("docker.io");
@@ -267,11 +291,6 @@ static const char *take_archive(struct span text, struct oci_reference *ret)
 
 static const char *take_any(struct span text, struct oci_reference *ret)
 {
-	static const char *const foreign[] = {
-		"docker://",	       "http://",	 "https://", "oci-archive:",
-		"containers-storage:", "docker-daemon:", "dir:"
-	};
-
 	if (text.len == 0)
 		return "it is empty";
 	if (text.len > OCI_REFERENCE_BYTES_MAX)
@@ -280,9 +299,8 @@ static const char *take_any(struct span text, struct oci_reference *ret)
 		return take_layout(text, ret);
 	if (parse_literal(&text, ARCHIVE))
 		return take_archive(text, ret);
-	for (size_t i = 0; i < ARRAY_LEN(foreign); i++)
-		if (parse_literal(&text, foreign[i]))
-			return "write HOST/NAME:TAG, oci:DIR[:TAG] or docker-archive:FILE";
+	if (begins_as_foreign(text))
+		return "write HOST/NAME:TAG, oci:DIR[:TAG] or docker-archive:FILE";
 	return take_registry(text, ret);
 }
 

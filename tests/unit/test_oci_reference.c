@@ -117,6 +117,8 @@ static void test_refused(void **state)
 		{ "a@sha256:" HEX64 "0", "no digest" },
 		{ "a@" SHA "@" SHA, "no digest" },
 		{ "a@md5:0123456789abcdef0123456789abcdef", "no digest" },
+		{ "Oci:50/r", "cannot be told from a transport" },
+		{ "DIR:50/r", "cannot be told from a transport" },
 		{ "oci:", "it names no folder" },
 		{ "oci::tag", "it names no folder" },
 		{ "oci:/a:", "no tag" },

@@ -67,6 +67,8 @@ static int send_entries(struct image_worker *worker)
 
 /* The address sanitizer cannot run with so little. */
 #ifndef __SANITIZE_ADDRESS__
+#define MEMORY_BYTES (256ULL << 20)
+
 static void test_out_of_memory(void **state)
 {
 	const struct image_limits limits = { .worker_memory_bytes = MEMORY_BYTES };

@@ -13,7 +13,6 @@
 
 #define BLOCK_SIZE    512
 #define MANY	      4000000U /* entries: far more than the memory is enough for */
-#define MEMORY_BYTES  (256ULL << 20)
 #define STALL_MS      300U
 #define FOREVER_BYTES (1ULL << 40)
 

@@ -2,17 +2,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <shadow.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/exec.h"
 #include "agent/forward.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/spawn.h"
+#include "base/text.h"
 
-#define SSH_PORT 22
-#define HOST_KEY "/etc/ssh/ssh_host_ed25519_key"
+#define SSH_PORT    22
+#define HOST_KEY    "/etc/ssh/ssh_host_ed25519_key"
+#define RUN_WAIT_MS 10000
+#define RUN_LOOK_MS 10
 
 /* sshd must be started by its absolute path: it executes itself anew. */
 static const char *find_sshd(void)
@@ -31,6 +39,41 @@ static const char *find_sshd(void)
 	return NULL;
 }
 
+/*
+ * systemd mounts a new /run as one of the first things that it does: what is made before is gone
+ * when sshd looks. An image that has another init is not waited for.
+ */
+static void wait_for_run(void)
+{
+	const uint64_t deadline_ns = clock_now_ns() + RUN_WAIT_MS * NSEC_PER_MSEC;
+	char target[256];
+	const ssize_t length = readlink("/sbin/init", target, sizeof(target) - 1);
+
+	if (length < 0)
+		return;
+	target[length] = '\0';
+	if (!str_ends(target, "/systemd"))
+		return;
+	while (access("/run/systemd/system", F_OK) < 0 && clock_now_ns() < deadline_ns)
+		(void)poll(NULL, 0, RUN_LOOK_MS);
+}
+
+/* Whether sshd would refuse root without PAM, as it does accounts that are locked. */
+static bool is_locked(void)
+{
+	FILE *file = fopen("/etc/shadow", "re");
+	const struct spwd *entry;
+	bool locked = false;
+
+	if (!file)
+		return false;
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
+	while (!locked && (entry = fgetspent(file)))
+		locked = str_eq(entry->sp_namp, "root") && entry->sp_pwdp[0] == '!';
+	(void)fclose(file);
+	return locked;
+}
+
 /* The stream becomes standard input and output of this process, which becomes sshd. */
 static int become_sshd(const char *path, int stream, struct err *err)
 {
@@ -43,6 +86,9 @@ static int become_sshd(const char *path, int stream, struct err *err)
 		/* The host has put its key there for this very purpose. */
 		(char[]){ "-o" },
 		(char[]){ "PermitRootLogin=prohibit-password" },
+		/* While services come up, sessions of PAM's wait half a minute for logind. */
+		is_locked() ? NULL : (char[]){ "-o" },
+		(char[]){ "UsePAM=no" },
 		NULL,
 	};
 	char *const env[] = {
@@ -51,6 +97,7 @@ static int become_sshd(const char *path, int stream, struct err *err)
 	};
 	AUTO_CLOSE int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+	wait_for_run();
 	/* Debian's sshd wants this folder, which its service would make; others want none. */
 	(void)mkdir("/run/sshd", 0755);
 	process_reset_signals();

@@ -31,6 +31,7 @@ struct command {
 	enum opt_completes completes; /* the operands */
 	bool takes_command;	      /* may be followed by "-- CMD..." */
 	bool needs_command;
+	bool is_hidden;		 /* for programs: neither offered nor in the overview */
 	const char *summary;	 /* one line, no full stop */
 	const char *description; /* paragraphs for the command's own help; may be NULL */
 	const struct opt *opts;

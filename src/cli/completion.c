@@ -141,6 +141,8 @@ static void add_verb(const struct context *at, const char *prefix, const char *v
 static void add_names(const struct context *at, const char *prefix, struct strv *ret)
 {
 	for (size_t i = 0; i < command_count; i++) {
+		if (commands[i]->is_hidden)
+			continue;
 		if (!at->noun)
 			add(ret, prefix, commands[i]->noun);
 		else if (commands[i]->verb && str_eq(commands[i]->noun, at->noun))

@@ -153,6 +153,8 @@ void help_overview(struct buf *out)
 	for (size_t i = 0; i < command_count; i++) {
 		AUTO_BUF name = BUF_INIT;
 
+		if (commands[i]->is_hidden)
+			continue;
 		command_name(commands[i], &name);
 		add_entry(out, name.ptr, commands[i]->summary, VERB_COLUMN);
 	}

@@ -11,6 +11,8 @@ extern const struct rpc_method api_daemon_methods[];
 extern const size_t api_daemon_method_count;
 extern const struct rpc_method api_vm_methods[];
 extern const size_t api_vm_method_count;
+extern const struct rpc_method api_ssh_methods[];
+extern const size_t api_ssh_method_count;
 extern const struct rpc_method api_image_methods[];
 extern const size_t api_image_method_count;
 extern const struct rpc_method api_kernel_methods[];

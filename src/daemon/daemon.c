@@ -25,11 +25,13 @@
 #include "base/version.h"
 #include "daemon/api.h"
 #include "daemon/engine.h"
+#include "daemon/known_hosts.h"
 #include "daemon/lease.h"
 #include "daemon/names.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
+#include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"
@@ -160,6 +162,22 @@ static int load_config(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+/* Files that ssh reads by itself: they follow from the rest, and who needs them is told if they are
+ * amiss. */
+static void prepare_ssh(struct daemon *daemon)
+{
+	struct err err = ERR_INIT;
+	AUTO_BUF config = BUF_INIT;
+
+	if (known_hosts_rewrite(daemon, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
+			  "cannot write known_hosts, ignoring");
+	err = ERR_INIT;
+	if (ssh_config_write(daemon, &config, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
+			  "cannot write ssh's configuration, ignoring");
+}
+
 /* Everything up to the point where clients can be served. */
 static int daemon_open(struct daemon *daemon, struct err *err)
 {
@@ -205,6 +223,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 		r = names_new(daemon->store, &daemon->names, err);
 	if (r == 0)
 		names_listen(daemon->names, daemon->config.dns_listen);
+	if (r == 0)
+		prepare_ssh(daemon);
 	return r;
 }
 

@@ -11,7 +11,7 @@
  * Threads: one per connection (src/rpc), one that watches VMMs and reconciles every minute
  * (watch.c). Shared state lives in five objects, each with its own lock inside: store, vm_table,
  * operations, engine, leases. Names and ids are locked by keylock, always in the order VM, image,
- * kernel, names; no object's own lock is held while waiting for another.
+ * kernel, names, known_hosts; no object's own lock is held while waiting for another.
  */
 #pragma once
 

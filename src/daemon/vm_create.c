@@ -11,6 +11,7 @@
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
 #include "daemon/image_origin.h"
+#include "daemon/known_hosts.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
@@ -108,6 +109,11 @@ static int make_files(struct daemon *daemon, const struct vm *vm, const struct j
 	if (r < 0)
 		return r;
 	failpoint("vm.create.keys");
+	/* Before anybody can connect. */
+	r = known_hosts_pin(daemon, vm, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.pinned");
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/known_hosts.h"
 #include "daemon/last_words.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
@@ -112,11 +113,17 @@ int vm_teardown(struct daemon *daemon, const char *id, struct err *err)
 
 int vm_erase(struct daemon *daemon, const char *id, struct err *err)
 {
+	struct err pin_err = ERR_INIT;
 	int r;
 
 	r = vm_teardown(daemon, id, err);
 	if (r < 0)
 		return r;
+	/* A line too many trusts nobody: the next start writes the file anew. */
+	if (known_hosts_unpin(daemon, id, &pin_err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = id, .err = &pin_err },
+			  "cannot remove its line from known_hosts, ignoring");
+	failpoint("vm.delete.unpinned");
 	r = vm_folder_remove(daemon, id, err);
 	if (r < 0)
 		return r;

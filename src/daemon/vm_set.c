@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/known_hosts.h"
 #include "daemon/vm_disks.h"
 #include "disk/disk.h"
 #include "model/names.h"
@@ -132,7 +133,7 @@ static void rename_guest(const struct job *job, const struct vm *vm, struct strv
 static int set_locked(struct daemon *daemon, const struct vm *before, struct vm *vm,
 		      const struct job *job, struct strv *warnings, struct err *err)
 {
-	struct err undo_err = ERR_INIT;
+	struct err undo_err = ERR_INIT, pin_err = ERR_INIT;
 	int r;
 
 	r = store_change(daemon, job, vm, err);
@@ -150,8 +151,15 @@ static int set_locked(struct daemon *daemon, const struct vm *before, struct vm 
 		return r;
 	}
 	failpoint("vm.set.grown");
-	if (!str_eq(vm->name, before->name))
+	if (!str_eq(vm->name, before->name)) {
+		/* ssh checks again at each connection, so this can only leave a line too many. */
+		if (known_hosts_pin(daemon, vm, &pin_err) < 0)
+			log_write(LOG_LEVEL_WARN,
+				  &(struct log_fields){ .vm = vm->id, .err = &pin_err },
+				  "cannot write its new name to known_hosts, ignoring");
+		failpoint("vm.set.pinned");
 		rename_guest(job, vm, warnings);
+	}
 	return store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error, err);
 }
 

@@ -277,3 +277,11 @@ int guest_ping(const struct guest_target *target, uint64_t *ret_us, struct err *
 	*ret_us = (clock_now_ns() - asked_ns) / 1000;
 	return 0;
 }
+
+int guest_ssh(int fd, const struct cancel *cancel, uint64_t deadline_ns, struct err *err)
+{
+	AUTO_JSON *request = json_new_object();
+
+	json_put_str(request, "op", wire_op_name(WIRE_OP_SSH));
+	return guest_call(fd, request, cancel, deadline_ns, NULL, err);
+}

@@ -87,3 +87,10 @@ int guest_stats(const struct guest_target *target, struct guest_stats *ret, stru
 
 /* A round trip of the JSON side; *ret_us is what it took without the connection. */
 int guest_ping(const struct guest_target *target, uint64_t *ret_us, struct err *err) MUST_CHECK;
+
+/*
+ * Asks for the guest's sshd on a stream past CONNECT (guest/connect.h): from the answer on it is
+ * sshd's. ERR_NOT_FOUND when the image has none.
+ */
+int guest_ssh(int fd, const struct cancel *cancel, uint64_t deadline_ns, struct err *err)
+	MUST_CHECK;

@@ -47,9 +47,15 @@ create_undone() {
 	crash_at "$1" banger vm create --name box --no-start
 	recover "$1"
 	assert_no_vms
+	equal "$(pinned)" ''
 	make_vm box
 	equal "$(state_of box)" created
 	disks_are_whole box
+}
+
+# The names that known_hosts has.
+pinned() {
+	cut -d ' ' -f 1 "$BANGER_STATE_DIR/ssh/known_hosts"
 }
 
 @test "killed at vm.create.row: the VM is undone" {
@@ -74,6 +80,10 @@ create_undone() {
 
 @test "killed at vm.create.keys: the VM is undone" {
 	create_undone vm.create.keys
+}
+
+@test "killed at vm.create.pinned: the VM is undone" {
+	create_undone vm.create.pinned
 }
 
 @test "killed at vm.create.stored: the VM is there" {
@@ -284,6 +294,7 @@ set_done() {
 	equal "$(change_database 'SELECT intent FROM vms')" "(None,)"
 	equal "$(qemu-img info --output=json "$(folder_of web)/work.qcow2" | jq '."virtual-size"')" 2147483648
 	disks_are_whole web
+	equal "$(pinned)" web.vm
 	banger --quiet vm set web --disk-size 3G >/dev/null
 }
 
@@ -304,6 +315,10 @@ set_done() {
 	equal "$(in_vm renamed hostname)" renamed
 }
 
+@test "killed at vm.set.pinned: the VM is changed" {
+	set_done vm.set.pinned
+}
+
 # --- vm delete ---
 
 delete_done() {
@@ -312,6 +327,7 @@ delete_done() {
 	assert_no_vms
 	run_for 1 banger vm delete box
 	contains "$stderr" "there is no VM 'box'"
+	equal "$(pinned)" ''
 	make_vm box # the name is free
 }
 
@@ -319,6 +335,11 @@ delete_done() {
 	run_vm box
 	delete_done vm.delete.intent
 	no_vmm_runs
+}
+
+@test "killed at vm.delete.unpinned: the VM is gone" {
+	make_vm box
+	delete_done vm.delete.unpinned
 }
 
 @test "killed at vm.delete.folder: the VM is gone" {

@@ -258,6 +258,7 @@ static const char *sample(const struct opt *opt)
 		{ "modules", "modules" },
 		{ "work-seed", "seed.ext4" },
 		{ "from", "folder" },
+		{ "file", "config" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -5,8 +5,6 @@
  *                remove IMAGES_DIR NAME      sweep IMAGES_DIR         tar IMAGE SEED < TAR (through
  * the worker) image_tool --worker image
  *
- * `tar` takes the time in milliseconds after which a worker that does nothing is ended.
- *
  * Exits with 0, 1 after an error (its kind and message on standard error), or 2 for wrong usage.
  */
 #include <fcntl.h>
@@ -16,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "image/image.h"
 #include "image/worker.h"
@@ -119,14 +116,10 @@ static int run_tar(char **argv, struct err *err)
 		return err_sys(err, -errno, "make the files");
 	setup.image_fd = image;
 	setup.seed_fd = seed;
-	if (argv[2] && !parse_u64_text(argv[2], UINT64_MAX, &setup.limits.worker_stall_ms))
-		return err_set(err, ERR_INVALID, "what is '%s'?", argv[2]);
 	r = image_worker_start(&setup, &options, &worker, err);
 	if (r < 0)
 		return r;
 	r = pump(&worker);
-	if (r == -ETIMEDOUT)
-		return image_worker_stalled(&worker, err);
 	if (r < 0)
 		return err_sys(err, r, "send the tar");
 	r = image_worker_finish(&worker, &cancel, &summary, err);

@@ -7,9 +7,11 @@
 #include <limits.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -29,10 +31,12 @@
 #define CPU_GRACE_SECONDS 5 /* for one that does not heed SIGXCPU */
 
 enum spawn_step {
+	STEP_CGROUP,
 	STEP_DESCRIPTORS,
 	STEP_SESSION,
 	STEP_PARENT,
 	STEP_LIMITS,
+	STEP_NAMESPACES,
 	STEP_USER,
 	STEP_FOLDER,
 	STEP_EXEC,
@@ -40,10 +44,12 @@ enum spawn_step {
 };
 
 static const char *const step_names[] = {
+	[STEP_CGROUP] = "find a cgroup for",
 	[STEP_DESCRIPTORS] = "set up the descriptors of",
 	[STEP_SESSION] = "make a session for",
 	[STEP_PARENT] = "tie to its parent",
 	[STEP_LIMITS] = "limit",
+	[STEP_NAMESPACES] = "make namespaces for",
 	[STEP_USER] = "change the user of",
 	[STEP_FOLDER] = "enter the folder of",
 	[STEP_EXEC] = "run",
@@ -164,11 +170,42 @@ void process_reset_signals(void)
 	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Mounts made here are seen by nobody else, and end with the process. */
+static void child_mounts(const struct spawn *spawn, int report_fd)
+{
+	const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		child_fail(report_fd, STEP_NAMESPACES);
+	for (size_t i = 0; spawn->covers && spawn->covers[i]; i++) {
+		if (mount("none", spawn->covers[i], "tmpfs", flags | MS_RDONLY, "mode=0555") < 0 &&
+		    errno != ENOENT && errno != ENOTDIR)
+			child_fail(report_fd, STEP_NAMESPACES);
+	}
+	if (spawn->new_proc && mount("none", "/proc", "proc", flags, "hidepid=2") < 0)
+		child_fail(report_fd, STEP_NAMESPACES);
+}
+
+static void child_namespaces(const struct spawn *spawn, int report_fd)
+{
+	if (spawn->namespaces == 0)
+		return;
+	if (unshare(spawn->namespaces) < 0)
+		child_fail(report_fd, STEP_NAMESPACES);
+	if ((spawn->namespaces & CLONE_NEWNS) != 0)
+		child_mounts(spawn, report_fd);
+}
+
 static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_t parent,
 			       int report_fd)
 {
 	static char *const no_environment[1] = { NULL };
 
+	/* Before exec, so that nothing of the program runs or is counted outside. */
+	for (size_t i = 0; i < spawn->entry_count; i++) {
+		if (write(spawn->entries[i], "0", 1) < 0)
+			child_fail(report_fd, STEP_CGROUP);
+	}
 	child_descriptors(spawn, &report_fd);
 	if ((spawn->new_session && setsid() < 0) || (spawn->new_process_group && setpgid(0, 0) < 0))
 		child_fail(report_fd, STEP_SESSION);
@@ -180,6 +217,7 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 		if (syscall(SYS_prlimit64, 0, spawn->rlimits[i].resource, &limit, NULL) < 0)
 			child_fail(report_fd, STEP_LIMITS);
 	}
+	child_namespaces(spawn, report_fd);
 	if (spawn->has_user &&
 	    (setgroups(0, NULL) < 0 || setresgid(spawn->gid, spawn->gid, spawn->gid) < 0 ||
 	     setresuid(spawn->uid, spawn->uid, spawn->uid) < 0))

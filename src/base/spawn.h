@@ -43,6 +43,12 @@ struct spawn {
 	bool new_process_group; /* setpgid(0, 0) */
 	bool dies_with_parent;	/* PR_SET_PDEATHSIG SIGKILL, with the check that we still live */
 	bool no_new_privs;
+	int namespaces; /* CLONE_NEW* that it is to have of its own, but neither PID nor user */
+	const char *const *covers; /* NULL-terminated: with CLONE_NEWNS, folders that are empty and
+				      read-only for it; missing ones are fine; NULL: none */
+	bool new_proc;		   /* with CLONE_NEWNS: /proc shows it nobody else's processes */
+	const int *entries; /* borrowed: cgroup.procs files of the cgroups that it is born into */
+	size_t entry_count;
 	uid_t uid; /* used when has_user: setgroups(0), setgid, setuid */
 	gid_t gid;
 	bool has_user;

@@ -36,6 +36,7 @@
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"
 #include "oci/blobs.h"
+#include "priv/priv.h"
 #include "rpc/server.h"
 
 #define BACKLOG 64
@@ -47,6 +48,7 @@ static void daemon_done(struct daemon *daemon)
 	keylock_free(daemon->locks);
 	leases_free(daemon->leases);
 	oci_blobs_free(daemon->blobs);
+	priv_close(daemon->priv);
 	names_free(daemon->names);
 	engine_free(daemon->engine);
 	store_close(daemon->store);
@@ -204,6 +206,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 		r = vm_table_new(&daemon->table, err);
 	if (r == 0)
 		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
+	if (r == 0)
+		r = priv_open(daemon->paths.state_dir, &daemon->priv, err);
 	if (r < 0)
 		return r;
 	r = process_boot_id(daemon->boot_id);

@@ -17,6 +17,7 @@
 #include "daemon/names.h"
 #include "daemon/private.h"
 #include "daemon/vm_disks.h"
+#include "priv/priv.h"
 #include "vmm/engine.h"
 
 #define SPACE_WARN_BYTES (4ULL << 30)	/* an image and a few VMs */
@@ -288,6 +289,30 @@ static void check_agent(const struct daemon *daemon, json_t *checks)
 	    is_there ? NULL : "it belongs beside bangerd: install banger again");
 }
 
+static void check_cgroups(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_BUF text = BUF_INIT;
+	const struct priv_cgroup_report found = priv_cgroup_report(daemon->priv, &text);
+	const bool is_whole = found.limits_cpu && found.limits_memory && found.limits_processes;
+
+	add(checks, "cgroups", is_whole ? PASS : WARN, text.ptr,
+	    is_whole ? NULL
+		     : "VMs run all the same; to limit them, start bangerd with a cgroup of its own: "
+		       "systemd-run --scope -p Delegate=yes bangerd (with --user unless as root)");
+}
+
+static void check_confinement(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_BUF text = BUF_INIT;
+	const enum priv_user user = priv_user_report(daemon->priv, &text);
+
+	add(checks, "confinement", user == PRIV_USER_OF_VM ? PASS : WARN, text.ptr,
+	    user == PRIV_USER_SHARED ? "give the container more users than 65536"
+	    : user == PRIV_USER_OWN  ? "what breaks out of QEMU has your rights: for others' code, "
+				       "run bangerd as root"
+				     : NULL);
+}
+
 json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 {
 	json_t *checks = json_new_array();
@@ -299,6 +324,8 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_agent(daemon, checks);
 	check_user_key(daemon, checks);
 	check_disks(daemon, job, checks);
+	check_cgroups(daemon, checks);
+	check_confinement(daemon, checks);
 	check_space(daemon, checks);
 	check_store(daemon, checks);
 	check_folders(daemon, checks);

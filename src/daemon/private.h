@@ -19,6 +19,7 @@ struct leases;
 struct names;
 struct oci_blobs;
 struct operations;
+struct priv;
 struct vm_table;
 
 struct daemon {
@@ -33,6 +34,7 @@ struct daemon {
 	struct engine *engine;	       /* owned */
 	struct leases *leases;	       /* owned */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
+	struct priv *priv;	       /* owned: what of VMs is in the kernel */
 	struct names *names;	       /* owned: what DNS says of the VMs */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */

@@ -20,6 +20,7 @@
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
 #include "daemon/vmm_search.h"
+#include "priv/priv.h"
 #include "vmm/supervise.h"
 
 #define ADOPT_TIMEOUT_MS 1000
@@ -281,6 +282,24 @@ static int sweep_folders(const char *path, struct sweep sweep, struct err *err)
 	return r < 0 ? err_sys(err, r, "sweep '%s'", path) : 0;
 }
 
+static bool is_in_list(void *context, const char *id)
+{
+	return find_row(context, id) != NULL;
+}
+
+/* A VM's cgroups go with it; these are of rows that are gone, as with a database put back. */
+static int sweep_cgroups(struct daemon *daemon, struct vm_list *vms, struct err *err)
+{
+	size_t removed = 0, busy = 0;
+	const int r = priv_cgroup_sweep(daemon->priv, is_in_list, vms, &removed, &busy, err);
+
+	if (removed > 0)
+		log_info("removed %zu cgroups that belonged to no VM", removed);
+	if (busy > 0)
+		log_warn("%zu cgroups belong to no VM, but have processes, leaving them", busy);
+	return r;
+}
+
 int reconcile_all(struct daemon *daemon, struct err *err)
 {
 	AUTO_FREE char *sockets = mem_printf("%s/vm", daemon->paths.runtime_dir);
@@ -313,6 +332,8 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 				  err);
 	if (r == 0)
 		r = sweep_folders(sockets, (struct sweep){ .vms = &after, .name_len = 12 }, err);
+	if (r == 0)
+		r = sweep_cgroups(daemon, &after, err);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -27,6 +28,7 @@
 #include "kernel/args.h"
 #include "kernel/initramfs.h"
 #include "kernel/kernel.h"
+#include "priv/priv.h"
 #include "vmm/fc_client.h"
 #include "vmm/supervise.h"
 
@@ -173,6 +175,12 @@ static int write_initrd(struct boot *boot, struct err *err)
 
 static int spawn_vmm(struct boot *boot, struct err *err)
 {
+	const struct priv_limits limits = {
+		.vcpu = boot->vm->spec.vcpu,
+		.memory_bytes = boot->vm->spec.memory_bytes,
+		.is_emulated = boot->decision.accelerator == VMM_ACCELERATOR_TCG,
+	};
+	AUTO_PRIV_ENTRY entry = { .count = 0 };
 	struct vmm_launch launch = {
 		.engine = boot->decision.engine,
 		.accelerator = boot->decision.accelerator,
@@ -183,7 +191,16 @@ static int spawn_vmm(struct boot *boot, struct err *err)
 		.console_path = boot->console,
 		.log_path = boot->vmm_log,
 	};
+	int r;
 
+	if (boot->decision.engine == VMM_ENGINE_QEMU)
+		(void)priv_vm_user(boot->daemon->priv, boot->vm->id, &launch.uid);
+	r = priv_cgroup_make(boot->daemon->priv, boot->vm->id, &limits, &entry, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.start.cgroup");
+	launch.cgroups = entry.fds;
+	launch.cgroup_count = entry.count;
 	for (size_t i = 0; i < VM_DISK_COUNT; i++) {
 		if (disk_kind_is_raw(boot->disks[i].kind))
 			continue;
@@ -247,6 +264,20 @@ static int configure_drives(const struct boot *boot, const struct vmm_api *api, 
 	return r;
 }
 
+/*
+ * A kernel is no secret, and its folder lets nobody in: so QEMU, as a user of its own, can read the
+ * file that it is given, instead of each VM having a copy in memory.
+ */
+static void share_kernel(const char *path)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat status;
+
+	if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+	    (status.st_mode & S_IROTH) == 0)
+		(void)fchmod(fd, 0644); /* then there is the copy */
+}
+
 static int configure_vmm(const struct boot *boot, struct err *err)
 {
 	const struct vmm_api api = boot_api(boot);
@@ -263,6 +294,7 @@ static int configure_vmm(const struct boot *boot, struct err *err)
 	bool has_serial;
 	int r;
 
+	share_kernel(kernel);
 	r = kernel_args_check(span_str(args), err);
 	if (r == 0)
 		r = vmm_put_machine_config(&api, &machine, err);

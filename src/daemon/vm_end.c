@@ -16,6 +16,7 @@
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
+#include "priv/priv.h"
 #include "vmm/fc_client.h"
 #include "vmm/supervise.h"
 
@@ -103,6 +104,11 @@ int vm_teardown(struct daemon *daemon, const char *id, struct err *err)
 		return r;
 	failpoint("vm.teardown.ended");
 	vm_table_remove(daemon->table, id);
+	/* Nothing of it is to go on, not even what the VMM could not end itself. */
+	r = priv_cgroup_end(daemon->priv, id, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.teardown.cgroup");
 	r = vm_runtime_remove(daemon, id, err);
 	if (r < 0)
 		return r;
@@ -140,12 +146,25 @@ int vm_erase(struct daemon *daemon, const char *id, struct err *err)
 	return 0;
 }
 
+/* Puts it in front of what its end looks like from outside: a signal. */
+static void blame_memory(uint64_t max_bytes, char **reason)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	buf_add_str(&text, "the kernel ended it at its memory limit of ");
+	text_size(&text, max_bytes);
+	buf_addf(&text, ": %s", *reason);
+	mem_free(*reason);
+	*reason = buf_detach(&text);
+}
+
 int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 {
 	AUTO_FREE char *console = vm_file(daemon, id, VM_FILE_CONSOLE);
 	AUTO_FREE char *log = vm_file(daemon, id, VM_FILE_VMM_LOG);
 	AUTO_CLOSE int pidfd = -1;
 	AUTO_FREE char *reason = NULL;
+	struct priv_usage usage;
 	struct vmm_exit status;
 	bool is_reaped;
 	int r;
@@ -158,6 +177,9 @@ int vm_note_end(struct daemon *daemon, const char *id, struct err *err)
 	/* A VMM that an earlier daemon started is not our child: its files have to tell. */
 	is_reaped = pidfd >= 0 && vmm_reap(pidfd, &status) > 0;
 	reason = last_words(console, log, is_reaped ? &status : NULL);
+	/* The cgroup knows it until the teardown. */
+	if (reason && priv_cgroup_usage(daemon->priv, id, &usage) == 0 && usage.oom_kills > 0)
+		blame_memory(usage.memory_max_bytes, &reason);
 	/* First what cannot be found out again; what a VM left is seen by the next reconcile. */
 	r = store_vm_set_state(daemon->store, id, reason ? VM_ERROR : VM_STOPPED, reason, err);
 	if (r < 0)

@@ -27,14 +27,20 @@ int priv_open(const char *state_dir, struct priv **ret, struct err *err)
 	int r;
 
 	r = make_tag(state_dir, priv->tag, err);
+	if (r == 0)
+		r = cgroups_open(priv, err);
 	if (r < 0)
 		return r;
+	users_open(priv);
 	*ret = TAKE_PTR(priv);
 	return 0;
 }
 
 void priv_close(struct priv *priv)
 {
+	if (!priv)
+		return;
+	cgroups_close(priv);
 	mem_free(priv);
 }
 

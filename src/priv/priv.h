@@ -4,7 +4,7 @@
  * numbers and open descriptors, never paths, names or process ids, and derive every name from the
  * id and from `tag`, so that nothing foreign can be meant. This is the implementation in process,
  * for a bangerd that root started and for one that has only its owner's rights (then what it may
- * not do is left out, and priv_*_describe() says so).
+ * not do is left out, and priv_cgroup_report() and priv_user_report() say so).
  *
  * A struct priv does not change once it is open: any thread may use it.
  */
@@ -24,7 +24,8 @@ struct priv;
 
 /*
  * `state_dir` tells this owner's objects from those of other daemons: the first half of its
- * SHA-256 is the tag, which every name and comment of ours carries.
+ * SHA-256 is the tag, which every name and comment of ours carries. Call it while there is one
+ * thread: where bangerd's own cgroup was delegated to it, it moves into a leaf of that.
  */
 int priv_open(const char *state_dir, struct priv **ret, struct err *err) MUST_CHECK;
 void priv_close(struct priv *priv); /* VMs and what they have stay */
@@ -35,3 +36,85 @@ const char *priv_tag(const struct priv *priv);
 
 /* Whether `id` is a VM's id: 32 lower-case hexadecimal digits. Everything else is refused. */
 int priv_check_id(const char *id, struct err *err) MUST_CHECK;
+
+/* --- cgroups: banger-TAG/ID in each hierarchy that can be used --- */
+
+struct priv_limits {
+	uint64_t vcpu;
+	uint64_t memory_bytes; /* the guest's */
+	bool is_emulated;      /* TCG, whose translated code takes room */
+};
+
+/* What a VMM may have in all. docs/security.md states the rule. */
+uint64_t priv_memory_max(const struct priv_limits *limits);
+uint64_t priv_processes_max(const struct priv_limits *limits);
+uint64_t priv_cpus_max(const struct priv_limits *limits);
+
+#define PRIV_ENTRIES_MAX 8
+
+/* The way into a VM's cgroups: a process that writes "0" to each is in them. */
+struct priv_entry {
+	int fds[PRIV_ENTRIES_MAX]; /* owned */
+	size_t count;		   /* 0: there are no cgroups on this host */
+};
+
+void priv_entry_done(struct priv_entry *entry);
+#define AUTO_PRIV_ENTRY CLEANUP(priv_entry_done) struct priv_entry
+
+/*
+ * Makes the VM's cgroups with its limits, empty ones that an earlier run left being replaced.
+ * Without usable hierarchies it makes none and succeeds. On failure nothing is left.
+ */
+int priv_cgroup_make(const struct priv *priv, const char *id, const struct priv_limits *limits,
+		     struct priv_entry *ret, struct err *err) MUST_CHECK;
+
+/* Kills whatever is left in the VM's cgroups and removes them. Missing ones are fine. */
+int priv_cgroup_end(const struct priv *priv, const char *id, struct err *err) MUST_CHECK;
+
+/*
+ * Removes those cgroups of ours that are empty and whose VM `is_known` denies; one that has
+ * processes is left alone and counted in *ret_busy, since what they are is not known.
+ */
+int priv_cgroup_sweep(const struct priv *priv, bool (*is_known)(void *context, const char *id),
+		      void *context, size_t *ret_removed, size_t *ret_busy, struct err *err)
+	MUST_CHECK;
+
+/* What a VM's cgroups have counted; a member whose `has_` is false is not counted here. */
+struct priv_usage {
+	bool has_cpu;
+	uint64_t cpu_us;
+	bool has_memory;
+	uint64_t memory_bytes; /* without what is only cached */
+	uint64_t memory_max_bytes;
+	uint64_t oom_kills;
+	bool has_processes;
+	uint64_t processes; /* threads, too */
+};
+
+/* 0 or -errno; all false for a VM without cgroups. */
+int priv_cgroup_usage(const struct priv *priv, const char *id, struct priv_usage *ret) MUST_CHECK;
+
+/* For doctor: which controllers are used and where; then why others are not. */
+struct buf;
+struct priv_cgroup_report {
+	bool limits_cpu;
+	bool limits_memory;
+	bool limits_processes;
+};
+struct priv_cgroup_report priv_cgroup_report(const struct priv *priv, struct buf *out);
+
+/* --- users --- */
+
+/*
+ * The user, and the group of the same number, for a VM's emulator, which own nothing on this host:
+ * derived from the id. False when bangerd has only its owner's rights: then it is the owner.
+ */
+bool priv_vm_user(const struct priv *priv, const char *id, uid_t *ret);
+
+/* For doctor: what the emulators run as. */
+enum priv_user {
+	PRIV_USER_OF_VM,  /* each its own */
+	PRIV_USER_SHARED, /* one for all: we are in a container without enough of them */
+	PRIV_USER_OWN,	  /* bangerd's */
+};
+enum priv_user priv_user_report(const struct priv *priv, struct buf *out);

@@ -120,6 +120,10 @@ void vmm_launch_argv(const struct vmm_launch *launch, struct strv *ret)
 	strv_add(ret, launch->qemu_path);
 	strv_add(ret, "--accel");
 	strv_add(ret, vmm_accelerator_name(launch->accelerator));
+	if (launch->uid != 0) {
+		strv_add(ret, "--uid");
+		strv_addf(ret, "%u", launch->uid);
+	}
 	for (size_t i = 0; i < launch->overlay_count; i++) {
 		strv_add(ret, "--drive-overlay");
 		strv_addf(ret, "%s=%s", launch->overlays[i].drive_id,
@@ -168,6 +172,8 @@ static int start(const struct vmm_launch *launch, struct process *ret, struct er
 		.path = launch->binary,
 		.new_session = true,
 		.no_new_privs = true,
+		.entries = launch->cgroups,
+		.entry_count = launch->cgroup_count,
 	};
 
 	console_fd = open_output(launch->console_path, err);

@@ -44,6 +44,9 @@ struct vmm_launch {
 	const char *log_path;	  /* gets the VMM's stderr and its log (--log-path) */
 	struct vmm_drive_overlay overlays[VMM_DRIVE_OVERLAYS_MAX];
 	size_t overlay_count;
+	const int *cgroups; /* cgroup.procs files of the cgroups that it starts in */
+	size_t cgroup_count;
+	uid_t uid; /* QEMU engine: the emulator's user; 0: ours */
 	uint64_t timeout_ms; /* 0: VMM_START_TIMEOUT_MS */
 };
 

@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "vmmshim/confine.h"
 #include "vmmshim/journal.h"
 #include "vmmshim/vmm.h"
 #include "vmmshim/vmm_state.h"
@@ -239,6 +240,22 @@ static int attach_channels(struct vmm *vmm, struct err *err)
 	return r;
 }
 
+/* What QEMU needs to be another user than we are. */
+static int prepare_user(struct vmm *vmm, struct qemu_settings *settings, struct err *err)
+{
+	struct vm_config *config = &vmm->api.config;
+	int r;
+
+	settings->uid = (uid_t)vmm->options.uid;
+	if (settings->uid == 0)
+		return 0;
+	settings->gid = confine_group(settings->uid, settings->accel);
+	r = confine_readable(&config->kernel_fd, settings->uid, "kernel", err);
+	if (r == 0 && config->initrd_fd >= 0)
+		r = confine_readable(&config->initrd_fd, settings->uid, "initrd", err);
+	return r;
+}
+
 void machine_start(struct vmm *vmm)
 {
 	struct qemu_settings settings = {
@@ -254,7 +271,9 @@ void machine_start(struct vmm *vmm)
 
 	if (settings.accel == QEMU_ACCEL_TCG)
 		settings.tsc_khz = measure_tsc_khz(vmm);
-	r = qemu_start(vmm->options.qemu, &vmm->api.config, &settings, &vmm->qemu, &err);
+	r = prepare_user(vmm, &settings, &err);
+	if (r == 0)
+		r = qemu_start(vmm->options.qemu, &vmm->api.config, &settings, &vmm->qemu, &err);
 	if (r == 0)
 		r = attach_channels(vmm, &err);
 	if (r < 0) {

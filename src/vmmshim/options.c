@@ -54,6 +54,8 @@ static const struct option options_table[] = {
 	  "tcg (default), kvm, or auto: kvm where /dev/kvm can be opened" },
 	{ "drive-overlay", OPTION_LIST, AT(drive_overlays), "ID=BASE",
 	  "drive ID is a qcow2 overlay over the raw file BASE" },
+	{ "uid", OPTION_NUMBER, AT(uid), "UID",
+	  "run QEMU as this user and group, in namespaces of its own; needs root" },
 	{ "version", OPTION_FLAG, AT(wants_version), NULL, "print the version" },
 	{ "help", OPTION_FLAG, AT(wants_help), NULL, "print this text" },
 	{ "seccomp-filter", OPTION_REFUSED, 0, "PATH", "a custom seccomp filter" },
@@ -144,6 +146,8 @@ static int check(const struct options *options, struct err *err)
 	if (!is_known)
 		return err_set(err, ERR_INVALID, "'accel' is tcg, kvm or auto, not '%s'",
 			       options->accel);
+	if (options->uid >= UINT32_MAX)
+		return err_set(err, ERR_INVALID, "'uid' is no user's number");
 	return check_id(options->id, err);
 }
 

@@ -1,10 +1,12 @@
 #include "vmmshim/qemu.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "vmmshim/confine.h"
 #include "vmmshim/journal.h"
 
 #define READ_SIZE  4096
@@ -63,16 +65,18 @@ static int make_channels(const struct vm_config *config, struct qemu *qemu, stru
 	return r < 0 ? err_sys(err, r, "prepare the pipe for QEMU's errors") : 0;
 }
 
-static int spawn_qemu(const char *program, struct qemu_plan *plan, int error_fd,
-		      struct process *ret, struct err *err)
+static int spawn_qemu(const char *program, const struct qemu_settings *settings,
+		      struct qemu_plan *plan, int error_fd, struct process *ret, struct err *err)
 {
 	AUTO_STRV argv = { .count = 0 };
+	struct confinement confinement = { .cover_count = 0 };
 	struct spawn spawn = {
 		.path = program,
 		.new_process_group = true,
 		.dies_with_parent = true,
 		.no_new_privs = true,
 	};
+	int r;
 
 	strv_add(&argv, program);
 	for (size_t i = 0; i < plan->argv.count; i++)
@@ -82,7 +86,21 @@ static int spawn_qemu(const char *program, struct qemu_plan *plan, int error_fd,
 	for (size_t i = 0; i < plan->fd_count; i++)
 		spawn_add_fd(&spawn, plan->fds[i].from, plan->fds[i].to);
 	spawn_add_rlimit(&spawn, RLIMIT_CORE, 0);
-	return spawn_start(&spawn, ret, err);
+	if (settings->uid == 0)
+		return spawn_start(&spawn, ret, err);
+	spawn.has_user = true;
+	spawn.uid = settings->uid;
+	spawn.gid = settings->gid;
+	confine_plan(program, &confinement, &spawn);
+	r = spawn_start(&spawn, ret, err);
+	/* In some containers root may not do that. */
+	if (r == -EPERM && spawn.namespaces != 0) {
+		journal_warn("%s; running it in ours", err->message);
+		*err = ERR_INIT;
+		spawn.namespaces = 0;
+		r = spawn_start(&spawn, ret, err);
+	}
+	return r;
 }
 
 int qemu_start(const char *program, const struct vm_config *config,
@@ -103,7 +121,7 @@ int qemu_start(const char *program, const struct vm_config *config,
 	r = qemu_plan(config, &complete, &plan, err);
 	if (r < 0)
 		return r;
-	r = spawn_qemu(program, &plan, far.error, &qemu.process, err);
+	r = spawn_qemu(program, settings, &plan, far.error, &qemu.process, err);
 	if (r < 0)
 		return r;
 	*ret = qemu;

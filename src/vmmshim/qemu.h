@@ -2,7 +2,8 @@
  * One QEMU process: started confined, watched by its pidfd, its standard error read line by line.
  *
  * Confinement: its own process group, dead when we die (PDEATHSIG), no environment, no descriptors
- * but those of the plan, no_new_privs, no core dumps, and QEMU's own seccomp filter.
+ * but those of the plan, no_new_privs, no core dumps, and QEMU's own seccomp filter. With a user of
+ * its own (confine.h) also namespaces of its own.
  */
 #pragma once
 

@@ -60,7 +60,7 @@ static void add_machine(struct planner *planner, const struct vm_config *config,
 	add_two(planner, "-name", settings->id);
 	strv_add(argv, "-M");
 	strv_add(argv, "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,"
-		       "memory-backend=ram0");
+		       "memory-backend=ram0,dump-guest-core=off");
 	if (settings->accel == QEMU_ACCEL_KVM) {
 		add_two(planner, "-accel", "kvm");
 		add_two(planner, "-cpu", "host");

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/macros.h"
@@ -35,6 +36,8 @@ struct qemu_settings {
 	enum qemu_accel accel;
 	bool is_sandboxed; /* QEMU's own seccomp filter */
 	uint64_t tsc_khz;  /* the host's; 0 when unknown */
+	uid_t uid;	   /* QEMU's user; 0: ours, in our namespaces */
+	gid_t gid;	   /* with `uid` */
 	int qmp_fd;	   /* borrowed, as all below */
 	int console_fd;
 	int agent_fd; /* -1 without a vsock device */

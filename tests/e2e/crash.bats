@@ -158,6 +158,14 @@ start_undone() {
 	start_undone vm.start.folder
 }
 
+@test "killed at priv.cgroup.made: the start is undone" {
+	start_undone priv.cgroup.made
+}
+
+@test "killed at vm.start.cgroup: the start is undone" {
+	start_undone vm.start.cgroup
+}
+
 @test "killed at vm.start.spawned: the VMM that nobody wrote down is ended" {
 	start_undone vm.start.spawned
 	log_has "found VMM [0-9]*, which handles.json does not name"
@@ -224,6 +232,10 @@ stop_done() {
 
 @test "killed at vm.teardown.ended: the VM is stopped" {
 	stop_done vm.teardown.ended
+}
+
+@test "killed at vm.teardown.cgroup: the VM is stopped" {
+	stop_done vm.teardown.cgroup
 }
 
 @test "killed at vm.teardown.sockets: the VM is stopped" {

@@ -125,10 +125,15 @@ census() {
 	echo "namespaces:"
 	ip netns list | grep -F banger || true
 	echo "cgroups:"
-	find /sys/fs/cgroup -type d -name '*banger*' 2>/dev/null || true
+	find /sys/fs/cgroup -type d -path "*/$(cgroup_of_home)*" 2>/dev/null || true
 	echo "files:"
 	find /tmp /run /dev/shm -mindepth 1 -maxdepth 1 ! -path "$HOME_DIR" ! -name 'bats-run-*' | sort
 	find "$BANGER_CACHE"/state/{images,kernels} -maxdepth 1 -name '.new-*' | sort
+}
+
+# The folder of our VMs' cgroups, in each hierarchy: others may run daemons, too.
+cgroup_of_home() {
+	echo "banger-$(printf %s "$BANGER_STATE_DIR" | sha256sum | cut -c 1-16)"
 }
 
 census_is() {

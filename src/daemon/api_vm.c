@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "daemon/listing.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
 #include "guest/agent.h"
@@ -368,15 +369,13 @@ static int vm_delete_call(struct rpc_call *call, const void *params, json_t *res
 static int vm_list_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	struct daemon *daemon = rpc_call_context(call);
-	AUTO_VM_LIST list = { 0 };
-	json_t *vms = json_new_array();
-	int r;
+	AUTO_BUF text = BUF_INIT;
+	const int r = listing_get(daemon->listing, daemon, &text, err);
 
 	(void)params;
-	json_put(result, "vms", vms);
-	r = store_vm_list(daemon->store, &list, err);
-	for (size_t i = 0; i < list.count && r == 0; i++)
-		json_add(vms, vm_describe(daemon, &list.items[i], VM_DETAIL_LIST));
+	(void)result;
+	if (r == 0)
+		rpc_call_set_result_text(call, &text);
 	return r;
 }
 

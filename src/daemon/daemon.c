@@ -27,6 +27,7 @@
 #include "daemon/engine.h"
 #include "daemon/known_hosts.h"
 #include "daemon/lease.h"
+#include "daemon/listing.h"
 #include "daemon/names.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
@@ -50,6 +51,7 @@ static void daemon_done(struct daemon *daemon)
 	oci_blobs_free(daemon->blobs);
 	priv_close(daemon->priv);
 	names_free(daemon->names);
+	listing_free(daemon->listing);
 	engine_free(daemon->engine);
 	store_close(daemon->store);
 	cancel_done(&daemon->stop);
@@ -221,6 +223,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->operations = operations_new();
 	daemon->engine = engine_new(&daemon->config, daemon->paths.state_dir);
 	daemon->leases = leases_new();
+	daemon->listing = listing_new();
 	daemon->started_ns = clock_now_ns();
 	r = reconcile_all(daemon, err);
 	if (r == 0)

@@ -16,6 +16,7 @@
 
 struct engine;
 struct leases;
+struct listing;
 struct names;
 struct oci_blobs;
 struct operations;
@@ -35,6 +36,7 @@ struct daemon {
 	struct leases *leases;	       /* owned */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct priv *priv;	       /* owned: what of VMs is in the kernel */
+	struct listing *listing;       /* owned: the answer to vm.list */
 	struct names *names;	       /* owned: what DNS says of the VMs */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */

@@ -29,8 +29,10 @@ int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret,
 	size_t index;
 	int r;
 
-	/* An exact id needs no look at the others. */
+	/* An exact id or name, which come before any prefix, need no look at the others. */
 	if (name_is_vm_id(reference) && store_vm_get(daemon->store, reference, ret, err) == 0)
+		return 0;
+	if (store_vm_get_named(daemon->store, reference, ret, err) == 0)
 		return 0;
 	r = store_vm_list(daemon->store, &list, err);
 	if (r < 0)

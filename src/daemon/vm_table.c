@@ -28,6 +28,7 @@ struct vm_table {
 	size_t slot_count;
 	size_t used;
 	uint32_t generation;
+	_Atomic uint64_t changes;
 };
 
 int vm_table_new(struct vm_table **ret, struct err *err)
@@ -106,6 +107,7 @@ int vm_table_add(struct vm_table *table, const char *id, const struct handles *h
 	} else {
 		slot->is_used = true;
 		table->used++;
+		table->changes++;
 	}
 	(void)pthread_mutex_unlock(&table->mutex);
 	if (r < 0) {
@@ -128,6 +130,7 @@ void vm_table_remove(struct vm_table *table, const char *id)
 		fd_close(slot->pidfd);
 		*slot = (struct slot){ .pidfd = -1 };
 		table->used--;
+		table->changes++;
 	}
 	(void)pthread_mutex_unlock(&table->mutex);
 }
@@ -144,6 +147,11 @@ bool vm_table_get(struct vm_table *table, const char *id, struct handles *ret, i
 		*ret_pidfd = fd_clone(slot->pidfd);
 	(void)pthread_mutex_unlock(&table->mutex);
 	return slot != NULL;
+}
+
+uint64_t vm_table_changes(const struct vm_table *table)
+{
+	return table->changes;
 }
 
 size_t vm_table_count(struct vm_table *table)

@@ -34,6 +34,9 @@ bool vm_table_get(struct vm_table *table, const char *id, struct handles *ret, i
 
 size_t vm_table_count(struct vm_table *table);
 
+/* A number that grows when a VM comes in or goes. */
+uint64_t vm_table_changes(const struct vm_table *table) MUST_CHECK;
+
 /* Readable while a process has ended that vm_table_ended() has not reported yet. Borrowed. */
 int vm_table_watch_fd(const struct vm_table *table);
 

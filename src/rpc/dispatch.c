@@ -51,6 +51,13 @@ void rpc_call_pass_fd(struct rpc_call *call, int fd)
 	fd_assign(&call->passed_fd, fd);
 }
 
+void rpc_call_set_result_text(struct rpc_call *call, struct buf *text)
+{
+	buf_done(&call->result_text);
+	call->result_text = *text;
+	*text = BUF_INIT;
+}
+
 int rpc_call_on_close(struct rpc_call *call, rpc_close_hook *hook, void *hook_context,
 		      struct err *err)
 {
@@ -222,7 +229,10 @@ static int send_result(struct rpc_call *call, json_t *result)
 
 	if (call->passed_fd >= 0)
 		json_put_bool(result, "descriptor", true);
-	rpc_reply_write(call->id, result, &line);
+	if (call->result_text.len > 0)
+		rpc_reply_write_text(call->id, buf_span(&call->result_text), &line);
+	else
+		rpc_reply_write(call->id, result, &line);
 	if (line.len <= RPC_REPLY_BYTES_MAX)
 		return rpc_connection_send(call->connection, buf_span(&line), call->passed_fd);
 
@@ -276,6 +286,7 @@ static int make_call(struct rpc_connection *connection, const struct rpc_method 
 		.cancel = CANCEL_INIT,
 		.started_ns = clock_now_ns(),
 		.passed_fd = -1,
+		.result_text = BUF_INIT,
 	};
 	struct err err = ERR_INIT;
 	int r;
@@ -290,6 +301,7 @@ static int make_call(struct rpc_connection *connection, const struct rpc_method 
 	r = run_call(&call, params);
 	cancel_done(&call.cancel);
 	fd_close(call.passed_fd);
+	buf_done(&call.result_text);
 	return r;
 }
 

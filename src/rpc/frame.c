@@ -204,6 +204,18 @@ void rpc_reply_write(json_t *id, json_t *result, struct buf *out)
 	write_line(envelope, out);
 }
 
+void rpc_reply_write_text(json_t *id, struct span result, struct buf *out)
+{
+	AUTO_JSON *envelope = new_envelope();
+
+	json_put(envelope, "id", id_or_null(id));
+	json_write(envelope, out);
+	buf_truncate(out, out->len - 1); /* its brace */
+	buf_add_str(out, ",\"result\":");
+	buf_add(out, result);
+	buf_add_str(out, "}\n");
+}
+
 void rpc_error_write(json_t *id, int code, const struct err *err, struct buf *out)
 {
 	AUTO_JSON *envelope = new_envelope();

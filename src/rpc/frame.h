@@ -61,6 +61,9 @@ void rpc_request_write(json_t *id, const char *method, json_t *params, struct bu
 
 /* `id` may be NULL (written as null). */
 void rpc_reply_write(json_t *id, json_t *result, struct buf *out);
+
+/* The same with a result that is JSON text already. */
+void rpc_reply_write_text(json_t *id, struct span result, struct buf *out);
 void rpc_error_write(json_t *id, int code, const struct err *err, struct buf *out);
 void rpc_progress_write(json_t *id, const struct progress_event *event, uint64_t elapsed_ms,
 			struct buf *out);

@@ -80,6 +80,7 @@ struct rpc_call {
 	uint64_t reported_ns;	 /* out_lock */
 	char reported_stage[32]; /* out_lock */
 	int passed_fd;		 /* owned */
+	struct buf result_text;	 /* in place of the result when it is not empty */
 };
 
 /* connection.c: takes over a connection in its thread (`argument` is a struct rpc_connection). */

@@ -166,6 +166,13 @@ void rpc_call_observe(struct rpc_call *call, const struct progress *observer);
 void rpc_call_pass_fd(struct rpc_call *call, int fd);
 
 /*
+ * Answers with `text`, one JSON object, in place of the result: for what is kept ready. The bytes
+ * are taken and `text` is empty afterwards; also with a passed descriptor, of which the object then
+ * has to tell by itself.
+ */
+void rpc_call_set_result_text(struct rpc_call *call, struct buf *text);
+
+/*
  * Runs `hook` in the connection's thread once this client is gone (or the server stops:
  * `is_stopping`), after the request in progress; several run in reverse order. It runs also when
  * the present handler fails afterwards. The same hook with the same context is kept once, however

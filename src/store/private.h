@@ -62,8 +62,9 @@ struct store {
 	struct connection reader;
 	char *reserve_path; /* owned; NULL: no reserve. Behind the writer's lock, as the next two */
 	bool has_reserve;
-	struct err failure; /* kind ERR_NONE while writing is allowed */
-	int folder_fd;	    /* owned; holds the lock that keeps other stores out */
+	struct err failure;	  /* kind ERR_NONE while writing is allowed */
+	_Atomic uint64_t changes; /* transactions committed */
+	int folder_fd;		  /* owned; holds the lock that keeps other stores out */
 	void (*vm_changed)(void *context, const char *id); /* NULL: nobody wants to know */
 	void *vm_context;				   /* borrowed */
 };

@@ -50,14 +50,19 @@ int store_check_migrations(const char *path, enum store_schema *ret, struct err 
  */
 void store_restore_reserve(struct store *store);
 
+/* A number that grows with every stored change: what was read after it was the same is still so.
+ * Costs nothing. */
+uint64_t store_changes(const struct store *store) MUST_CHECK;
+
 /* 0, or the I/O error after which the store refuses to write (for doctor). */
 int store_check_health(struct store *store, struct err *err) MUST_CHECK;
 
 /* --- VMs --- */
 
 /*
- * Has `changed` called after every stored change of a VM's name, state or address, and after its row has gone: by the
- * thread that made the change, with no lock of the store's held. One caller, before other threads use the store.
+ * Has `changed` called after every stored change of a VM's name, state or address, and after its
+ * row has gone: by the thread that made the change, with no lock of the store's held. One caller,
+ * before other threads use the store.
  */
 void store_watch_vms(struct store *store, void (*changed)(void *context, const char *id),
 		     void *context);
@@ -98,6 +103,10 @@ int store_vm_delete(struct store *store, const char *id, struct err *err) MUST_C
 
 /* Fills uninitialised `ret`; the caller ends it with vm_done(). */
 int store_vm_get(struct store *store, const char *id, struct vm *ret, struct err *err) MUST_CHECK;
+
+/* The VM with exactly that name, as store_vm_get(). ERR_NOT_FOUND. */
+int store_vm_get_named(struct store *store, const char *name, struct vm *ret, struct err *err)
+	MUST_CHECK;
 
 /* Whether a VM has that name. */
 int store_vm_name_taken(struct store *store, const char *name, bool *ret, struct err *err)

@@ -300,17 +300,52 @@ int store_vm_get(struct store *store, const char *id, struct vm *ret, struct err
 	return r;
 }
 
-static int name_taken(struct connection *reader, const char *name, bool *ret, struct err *err)
+/* 1 with the id, which is borrowed from `statement`; 0 when there is none. */
+static int id_of_name(struct connection *reader, const char *name, sqlite3_stmt **statement,
+		      const char **ret, struct err *err)
 {
-	AUTO_STATEMENT *statement = NULL;
 	int r;
 
-	r = connection_prepare(reader, QUERY_VM_ID_OF_NAME, &statement, err);
+	r = connection_prepare(reader, QUERY_VM_ID_OF_NAME, statement, err);
 	if (r < 0)
 		return r;
 
-	statement_bind_text(statement, 1, name);
-	r = statement_step(reader, statement, err, "look for a VM's name");
+	statement_bind_text(*statement, 1, name);
+	r = statement_step(reader, *statement, err, "look for a VM's name");
+	if (r > 0)
+		*ret = (const char *)sqlite3_column_text(*statement, 0);
+	return r;
+}
+
+static int get_named(struct connection *reader, const char *name, struct vm *ret, struct err *err)
+{
+	AUTO_STATEMENT *statement = NULL;
+	const char *id = NULL;
+	const int r = id_of_name(reader, name, &statement, &id, err);
+
+	if (r < 0)
+		return r;
+	if (r == 0 || !id)
+		return err_set(err, ERR_NOT_FOUND, "there is no VM '%s'", name);
+	return get(reader, id, ret, err);
+}
+
+int store_vm_get_named(struct store *store, const char *name, struct vm *ret, struct err *err)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&store->reader.lock);
+	r = get_named(&store->reader, name, ret, err);
+	(void)pthread_mutex_unlock(&store->reader.lock);
+	return r;
+}
+
+static int name_taken(struct connection *reader, const char *name, bool *ret, struct err *err)
+{
+	AUTO_STATEMENT *statement = NULL;
+	const char *id = NULL;
+	const int r = id_of_name(reader, name, &statement, &id, err);
+
 	if (r < 0)
 		return r;
 	*ret = r > 0;

@@ -41,8 +41,10 @@ static int attempt(struct store *store, const char *doing,
 		r = work(writer, context, err);
 	if (r == 0)
 		r = run(writer, QUERY_COMMIT, err, doing);
-	if (r == 0)
+	if (r == 0) {
+		store->changes++;
 		return 0;
+	}
 
 	if (is_in_doubt(writer->last_code))
 		store->failure = *err;
@@ -116,6 +118,11 @@ int statement_change(struct connection *writer, sqlite3_stmt *statement, bool *r
 		return r;
 	*ret_changed = sqlite3_changes(writer->db) > 0;
 	return 0;
+}
+
+uint64_t store_changes(const struct store *store)
+{
+	return store->changes;
 }
 
 int store_check_health(struct store *store, struct err *err)

@@ -249,6 +249,12 @@ static void test_reply_and_progress(void **state)
 	rpc_reply_write(id, result, &line);
 	CHECK_STR(line.ptr, "{\"jsonrpc\":\"2.0\",\"id\":\"k\",\"result\":{}}\n");
 	buf_clear(&line);
+	rpc_reply_write_text(id, span_str("{\"a\":[]}"), &line);
+	CHECK_STR(line.ptr, "{\"jsonrpc\":\"2.0\",\"id\":\"k\",\"result\":{\"a\":[]}}\n");
+	buf_clear(&line);
+	rpc_reply_write_text(NULL, span_str("{}"), &line);
+	CHECK_STR(line.ptr, "{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":{}}\n");
+	buf_clear(&line);
 	rpc_progress_write(id, &event, 12, &line);
 	CHECK_STR(
 		line.ptr,

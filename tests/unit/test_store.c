@@ -392,6 +392,50 @@ static void test_list(void **state)
 	assert_true(taken);
 }
 
+static void test_named(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	struct err err = ERR_INIT;
+	AUTO_VM vm;
+
+	(void)state;
+	insert_vm(store, 12);
+	vm_init(&vm);
+	CHECK_INT(store_vm_get_named(store, "vm-12", &vm, &err), 0);
+	CHECK_STR(vm.id, "0000000000000000000000000000000c");
+	assert_true(store_vm_get_named(store, "vm-1", &(struct vm){ 0 }, &err) < 0);
+	assert_int_equal(err.kind, ERR_NOT_FOUND);
+}
+
+static void note_id(void *context, const char *id)
+{
+	buf_addf(context, "%c ", id[31]);
+}
+
+/* Every change of a row counts, and who watches hears of those that can be seen; failed ones are
+ * none. */
+static void test_changes(void **state)
+{
+	CLEANUP(store_closep) struct store *store = fresh();
+	const char *id = "00000000000000000000000000000003";
+	struct err err = ERR_INIT;
+	AUTO_BUF heard = BUF_INIT;
+	uint64_t before;
+
+	(void)state;
+	store_watch_vms(store, note_id, &heard);
+	before = store_changes(store);
+	insert_vm(store, 3);
+	CHECK_INT(store_vm_set_state(store, id, VM_STOPPED, NULL, &err), 0);
+	CHECK_INT(store_vm_set_started(store, id, 1, "b", &err), 0);
+	CHECK_INT(store_vm_set_intent(store, id, VM_INTENT_STOP, NULL, &err), 0);
+	CHECK_INT(store_vm_delete(store, id, &err), 0);
+	CHECK_INT(store_changes(store) - before, 5);
+	assert_true(store_vm_delete(store, id, &err) < 0);
+	CHECK_INT(store_changes(store) - before, 5);
+	CHECK_STR(heard.ptr, "3 3 3 3 ");
+}
+
 static void test_images(void **state)
 {
 	CLEANUP(store_closep) struct store *store = fresh();
@@ -566,7 +610,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_insert_refusals),
 		cmocka_unit_test(test_update),	   cmocka_unit_test(test_states),
-		cmocka_unit_test(test_list),	   cmocka_unit_test(test_images),
+		cmocka_unit_test(test_list),	   cmocka_unit_test(test_named),
+		cmocka_unit_test(test_changes),	   cmocka_unit_test(test_images),
 		cmocka_unit_test(test_kernels),	   cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_files),
 	};

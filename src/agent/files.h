@@ -23,3 +23,6 @@ bool files_clean_name(struct span name, struct buf *ret) MUST_CHECK;
 
 int put_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
 int get_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
+
+/* What is at a path, links followed: the answer to `look`. */
+int look_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;

@@ -4,6 +4,8 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -205,6 +207,7 @@ struct walk {
 	struct err *err;
 	int folder;	  /* borrowed */
 	const char *path; /* of the folder in the archive; "" at the top */
+	const char *as;	  /* at the top: what the archive calls it, borrowed */
 	size_t depth;
 };
 
@@ -244,7 +247,7 @@ static int send_folder(const struct walk *walk, struct archive_entry *entry, con
 static int send_any(const struct walk *walk, const char *name)
 {
 	AUTO_FREE char *path =
-		walk->path[0] ? mem_printf("%s/%s", walk->path, name) : mem_strdup(name);
+		walk->path[0] ? mem_printf("%s/%s", walk->path, name) : mem_strdup(walk->as);
 	CLEANUP(entry_freep) struct archive_entry *entry = archive_entry_new();
 	struct stat st;
 	int r;
@@ -314,9 +317,10 @@ static int send_summary(struct get *get, struct err *err)
 	return conn_send_frame(get->conn, WIRE_END, buf_span(&text), err);
 }
 
-static int get_tree(struct get *get, int folder, const char *name, struct err *err)
+/* `name` in `folder`, which the archive calls `as`. */
+static int get_tree(struct get *get, int folder, const char *name, const char *as, struct err *err)
 {
-	const struct walk walk = { .get = get, .err = err, .folder = folder, .path = "" };
+	const struct walk walk = { .get = get, .err = err, .folder = folder, .path = "", .as = as };
 	int r = get_open(get, err);
 
 	if (r == 0)
@@ -333,25 +337,73 @@ static int get_tree(struct get *get, int folder, const char *name, struct err *e
 	return send_summary(get, err);
 }
 
+static int fail_path(int r, const char *path, struct err *err)
+{
+	const int result = err_sys(err, r, "open '%s'", path);
+
+	if (r == -ENOENT || r == -ENOTDIR)
+		err->kind = ERR_NOT_FOUND;
+	return result;
+}
+
+/* What a link of that name leads to, without links; -errno. */
+static int follow(const char *path, char **ret)
+{
+	AUTO_FREE char *real = mem_alloc(1, PATH_MAX);
+
+	if (!realpath(path, real))
+		return -errno;
+	*ret = TAKE_PTR(real);
+	return 0;
+}
+
 int get_serve(struct conn *conn, const struct request *request, struct err *err)
 {
-	const char *slash = strrchr(request->path, '/');
-	AUTO_FREE char *above = mem_strndup(request->path, (size_t)(slash - request->path));
-	AUTO_CLOSE int folder = dir_open(above[0] ? above : "/");
+	const char *as = strrchr(request->path, '/') + 1;
+	AUTO_FREE char *real = NULL;
+	AUTO_FREE char *above = NULL;
+	const char *path = request->path;
 	struct err stream = ERR_INIT;
 	CLEANUP(get_done) struct get get = { .conn = conn, .stream = &stream };
+	AUTO_CLOSE int folder = -1;
+	const char *slash;
 	struct stat st;
-	int r = folder;
+	int r;
 
+	if (request->follows) {
+		r = follow(request->path, &real);
+		if (r < 0)
+			return fail_path(r, request->path, err);
+		path = real;
+	}
+	slash = strrchr(path, '/');
+	if (slash[1] == '\0')
+		return err_set(err, ERR_INVALID, "'%s' is the root folder", request->path);
+	above = mem_strndup(path, (size_t)(slash - path));
+	folder = dir_open(above[0] ? above : "/");
+	r = folder;
 	if (r >= 0 && fstatat(folder, slash + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;
-	if (r < 0) {
-		const int result = err_sys(err, r, "open '%s'", request->path);
-
-		if (r == -ENOENT || r == -ENOTDIR)
-			err->kind = ERR_NOT_FOUND;
-		return result;
-	}
+	if (r < 0)
+		return fail_path(r, request->path, err);
 	r = conn_reply(conn, NULL, err);
-	return r < 0 ? r : get_tree(&get, folder, slash + 1, err);
+	return r < 0 ? r : get_tree(&get, folder, slash + 1, as, err);
+}
+
+int look_serve(struct conn *conn, const struct request *request, struct err *err)
+{
+	json_t *answer;
+	const char *type = "other";
+	struct stat st;
+
+	if (stat(request->path, &st) < 0)
+		return fail_path(-errno, request->path, err);
+	if (S_ISREG(st.st_mode))
+		type = "file";
+	else if (S_ISDIR(st.st_mode))
+		type = "folder";
+	answer = json_new_object();
+	json_put_str(answer, "type", type);
+	json_put_u64(answer, "size", (uint64_t)st.st_size);
+	return conn_reply(conn, answer, err);
 }

@@ -15,8 +15,10 @@
 #include "base/text.h"
 
 #define PROC_NET_BYTES_MAX (8U << 20) /* over 50000 sockets in one table */
-#define PROCESS_NAME_MAX   64 /* the kernel's TASK_COMM_LEN is 16; its threads have longer ones */
-#define TCP_STATE_LISTEN   10 /* TCP_LISTEN and TCP_CLOSE of net/tcp_states.h */
+#define PROCESS_NAME_MAX   64  /* the kernel's TASK_COMM_LEN is 16; its threads have longer ones */
+#define COMMAND_MAX	   120 /* bytes shown of a process's arguments */
+#define COMMANDS_MAX	   (64U << 10) /* of all of them together: the answer has its limit */
+#define TCP_STATE_LISTEN   10	       /* TCP_LISTEN and TCP_CLOSE of net/tcp_states.h */
 #define TCP_STATE_CLOSE	   7
 
 struct protocol {
@@ -151,6 +153,7 @@ struct socket_table {
 	struct net_socket sockets[PROC_NET_SOCKETS_MAX];
 	json_t *rows[PROC_NET_SOCKETS_MAX]; /* borrowed from the answer */
 	size_t count;
+	size_t commands_size;
 };
 
 static void table_read(struct socket_table *table, enum net_protocol protocol)
@@ -174,11 +177,33 @@ static void table_read(struct socket_table *table, enum net_protocol protocol)
 	}
 }
 
-static void row_name_process(json_t *row, int pid_folder, uint64_t pid)
+/* Its arguments with blanks between them, as ps shows them; a process may write over them. */
+static void row_add_command(struct socket_table *table, json_t *row, int pid_folder)
+{
+	AUTO_CLOSE int fd = openat(pid_folder, "cmdline", O_RDONLY | O_CLOEXEC);
+	char text[COMMAND_MAX + 1];
+	ssize_t n;
+
+	if (fd < 0 || table->commands_size > COMMANDS_MAX)
+		return;
+	n = fd_read_some(fd, text, COMMAND_MAX);
+	while (n > 0 && text[n - 1] == '\0')
+		n--;
+	if (n <= 0)
+		return;
+	for (ssize_t i = 0; i < n; i++)
+		text[i] = text[i] == '\0' ? ' ' : text[i];
+	text[n] = '\0';
+	table->commands_size += (size_t)n;
+	json_put_str(row, "command", text);
+}
+
+static void row_name_process(struct socket_table *table, json_t *row, int pid_folder, uint64_t pid)
 {
 	AUTO_BUF text = BUF_INIT;
 
 	json_put_u64(row, "pid", pid);
+	row_add_command(table, row, pid_folder);
 	if (file_read(pid_folder, "comm", PROCESS_NAME_MAX, &text) < 0)
 		return;
 	if (text.len > 0 && text.ptr[text.len - 1] == '\n')
@@ -208,7 +233,7 @@ static bool parse_socket_link(struct span link, uint64_t *ret_inode)
 }
 
 struct process_visit {
-	const struct socket_table *table;
+	struct socket_table *table;
 	int proc;
 	int pid_folder;
 	int fd_folder;
@@ -228,7 +253,7 @@ static int visit_fd(void *context, const char *name)
 	json_t *row = row_of_inode(visit->table, inode);
 
 	if (row)
-		row_name_process(row, visit->pid_folder, visit->pid);
+		row_name_process(visit->table, row, visit->pid_folder, visit->pid);
 	return 0;
 }
 
@@ -273,6 +298,7 @@ static json_t *socket_row(const struct net_socket *socket)
 	json_put_u64(row, "port", socket->port);
 	json_put_u64(row, "pid", 0);
 	json_put_str(row, "process", "");
+	json_put_str(row, "command", "");
 	return row;
 }
 
@@ -284,6 +310,7 @@ json_t *proc_net_ports(void)
 	json_t *rows = json_new_array();
 
 	table.count = 0;
+	table.commands_size = 0;
 	for (size_t i = 0; i < NET_PROTOCOL_COUNT; i++)
 		table_read(&table, (enum net_protocol)i);
 	for (size_t i = 0; i < table.count; i++) {

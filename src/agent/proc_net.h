@@ -35,8 +35,7 @@ bool net_socket_listens(const struct net_socket *socket);
 void net_socket_address(const struct net_socket *socket, char ret[static 46]);
 
 /*
- * The answer to `GET /ports`: {"ports":[{"protocol","address","port","pid","process"}]}; pid is 0
- * and process
- * "" where no process of the guest holds the socket.
+ * The answer to `GET /ports`: {"ports":[{"protocol","address","port","pid","process","command"}]};
+ * pid is 0 and process and command "" where no process of the guest holds the socket.
  */
 json_t *proc_net_ports(void) MUST_CHECK;

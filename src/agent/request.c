@@ -35,6 +35,12 @@ static const struct json_field path_fields[] = {
 	{ "path", JSON_FIELD_STRING, true, offsetof(struct request, path), PATH_BYTES_MAX, NULL },
 };
 
+static const struct json_field get_fields[] = {
+	OP_FIELD,
+	{ "path", JSON_FIELD_STRING, true, offsetof(struct request, path), PATH_BYTES_MAX, NULL },
+	{ "follow", JSON_FIELD_BOOL, false, offsetof(struct request, follows), 0, NULL },
+};
+
 static const struct json_field identity_request_fields[] = {
 	OP_FIELD,
 	{ "identity", JSON_FIELD_JSON, true, offsetof(struct request, identity), 0, NULL },
@@ -72,6 +78,7 @@ static int check_exec(struct request *request, const json_t *object, struct err 
 	return 0;
 }
 
+/* Also for look. */
 static int check_put(struct request *request, const json_t *object, struct err *err)
 {
 	(void)object;
@@ -120,13 +127,14 @@ static int check_forward(struct request *request, const json_t *object, struct e
 static const struct op_row ops[WIRE_OP_COUNT] = {
 	[WIRE_OP_EXEC] = { FIELDS(exec_fields), .check = check_exec },
 	[WIRE_OP_PUT] = { FIELDS(path_fields), .check = check_put },
-	[WIRE_OP_GET] = { FIELDS(path_fields), .check = check_get },
+	[WIRE_OP_GET] = { FIELDS(get_fields), .check = check_get },
 	[WIRE_OP_IDENTITY] = { FIELDS(identity_request_fields), .check = NULL },
 	[WIRE_OP_SHUTDOWN] = { FIELDS(shutdown_fields), .check = check_shutdown },
 	[WIRE_OP_STATS] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_FORWARD] = { FIELDS(forward_fields), .check = check_forward },
 	[WIRE_OP_PING] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_SSH] = { FIELDS(plain_fields), .check = NULL },
+	[WIRE_OP_LOOK] = { FIELDS(path_fields), .check = check_put },
 };
 
 int request_parse(struct span line, struct request *ret, struct err *err)

@@ -19,7 +19,8 @@ struct request {
 	bool has_tty;	  /* exec */
 	uint64_t rows;	  /* exec; 0 when not given */
 	uint64_t cols;	  /* exec; 0 when not given */
-	char *path;	  /* owned; put, get; absolute */
+	char *path;	  /* owned; put, get, look; absolute */
+	bool follows;	  /* get: `path` may be a link, and what it leads to is meant */
 	char *mode;	  /* owned; shutdown */
 	bool is_reboot;	  /* shutdown */
 	uint64_t tcp;	  /* forward; 0 when `unix_path` is given */

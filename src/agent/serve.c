@@ -24,7 +24,7 @@ static const serve_function operations[WIRE_OP_COUNT] = {
 	[WIRE_OP_GET] = get_serve,	     [WIRE_OP_IDENTITY] = identity_serve,
 	[WIRE_OP_SHUTDOWN] = shutdown_serve, [WIRE_OP_STATS] = stats_serve,
 	[WIRE_OP_FORWARD] = forward_serve,   [WIRE_OP_PING] = ping_serve,
-	[WIRE_OP_SSH] = ssh_serve,
+	[WIRE_OP_SSH] = ssh_serve,	     [WIRE_OP_LOOK] = look_serve,
 };
 
 struct http_answer {

@@ -23,8 +23,11 @@ const struct command *const commands[] = {
 	&vm_ssh_command,
 	&vm_shell_command,
 	&vm_exec_command,
+	&vm_cp_command,
 	&vm_logs_command,
 	&vm_health_command,
+	&vm_ping_command,
+	&vm_ports_command,
 	&vm_prune_command,
 	&image_list_command,
 	&image_show_command,
@@ -54,7 +57,6 @@ const size_t command_count = ARRAY_LEN(commands);
 const struct command_alias command_aliases[] = {
 	{ "ps", NULL, &vm_list_command },
 	{ "vm", "ps", &vm_list_command },
-	{ "vm", "ping", &vm_health_command },
 };
 const size_t command_alias_count = ARRAY_LEN(command_aliases);
 

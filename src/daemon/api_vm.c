@@ -22,6 +22,7 @@
 
 #define STOP_TIMEOUT_MS_MAX (24ULL * 3600 * 1000)
 #define HEALTH_TIMEOUT_MS   5000
+#define PING_TIMEOUT_MS	    2000
 #define REFERENCE_MAX	    VM_NAME_MAX
 #define SIGNAL_LAST	    31 /* those with a name; real-time signals are the libraries' */
 
@@ -212,6 +213,11 @@ struct vm_params {
 
 static const struct json_field vm_fields[] = { FIELD_VM };
 static const struct json_field stop_fields[] = { FIELD_VM, FIELD_TIMEOUT };
+static const struct json_field ping_fields[] = {
+	FIELD_VM,
+	{ "timeout_ms", JSON_FIELD_MAYBE_U64, false, offsetof(struct vm_params, timeout_ms),
+	  STOP_TIMEOUT_MS_MAX, "how long to wait for the answer; 2000 when absent" },
+};
 static const struct json_field kill_fields[] = {
 	FIELD_VM,
 	{ "signal", JSON_FIELD_STRING, false, offsetof(struct vm_params, signal), 16,
@@ -468,6 +474,33 @@ static int vm_health_call(struct rpc_call *call, const void *params, json_t *res
 	return err->kind == ERR_CANCELLED ? r : 0;
 }
 
+static int vm_ports_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	const struct vm_params *p = params;
+	const struct job job = api_job(call);
+	json_t *ports = NULL;
+	const int r = vm_ports(&job, p->vm, &ports, err);
+
+	if (r < 0)
+		return r;
+	json_put(result, "ports", ports);
+	return 0;
+}
+
+static int vm_ping_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	const struct vm_params *p = params;
+	const struct job job = api_job(call);
+	const uint64_t timeout_ms = p->timeout_ms.is_given ? p->timeout_ms.value : PING_TIMEOUT_MS;
+	uint64_t round_trip_us = 0;
+	const int r = vm_ping(&job, p->vm, timeout_ms, &round_trip_us, err);
+
+	if (r < 0)
+		return r;
+	json_put_u64(result, "round_trip_us", round_trip_us);
+	return 0;
+}
+
 static int connect_call(struct rpc_call *call, const void *params, enum vm_verb verb,
 			json_t *result, struct err *err)
 {
@@ -493,6 +526,11 @@ static int vm_exec_call(struct rpc_call *call, const void *params, json_t *resul
 static int vm_shell_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	return connect_call(call, params, VM_VERB_SHELL, result, err);
+}
+
+static int vm_cp_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	return connect_call(call, params, VM_VERB_CP, result, err);
 }
 
 static int vm_logs_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
@@ -532,6 +570,14 @@ static const struct rpc_result_field started_results[] = {
 static const struct rpc_result_field stopped_results[] = {
 	{ "vm", "object", "the VM" },
 	{ "forced", "boolean", "the guest did not end by itself" },
+};
+static const struct rpc_result_field ports_results[] = {
+	{ "ports", "array",
+	  "protocol (https, http, tcp, udp), transport, endpoint, addresses, port, pid, process, "
+	  "command" },
+};
+static const struct rpc_result_field ping_results[] = {
+	{ "round_trip_us", "integer", "question to answer" },
 };
 static const struct rpc_result_field deleted_results[] = {
 	{ "id", "string", "of the VM that is gone" },
@@ -606,10 +652,16 @@ const struct rpc_method api_vm_methods[] = {
 	METHOD("vm.show", "everything known of a VM", vm_fields, vm_show_call, vm_results, 0),
 	METHOD("vm.health", "asks the agent how it is", vm_fields, vm_health_call, health_results,
 	       0),
+	METHOD("vm.ports", "what listens in the guest, and what it speaks", vm_fields,
+	       vm_ports_call, ports_results, 0),
+	METHOD("vm.ping", "a question to the agent and its answer", ping_fields, vm_ping_call,
+	       ping_results, 0),
 	METHOD("vm.exec", "a stream to the agent, for a command", vm_fields, vm_exec_call,
 	       vm_results, RPC_PASSES_FD),
 	METHOD("vm.shell", "a stream to the agent, for a session", vm_fields, vm_shell_call,
 	       vm_results, RPC_PASSES_FD),
+	METHOD("vm.cp", "a stream to the agent, for files", vm_fields, vm_cp_call, vm_results,
+	       RPC_PASSES_FD),
 	METHOD("vm.logs", "a log file, opened for reading", logs_fields, vm_logs_call, logs_results,
 	       RPC_PASSES_FD),
 };

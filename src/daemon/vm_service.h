@@ -84,6 +84,23 @@ int vm_delete_idle(const struct job *job, const char *id, bool *ret_deleted, str
 int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, struct vm *ret,
 	       int *ret_fd, struct err *err) MUST_CHECK;
 
+/*
+ * What listens in a running VM: an array of objects, owned by the caller. What is on all addresses
+ * of both families is there once; each TCP port is tried for what it speaks.
+ */
+int vm_ports(const struct job *job, const char *reference, json_t **ret, struct err *err)
+	MUST_CHECK;
+
+/* The same from a guest's list. */
+struct guest_ports;
+struct guest_target;
+int vm_ports_json(const struct guest_target *target, const struct guest_ports *ports, json_t **ret,
+		  struct err *err) MUST_CHECK;
+
+/* One question to the agent of a running VM and its answer; ERR_TIMEOUT without one. */
+int vm_ping(const struct job *job, const char *reference, uint64_t timeout_ms, uint64_t *ret_us,
+	    struct err *err) MUST_CHECK;
+
 /* --- the parts that the verbs and reconcile are made of; the VM's lock is held --- */
 
 /*

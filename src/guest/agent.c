@@ -14,8 +14,6 @@
 #include "guest/io.h"
 #include "wire/protocol.h"
 
-#define ANSWER_CHUNK 4096
-
 #define AT(type, member) offsetof(struct type, member)
 
 static const struct json_field health_fields[] = {
@@ -101,47 +99,20 @@ int guest_read_health(struct span answer, struct guest_health *ret, struct err *
 	return 0;
 }
 
-/* Receives an answer until it is complete by its own length or by the end of the stream. */
-static int recv_answer(const struct guest_io *io, struct buf *answer, struct err *err)
-{
-	struct span body;
-	ssize_t n;
-	int r;
-
-	do {
-		buf_reserve(answer, ANSWER_CHUNK);
-		n = guest_io_recv(io, answer->ptr + answer->len, ANSWER_CHUNK, err);
-		if (n < 0)
-			return (int)n;
-		buf_advance(answer, (size_t)n);
-		r = guest_http_read(buf_span(answer), n == 0, &body, err);
-	} while (r == 0);
-	return r < 0 ? r : 0;
-}
-
 int guest_health(const struct guest_target *target, struct guest_health *ret, struct err *err)
 {
-	static const char request[] = "GET " WIRE_HTTP_HEALTH " HTTP/1.0\r\n\r\n";
-	AUTO_CLOSE int fd = -1;
+	static const char doing[] = "ask the agent for its health";
 	AUTO_BUF answer = BUF_INIT;
-	struct guest_io io = { .cancel = target->cancel, .deadline_ns = target->deadline_ns };
-	uint64_t asked_ns;
+	uint64_t round_trip_us = 0;
 	int r;
 
-	r = guest_connect(target->socket_path, WIRE_PORT, target->cancel, target->deadline_ns, &fd,
-			  err);
+	r = guest_http_get(target, WIRE_HTTP_HEALTH, doing, &answer, &round_trip_us, err);
 	if (r < 0)
 		return r;
-	io.fd = fd;
-	asked_ns = clock_now_ns();
-	r = guest_io_send(&io, span_str(request), err);
-	if (r == 0 || r == -EPIPE)
-		r = recv_answer(&io, &answer, err);
-	if (r == 0)
-		r = guest_read_health(buf_span(&answer), ret, err);
+	r = guest_read_health(buf_span(&answer), ret, err);
 	if (r < 0)
-		return err_context(err, r, "ask the agent for its health");
-	ret->round_trip_us = (clock_now_ns() - asked_ns) / 1000;
+		return err_context(err, r, "%s", doing);
+	ret->round_trip_us = round_trip_us;
 	return 0;
 }
 

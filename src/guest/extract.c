@@ -243,8 +243,13 @@ static int extract_symlink(struct job *job, struct archive_entry *entry, const c
 	const char *target = archive_entry_symlink(entry);
 	struct timespec times[2];
 
-	if (!target || !extract_link_is_safe(path, target))
-		return refuse(job, path, "is a link that leads out");
+	if (!target || !extract_link_is_safe(path, target)) {
+		/* The one that was asked for cannot be left out. */
+		if (!target || path_depth(path) == 0 || !job->extract->left_out)
+			return refuse(job, path, "is a link that leads out");
+		job->extract->left_out(job->extract->left_out_context, path, target);
+		return 0;
+	}
 	if (symlinkat(target, dir_fd, leaf) < 0)
 		return fail_entry(job, -errno, path);
 	entry_times(entry, times);

@@ -24,6 +24,10 @@ struct extract {
 	 * `err`. */
 	int (*read)(void *context, struct span *ret, struct err *err);
 	void *context;
+
+	/* As in struct guest_get. */
+	void (*left_out)(void *context, const char *path, const char *target);
+	void *left_out_context;
 };
 
 /* On failure the folder holds whatever was extracted before: the caller removes it. */

@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -29,6 +31,8 @@
 struct download {
 	struct guest_io io;
 	struct wire_reader reader;
+	const struct guest_copy *copy; /* borrowed */
+	uint64_t moved;
 	bool is_ended; /* END has come */
 	struct guest_copied summary;
 };
@@ -53,6 +57,9 @@ static int next_piece(void *context, struct span *ret, struct err *err)
 		return guest_io_agent_error(&frame, err);
 	if (frame.type == WIRE_DATA) {
 		*ret = frame.payload;
+		download->moved += frame.payload.len;
+		if (download->copy->moved)
+			download->copy->moved(download->copy->context, download->moved);
 		return 0;
 	}
 	if (frame.type != WIRE_END)
@@ -136,6 +143,8 @@ static int fetch_into(struct download *download, const struct guest_get *get, co
 		.bytes_max = get->bytes_max,
 		.read = next_piece,
 		.context = download,
+		.left_out = get->left_out,
+		.left_out_context = get->context,
 	};
 	int r;
 
@@ -147,19 +156,32 @@ static int fetch_into(struct download *download, const struct guest_get *get, co
 	return r;
 }
 
-static int request_get(const struct download *download, const char *path, struct err *err)
+static int request_get(const struct download *download, const char *path, bool follows,
+		       struct err *err)
 {
 	AUTO_JSON *request = json_new_object();
 
 	json_put_str(request, "op", wire_op_name(WIRE_OP_GET));
 	json_put_str(request, "path", path);
+	if (follows)
+		json_put_bool(request, "follow", true);
 	return transfer_request(&download->io, request, err);
+}
+
+static struct download *begin(const struct guest_copy *copy)
+{
+	struct download *download = mem_alloc(1, sizeof(*download));
+
+	download->io = transfer_io(copy);
+	download->copy = copy;
+	wire_reader_init(&download->reader);
+	return download;
 }
 
 int guest_get(const struct guest_copy *copy, const struct guest_get *get, struct guest_copied *ret,
 	      struct err *err)
 {
-	AUTO_FREE struct download *download = mem_alloc(1, sizeof(*download));
+	AUTO_FREE struct download *download = begin(copy);
 	char staging[STAGING_NAME_SIZE];
 	AUTO_CLOSE int staging_fd = -1;
 	struct guest_copied done;
@@ -169,9 +191,7 @@ int guest_get(const struct guest_copy *copy, const struct guest_get *get, struct
 	r = check_path(get->path, &leaf, err);
 	if (r < 0)
 		return r;
-	download->io = transfer_io(copy);
-	wire_reader_init(&download->reader);
-	r = request_get(download, get->path, err);
+	r = request_get(download, get->path, get->follows, err);
 	if (r == 0)
 		r = make_staging(get->dest_fd, staging, &staging_fd, err);
 	if (r < 0)
@@ -184,5 +204,51 @@ int guest_get(const struct guest_copy *copy, const struct guest_get *get, struct
 	if (r < 0)
 		return err_context(err, r, "get '%s'", get->path);
 	*ret = done;
+	return 0;
+}
+
+/* As much as a pipe surely takes at a time, so that a reader that stands still can be left. */
+static int write_piece(const struct download *download, int out_fd, struct span piece,
+		       struct err *err)
+{
+	while (piece.len > 0) {
+		const size_t len = piece.len < PIPE_BUF ? piece.len : PIPE_BUF;
+		ssize_t n;
+		int r;
+
+		r = cancel_poll(download->io.cancel, out_fd, POLLOUT, download->io.deadline_ns);
+		if (r == -ECANCELED)
+			return err_set(err, ERR_CANCELLED, "cancelled");
+		n = r < 0 ? r : fd_write_some(out_fd, span_of(piece.ptr, len));
+		if (n < 0 && n != -EAGAIN) {
+			(void)err_sys(err, (int)n, "write the tar");
+			return (int)n;
+		}
+		piece = span_skip(piece, n > 0 ? (size_t)n : 0);
+	}
+	return 0;
+}
+
+int guest_get_tar(const struct guest_copy *copy, const char *path, int out_fd,
+		  struct guest_copied *ret, struct err *err)
+{
+	AUTO_FREE struct download *download = begin(copy);
+	struct span piece;
+	const char *leaf;
+	int r;
+
+	r = check_path(path, &leaf, err);
+	if (r == 0)
+		r = request_get(download, path, true, err);
+	while (r == 0 && !download->is_ended) {
+		r = next_piece(download, &piece, err);
+		if (r == 0)
+			r = write_piece(download, out_fd, piece, err);
+	}
+	if (r < 0) {
+		(void)err_context(err, r, "get '%s'", path);
+		return r;
+	}
+	*ret = download->summary;
 	return 0;
 }

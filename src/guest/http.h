@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/macros.h"
@@ -15,3 +16,13 @@
  */
 int guest_http_read(struct span answer, bool is_ended, struct span *ret_body, struct err *err)
 	MUST_CHECK;
+
+/*
+ * Asks the agent for `path` and appends its whole answer, head and body, as it came. `doing` begins
+ * the message of what goes wrong once it is reached. `ret_us` (may be NULL) is what question and
+ * answer took, without the connection.
+ */
+struct buf;
+struct guest_target;
+int guest_http_get(const struct guest_target *target, const char *path, const char *doing,
+		   struct buf *answer, uint64_t *ret_us, struct err *err) MUST_CHECK;

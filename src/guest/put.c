@@ -24,7 +24,9 @@ _Static_assert(PIECE_SIZE <= WIRE_PAYLOAD_MAX, "a piece is one frame");
 
 struct upload {
 	struct guest_io io;
-	int tar_fd;
+	const struct guest_copy *copy; /* borrowed, as the next */
+	const struct guest_tar *tar;
+	uint64_t moved;
 	bool is_sent;	       /* the whole tar, END included, is in `out` or sent */
 	bool is_stream_closed; /* the agent takes no more; it may still say why */
 	bool is_ended;	       /* END has come back */
@@ -94,12 +96,20 @@ int transfer_read_summary(struct span text, struct guest_copied *ret, struct err
 
 static int read_tar(struct upload *upload, struct err *err)
 {
-	const ssize_t n = fd_read_some(upload->tar_fd, upload->piece, sizeof(upload->piece));
+	const struct guest_tar *tar = upload->tar;
+	ssize_t n;
 
-	if (n == -EAGAIN)
-		return 0;
-	if (n < 0)
-		return err_sys(err, (int)n, "read the files to send");
+	if (tar->fd >= 0) {
+		n = fd_read_some(tar->fd, upload->piece, sizeof(upload->piece));
+		if (n == -EAGAIN)
+			return 0;
+		if (n < 0)
+			return err_sys(err, (int)n, "read the files to send");
+	} else {
+		n = tar->read(tar->context, upload->piece, sizeof(upload->piece), err);
+		if (n < 0)
+			return (int)n;
+	}
 	if (n > 0) {
 		wire_add_frame(&upload->out, WIRE_DATA, span_of(upload->piece, (size_t)n));
 		return 0;
@@ -123,6 +133,9 @@ static int send_piece(struct upload *upload, struct err *err)
 	if (n < 0)
 		return err_sys(err, (int)n, "write to the agent");
 	buf_consume(&upload->out, (size_t)n);
+	upload->moved += (uint64_t)n;
+	if (upload->copy->moved)
+		upload->copy->moved(upload->copy->context, upload->moved);
 	return 0;
 }
 
@@ -180,20 +193,21 @@ static int turn(struct upload *upload, struct err *err)
 	struct pollfd polls[3] = {
 		{ .fd = upload->io.fd,
 		  .events = (short)(POLLIN | (upload->out.len > 0 ? POLLOUT : 0)) },
-		{ .fd = wants_tar ? upload->tar_fd : -1, .events = POLLIN },
+		{ .fd = wants_tar ? upload->tar->fd : -1, .events = POLLIN },
 		{ .fd = upload->io.cancel ? upload->io.cancel->fd : -1, .events = POLLIN },
 	};
+	const bool has_tar = wants_tar && upload->tar->fd < 0; /* without waiting */
 	const uint64_t deadline_ns = turn_deadline(upload);
-	int n = poll(polls, 3, clock_poll_ms(deadline_ns));
+	int n = poll(polls, 3, has_tar ? 0 : clock_poll_ms(deadline_ns));
 	int r = 0;
 
 	if (n < 0)
 		return errno == EINTR ? 0 : err_sys(err, -errno, "wait for the agent");
 	if (polls[2].revents)
 		return err_set(err, ERR_CANCELLED, "cancelled");
-	if (n == 0 && clock_now_ns() >= deadline_ns)
+	if (n == 0 && !has_tar && clock_now_ns() >= deadline_ns)
 		return err_set(err, ERR_TIMEOUT, "the agent did not take the files in time");
-	if (polls[1].revents)
+	if (polls[1].revents || has_tar)
 		r = read_tar(upload, err);
 	if (r == 0 && (polls[0].revents & POLLOUT))
 		r = send_piece(upload, err);
@@ -202,15 +216,16 @@ static int turn(struct upload *upload, struct err *err)
 	return r;
 }
 
-int guest_put(const struct guest_copy *copy, const char *path, int tar_fd, struct guest_copied *ret,
-	      struct err *err)
+int guest_put(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
+	      struct guest_copied *ret, struct err *err)
 {
 	CLEANUP(upload_freep) struct upload *upload = mem_alloc(1, sizeof(*upload));
 	AUTO_JSON *request = json_new_object();
 	int r;
 
 	upload->io = transfer_io(copy);
-	upload->tar_fd = tar_fd;
+	upload->copy = copy;
+	upload->tar = tar;
 	upload->out = BUF_INIT;
 	wire_reader_init(&upload->reader);
 	r = transfer_check_path(path, err);

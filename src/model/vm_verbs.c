@@ -30,6 +30,9 @@ static const struct verb_row verbs[] = {
 	[VM_VERB_EXEC] = { "exec", "run a command in", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_SHELL] = { "shell", "open a shell in", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_SSH] = { "ssh", "ssh into", IN(VM_RUNNING), SAME_STATE },
+	[VM_VERB_CP] = { "cp", "copy files of", IN(VM_RUNNING), SAME_STATE },
+	[VM_VERB_PORTS] = { "ports", "list the ports of", IN(VM_RUNNING), SAME_STATE },
+	[VM_VERB_PING] = { "ping", "ping", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_HEALTH] = { "health", "ask the agent of", IN(VM_RUNNING), SAME_STATE },
 };
 _Static_assert(ARRAY_LEN(verbs) == VM_VERB_COUNT, "every verb has a row");

@@ -12,7 +12,7 @@
 #define WIRE_REQUEST_MAX    65536   /* the request line, with its newline */
 #define WIRE_REPLY_MAX	    262144  /* the reply line, with its newline */
 #define WIRE_HTTP_HEAD_MAX  8192    /* a GET request's or reply's head, with its empty line */
-#define WIRE_HTTP_BODY_MAX  262144  /* a reply's body */
+#define WIRE_HTTP_BODY_MAX  1048576 /* a reply's body */
 #define WIRE_ARGS_BYTES_MAX 2097152 /* argv and env together, each string with its NUL */
 #define WIRE_ARGS_COUNT_MAX 16384   /* strings of argv and env together */
 #define WIRE_MESSAGE_MAX    4096    /* text of an ERROR frame or of error.message */
@@ -31,6 +31,7 @@ enum wire_op {
 	WIRE_OP_FORWARD,
 	WIRE_OP_PING,
 	WIRE_OP_SSH,
+	WIRE_OP_LOOK,
 	WIRE_OP_COUNT,
 };
 

@@ -49,9 +49,11 @@ hint: 'banger vm stop box' stops it"
 	equal "$(in_vm later hostname)" later
 
 	# A guest that cannot be told keeps its name until it is restarted, which is said.
-	in_vm later sh -c 'kill -STOP $(pgrep -o -f vsock-agent)' || true
+	kill -STOP "$(pgrep qemu-system)"
 	run_for 0 banger --quiet vm set later --name last
+	kill -CONT "$(pgrep qemu-system)"
 	contains "$output" "later: now 'last', "
+	contains "$stderr$output" "the guest of 'last' keeps its old hostname until it is restarted: "
 	equal "$(spec_of last)" '["last","running",2,640,2560]'
 }
 

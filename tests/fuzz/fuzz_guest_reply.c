@@ -16,6 +16,7 @@
 #include "guest/connect.h"
 #include "guest/extract.h"
 #include "guest/http.h"
+#include "guest/ports.h"
 
 #define REQUIRE(condition)        \
 	do {                      \
@@ -55,12 +56,32 @@ static void check_text(const char *text)
 	REQUIRE(strlen(text) <= GUEST_TEXT_MAX * 8 + 3);
 }
 
+static void check_ports(struct span answer)
+{
+	AUTO_GUEST_PORTS ports = { .items = NULL };
+	struct err err = ERR_INIT;
+
+	if (guest_read_ports(answer, &ports, &err) < 0) {
+		REQUIRE(err.kind == ERR_PROTOCOL && err.message[0] != '\0');
+		return;
+	}
+	REQUIRE(ports.count <= GUEST_PORTS_MAX);
+	for (size_t i = 0; i < ports.count; i++) {
+		REQUIRE(ports.items[i].port != 0 && ports.items[i].address[0] != '\0');
+		check_text(ports.items[i].address);
+		check_text(ports.items[i].process);
+		check_text(ports.items[i].command);
+	}
+}
+
 static void check_health(struct span answer)
 {
 	struct guest_health health = { 0 };
 	struct err err = ERR_INIT;
 	struct span body;
 	const int whole = guest_http_read(answer, true, &body, &err);
+
+	check_ports(answer);
 
 	/* The end of the stream decides what was open; nothing is open after it. */
 	REQUIRE(whole == 1 || whole < 0);

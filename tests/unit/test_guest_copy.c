@@ -140,7 +140,9 @@ static int get(const struct place *place, struct span answer, uint64_t bytes_max
 	int peer;
 	const int fd = prepared_stream(answer, true, &peer);
 	const struct guest_copy copy = { .fd = fd, .deadline_ns = patience() };
-	const struct guest_get request = { "/srv/top", place->fd, "out", bytes_max };
+	const struct guest_get request = {
+		.path = "/srv/top", .dest_fd = place->fd, .dest_name = "out", .bytes_max = bytes_max
+	};
 	char sent[64] = "";
 	int r;
 
@@ -270,6 +272,75 @@ static void test_get_file_over_folder(void **state)
 }
 
 #define REFUSED(name, why) "get '/srv/top': the agent sent the entry '" name "', which " why
+
+struct left_out {
+	unsigned int count;
+	char text[128];
+};
+
+static void note_left_out(void *context, const char *path, const char *target)
+{
+	struct left_out *left_out = context;
+
+	left_out->count++;
+	(void)snprintf(left_out->text, sizeof(left_out->text), "%s -> %s", path, target);
+}
+
+/* Who would rather do without links that lead out gets the rest; the top itself is no such link. */
+static void test_links_left_out(void **state)
+{
+	static const struct entry entries[] = {
+		{ '5', "top", NULL, 0700 },	      { '2', "top/in", "file", 0777 },
+		{ '2', "top/up", "../canary", 0777 }, { '2', "top/out", "/etc/passwd", 0777 },
+		{ '0', "top/file", "content", 0600 },
+	};
+	static const struct entry top = { '2', "top", "/etc/passwd", 0777 };
+	const struct place place = make_place();
+	struct left_out left_out = { .count = 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		AUTO_BUF tar = BUF_INIT;
+		AUTO_BUF answer = BUF_INIT;
+		struct guest_copied copied = { 0 };
+		struct err err = ERR_INIT;
+		int peer, fd, r;
+
+		for (size_t k = 0; i == 0 && k < ARRAY_LEN(entries); k++)
+			add_entry(&tar, &entries[k]);
+		if (i == 1)
+			add_entry(&tar, &top);
+		end_tar(&tar);
+		add_answer(&answer, buf_span(&tar), 10000);
+		add_end(&answer);
+		fd = prepared_stream(buf_span(&answer), true, &peer);
+		const struct guest_copy copy = { .fd = fd, .deadline_ns = patience() };
+		const struct guest_get request = { .path = "/srv/top",
+						   .dest_fd = place.fd,
+						   .dest_name = i == 0 ? "out" : "other",
+						   .left_out = note_left_out,
+						   .context = &left_out };
+
+		r = guest_get(&copy, &request, &copied, &err);
+		fd_close(fd);
+		fd_close(peer);
+		if (i == 1) {
+			CHECK_ROW(i, r < 0);
+			CHECK_HAS(err.message, "is a link that leads out");
+			break;
+		}
+		if (r < 0)
+			fail_msg("%s", err.message);
+		CHECK_INT(left_out.count, 2);
+		CHECK_STR(left_out.text, "top/out -> /etc/passwd");
+		expect_file(place.fd, "out/file", "content", 0600);
+		assert_int_equal(faccessat(place.fd, "out/in", R_OK, 0), 0);
+		assert_int_equal(faccessat(place.fd, "out/up", F_OK, AT_SYMLINK_NOFOLLOW), -1);
+		assert_int_equal(faccessat(place.fd, "out/out", F_OK, AT_SYMLINK_NOFOLLOW), -1);
+	}
+	CHECK_INT(names_in(place.fd), 1);
+	remove_place(&place);
+}
 
 /* GA3: every way out, by its message; nothing is left, and the canary beside the target is as it
  * was. */
@@ -552,7 +623,9 @@ static void test_get_refused(void **state)
 	CHECK_STR(err.message, "get '/srv/top': open '/srv/top': no");
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		const struct guest_copy copy = { .fd = -1, .deadline_ns = 0 };
-		const struct guest_get request = { paths[i], place.fd, "out", 0 };
+		const struct guest_get request = { .path = paths[i],
+						   .dest_fd = place.fd,
+						   .dest_name = "out" };
 
 		CHECK_ROW(i, guest_get(&copy, &request, &copied, &err) < 0);
 		CHECK_INT(err.kind, ERR_INVALID);
@@ -644,8 +717,9 @@ static void test_put(void **state)
 		pid_t pid;
 		const int fd = fork_agent(serve_put, &size, &pid);
 		const struct guest_copy copy = { .fd = fd, .deadline_ns = patience() };
+		const struct guest_tar tar_source = { .fd = tar_fd };
 
-		if (guest_put(&copy, "/srv", tar_fd, &copied, &err) < 0)
+		if (guest_put(&copy, "/srv", &tar_source, &copied, &err) < 0)
 			fail_msg("%s", err.message);
 		CHECK_INT(copied.entries, 3);
 		CHECK_INT(copied.bytes, size);
@@ -728,8 +802,9 @@ static void test_put_fails(void **state)
 		const int fd = fork_agent(rows[i].serve, NULL, &pid);
 		const struct guest_copy copy = { .fd = fd,
 						 .deadline_ns = in_ms(rows[i].deadline_ms) };
+		const struct guest_tar tar_source = { .fd = tar_fd };
 
-		CHECK_ROW(i, guest_put(&copy, "/srv", tar_fd, &copied, &err) < 0);
+		CHECK_ROW(i, guest_put(&copy, "/srv", &tar_source, &copied, &err) < 0);
 		buf_addf(&wanted, "put files in '/srv': %s", rows[i].message);
 		CHECK_STR(err.message, wanted.ptr);
 		CHECK_INT(err.kind, rows[i].kind);
@@ -744,12 +819,13 @@ static void test_put_checks_its_path(void **state)
 {
 	static const char *const paths[] = { "", "srv", "/\xff" };
 	const struct guest_copy copy = { .fd = -1 };
+	const struct guest_tar tar_source = { .fd = -1 };
 	struct guest_copied copied;
 	struct err err = ERR_INIT;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-		CHECK_ROW(i, guest_put(&copy, paths[i], -1, &copied, &err) < 0);
+		CHECK_ROW(i, guest_put(&copy, paths[i], &tar_source, &copied, &err) < 0);
 		CHECK_INT(err.kind, ERR_INVALID);
 	}
 }
@@ -759,6 +835,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_get_a_file),
 		cmocka_unit_test(test_get_a_tree),
+		cmocka_unit_test(test_links_left_out),
 		cmocka_unit_test(test_get_file_over_folder),
 		cmocka_unit_test(test_hostile_tars),
 		cmocka_unit_test(test_path_rules),

@@ -294,6 +294,9 @@ static void test_verbs(void **state)
 		[VM_VERB_EXEC] = { "exec", "-r---", VM_RUNNING },
 		[VM_VERB_SHELL] = { "shell", "-r---", VM_RUNNING },
 		[VM_VERB_SSH] = { "ssh", "-r---", VM_RUNNING },
+		[VM_VERB_CP] = { "cp", "-r---", VM_RUNNING },
+		[VM_VERB_PORTS] = { "ports", "-r---", VM_RUNNING },
+		[VM_VERB_PING] = { "ping", "-r---", VM_RUNNING },
 		[VM_VERB_HEALTH] = { "health", "-r---", VM_RUNNING },
 	};
 	_Static_assert(ARRAY_LEN(rows) == VM_VERB_COUNT, "every verb has a row");

@@ -419,6 +419,84 @@ nothing_in_flight() {
 	[ "$(banger --json daemon status | jq .operations)" -eq 0 ]
 }
 
+# A layout with one layer that takes a while to write: large:1 on top of nothing.
+make_large() {
+	[ ! -e "$LAYOUTS/large" ] || return 0
+	head -c 120M /dev/urandom >"$BATS_TEST_TMPDIR/random"
+	tar -C "$BATS_TEST_TMPDIR" -cf "$BATS_TEST_TMPDIR/large.tar" random
+	umoci init --layout "$LAYOUTS/large"
+	umoci new --image "$LAYOUTS/large:1"
+	umoci raw add-layer --image "$LAYOUTS/large:1" "$BATS_TEST_TMPDIR/large.tar"
+	rm "$BATS_TEST_TMPDIR"/{random,large.tar}
+}
+
+# worker KIND: its process, when there is one.
+worker() {
+	pgrep -f -- "--worker $1\$"
+}
+
+@test "a worker that is killed or hangs: the pull says which, with its layer; the next one needs no download" {
+	local kind signal text asked
+	make_large
+	push large:1 large:1 2>&1
+	banger --quiet daemon stop >/dev/null
+	cp "$BANGER_CONFIG_DIR/config.toml" "$BATS_TEST_TMPDIR/config.toml"
+	printf '[limits]\nworker_stall = "2s"\n' >>"$BANGER_CONFIG_DIR/config.toml"
+	banger ps >/dev/null
+	while read -r kind signal text; do
+		start pull "$BANGER" image pull "$REGISTRY/large:1" --name large
+		# It is there only when the layer is, and has much to do.
+		wait_until 30 worker unpack
+		kill "-$signal" "$(worker "$kind")"
+		wait_for_status "$started" 1
+		contains "$(<"$BATS_TEST_TMPDIR/pull.err")" "layer 1: the $kind worker $text"
+		run_for 1 worker image
+		run_for 1 worker unpack
+		equal "$(images_json '[.images[] | select(.name == "large")]')" '[]'
+		equal "$(find "$BANGER_STATE_DIR/images" -name '.*' -mindepth 1)" ""
+		[ -n "${asked:-}" ] || asked=$(requests_for large/blobs)
+	done <<-'END'
+		image KILL was ended by signal 9 (KILL)
+		image STOP has not gone on for 2.0 s (limits.worker_stall)
+		unpack KILL was ended by signal 9 (KILL)
+		unpack STOP has not gone on for 2.0 s (limits.worker_stall)
+		image XCPU needs more than 3600 s of processor time (limits.worker_cpu)
+	END
+	run_for 0 banger image pull "$REGISTRY/large:1" --name large
+	equal "$(requests_for large/blobs)" "$asked"
+	banger --quiet image delete large >/dev/null
+	banger --quiet daemon stop >/dev/null
+	cp "$BATS_TEST_TMPDIR/config.toml" "$BANGER_CONFIG_DIR/config.toml"
+}
+
+@test "the kernel finds each of 20000 names in a folder whose index has two levels" {
+	local layout=$BATS_TEST_TMPDIR/names
+	cp -r "$LAYOUTS/tiny" "$layout"
+	/usr/bin/python3 - "$BATS_TEST_TMPDIR/names.tar" <<-'PYTHON'
+		import sys, tarfile
+		with tarfile.open(sys.argv[1], "w", format=tarfile.PAX_FORMAT) as out:
+		    for n in range(10000, 30000):
+		        out.addfile(tarfile.TarInfo("names/" + "n" * 250 + str(n)))
+	PYTHON
+	umoci raw add-layer --image "$layout:1" "$BATS_TEST_TMPDIR/names.tar"
+	run_for 0 banger image pull "oci:$layout:1" --name names
+	debugfs -R "htree_dump /names" "$BANGER_STATE_DIR/images/names/root.ext4" >"$BATS_TEST_TMPDIR/tree" 2>&1
+	grep -q "Indirect levels: 1" "$BATS_TEST_TMPDIR/tree"
+	# Each by its name, which goes through the index; then what is in the folder; then a name that is not there.
+	run_for 0 banger --quiet vm run --image names --rm -- sh -c '
+		long=$1 n=10000 found=0
+		while [ $n -lt 30000 ]; do
+			[ ! -f "/names/$long$n" ] || found=$((found + 1))
+			n=$((n + 1))
+		done
+		echo $found
+		ls /names | grep -c "^$long[12][0-9][0-9][0-9][0-9]\$"
+		ls /names | grep -c .
+		[ -e "/names/${long}30000" ] || echo none' sh "$(printf 'n%.0s' {1..250})"
+	equal "$output" $'20000\n20000\n20000\nnone'
+	banger --quiet image delete names >/dev/null
+}
+
 @test "cache prune: says first, frees then, and images stay" {
 	banger --quiet image pull "$REGISTRY/library/tiny:3.20" --name pruned --size 1GiB >/dev/null
 	run_for 0 banger image cache prune --dry-run

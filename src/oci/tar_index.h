@@ -15,7 +15,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define TAR_INDEX_MEMBERS_MAX 4096 /* an image of OCI_LAYERS_MAX has some 400 */
+#define TAR_INDEX_MEMBERS_MAX 4096 /* an image of OCI_LAYERS_MAX has some 3000 */
 #define TAR_INDEX_NAME_MAX    1024
 #define TAR_BLOCK_BYTES	      512
 

@@ -25,6 +25,7 @@ const struct command *const commands[] = {
 	&vm_exec_command,
 	&vm_cp_command,
 	&vm_logs_command,
+	&vm_stats_command,
 	&vm_health_command,
 	&vm_ping_command,
 	&vm_ports_command,

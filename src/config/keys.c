@@ -65,7 +65,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_DURATION, .max = 3650 * DAY, AT(auto_stop_stale_after_ms) },
 	[CONFIG_STATS_POLL_INTERVAL] = {
 		.row = { "stats_poll_interval", "a duration, 1s to 1h", "\"10s\"",
-			 "how often the load of VMs is measured", "this version measures no load" },
+			 "how often the load of running VMs is measured", NULL },
 		.type = VALUE_DURATION, .min = SECOND, .max = HOUR, .initial = 10 * SECOND,
 		AT(stats_poll_interval_ms) },
 	[CONFIG_NETWORK] = {

@@ -34,6 +34,7 @@
 #include "daemon/reconcile.h"
 #include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
+#include "daemon/stats.h"
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"
 #include "oci/blobs.h"
@@ -50,6 +51,7 @@ static void daemon_done(struct daemon *daemon)
 	leases_free(daemon->leases);
 	oci_blobs_free(daemon->blobs);
 	priv_close(daemon->priv);
+	stats_free(daemon->stats);
 	names_free(daemon->names);
 	listing_free(daemon->listing);
 	engine_free(daemon->engine);
@@ -223,6 +225,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->operations = operations_new();
 	daemon->engine = engine_new(&daemon->config, daemon->paths.state_dir);
 	daemon->leases = leases_new();
+	daemon->stats = stats_new();
 	daemon->listing = listing_new();
 	daemon->started_ns = clock_now_ns();
 	r = reconcile_all(daemon, err);
@@ -281,6 +284,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 {
 	AUTO_FREE struct rpc_method *methods = NULL;
 	CLEANUP(rpc_server_freep) struct rpc_server *server = NULL;
+	struct stats_worker *stats_worker = NULL;
 	struct watcher *watcher = NULL;
 	size_t method_count;
 	int r;
@@ -299,7 +303,9 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 	r = watcher_start(daemon, &watcher, err);
 	if (r < 0)
 		return r;
-	r = rpc_server_start(&config, &server, err);
+	r = stats_worker_start(daemon, &stats_worker, err);
+	if (r == 0)
+		r = rpc_server_start(&config, &server, err);
 	if (r == 0) {
 		log_info("bangerd %s (%s) listens on %s", banger_version.version,
 			 banger_version.commit, daemon->paths.socket);
@@ -308,6 +314,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		log_info("ending; running VMs go on");
 		rpc_server_stop(server);
 	}
+	stats_worker_stop(stats_worker);
 	watcher_stop(watcher);
 	return r;
 }

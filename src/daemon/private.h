@@ -21,6 +21,7 @@ struct names;
 struct oci_blobs;
 struct operations;
 struct priv;
+struct stats;
 struct vm_table;
 
 struct daemon {
@@ -36,6 +37,7 @@ struct daemon {
 	struct leases *leases;	       /* owned */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct priv *priv;	       /* owned: what of VMs is in the kernel */
+	struct stats *stats;	       /* owned: what VMs use */
 	struct listing *listing;       /* owned: the answer to vm.list */
 	struct names *names;	       /* owned: what DNS says of the VMs */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */

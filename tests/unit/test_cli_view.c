@@ -378,10 +378,10 @@ static void test_completion(void **state)
 		const char *wanted; /* joined with blanks */
 	} rows[] = {
 		{ { "vm", "sto" }, "stop" },
-		{ { "vm", "p" }, "pause prune ps ping" },
+		{ { "vm", "p" }, "pause ping ports prune ps" },
 		{ { "dae" }, "daemon" },
 		{ { "p" }, "ps" },
-		{ { "--json", "vm", "sta" }, "start" },
+		{ { "--json", "vm", "sta" }, "start stats" },
 		{ { "vm", "stop", "" }, "box web" },
 		{ { "vm", "stop", "box", "w" }, "web" },
 		{ { "vm", "show", "box", "" }, "" },

@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# vm stats: what VMs use, once, as a live table, in pipes and as JSON; VMs that stand still; the daemon's own measuring.
+# shellcheck disable=SC2154,SC2016 # bats sets status and output; expressions for other shells
+
+load helper
+
+stat_of() {
+	banger --json vm stats "$1" | jq -r ".vms[0]$2"
+}
+
+@test "figures of a VM: idle, busy, frozen, paused, stopped; and of the host" {
+	banger --quiet vm run -d --name box
+	make_idle=$(stat_of box .cpu_milli)
+	[ "$make_idle" -ge 0 ]
+	in_vm box sh -c 'nohup sh -c "while :; do :; done" >/dev/null 2>&1 & echo $! >/tmp/pid'
+	sleep 1
+	wait_until 15 is_busy box
+	[ "$(stat_of box .cpu_ms)" -gt 1000 ]
+	[ "$(stat_of box .memory_bytes)" -gt $((50 << 20)) ]
+	[ "$(stat_of box .memory_bytes)" -lt $((1400 << 20)) ]
+	equal "$(stat_of box .vm_memory_bytes) $(stat_of box .vcpu)" "$((512 << 20)) 1"
+	[ "$(stat_of box .guest_memory_total_bytes)" -gt $((400 << 20)) ]
+	[ "$(stat_of box .guest_memory_used_bytes)" -gt $((10 << 20)) ]
+	[ "$(stat_of box .guest_disk_total_bytes)" -gt $((1 << 30)) ]
+	[ "$(stat_of box .guest_processes)" -gt 3 ]
+	in_vm box sh -c 'kill $(cat /tmp/pid)'
+	run_for 0 banger vm stats
+	matches "${lines[0]}" '^NAME +STATE +CPU +MEMORY +IN GUEST +DISK IN GUEST +READ +WRITTEN$'
+	matches "${lines[1]}" '^box +running +[0-9.]+% +[0-9.]+ MiB +[0-9.]+ MiB of [0-9.]+ MiB '
+	matches "${lines[2]}" '^host: .* CPU, load [0-9.]+, memory .*, 1 VM$'
+	kill -STOP "$(pgrep -P "$(vm_get box .pid)" -x qemu-system-x86)"
+	equal "$(stat_of box .frozen)" true
+	matches "$(banger vm stats box)" 'box +frozen'
+	kill -CONT "$(pgrep -P "$(vm_get box .pid)" -x qemu-system-x86)"
+	equal "$(stat_of box .frozen)" false
+	kill -STOP "$(vm_get box .pid)"
+	equal "$(stat_of box .frozen)" true
+	kill -CONT "$(vm_get box .pid)"
+	banger --quiet vm pause box
+	equal "$(stat_of box .state) $(stat_of box .guest_processes)" "paused null"
+	banger --quiet vm resume box
+	banger --quiet vm stop box
+	equal "$(banger --json vm stats | jq -c .vms)" "[]"
+	equal "$(stat_of box .state) $(stat_of box .cpu_milli) $(stat_of box .memory_bytes)" "stopped null null"
+	matches "$(banger vm stats box)" 'box +stopped +- +- +- +- +- +-'
+	run_for 1 banger vm stats nobody
+	contains "$stderr" "nobody"
+	run_for 2 banger vm stats --interval 2s
+	contains "$stderr" "--interval needs --watch"
+	run_for 2 banger vm stats --watch --interval 10ms
+}
+
+is_busy() {
+	[ "$(stat_of "$1" .cpu_milli)" -gt 300 ]
+}
+
+has_lines() {
+	[ "$(wc -l <"$1")" -ge "$2" ]
+}
+
+@test "--watch: lines in a pipe, objects with --json, a live table on a terminal; Ctrl-C ends each" {
+	local out=$BATS_TEST_TMPDIR
+	banger --quiet vm run -d --name box
+	start lines "$BANGER" vm stats --watch --interval 1s
+	wait_until 10 has_lines "$out/lines.out" 3
+	kill -INT "$started"
+	wait_for_status "$started" 130
+	equal "$(cat "$out/lines.err")" ""
+	matches "$(tail -n 1 "$out/lines.out")" '^20[0-9-]+T[0-9:]+Z box running cpu=[0-9.]+% memory=[0-9]+ guest_memory=[0-9]+ '
+	equal "$(grep -c $'\033' "$out/lines.out")" 0
+	start json "$BANGER" --json vm stats box --watch --interval 1s
+	wait_until 10 has_lines "$out/json.out" 2
+	# A daemon that is killed is started again, and the VM goes on.
+	kill -KILL "$(daemon_pid)"
+	wait_until 15 has_lines "$out/json.out" 5
+	kill -INT "$started"
+	wait_for_status "$started" 130
+	equal "$(jq -r '.vms[0].name' "$out/json.out" | sort -u)" box
+	run script -qec "timeout -s INT 4 $BANGER vm stats --watch --interval 1s" /dev/null
+	[ "$status" -eq 130 ] || [ "$status" -eq 124 ]
+	contains "$output" "box"
+	matches "$output" '\[[= ]{10}\] +[0-9.]+%'
+	contains "$output" $'\033[3F\033[J'
+	# A reader that leaves ends it.
+	run_for 0 bash -c '"$BANGER" vm stats --watch --interval 1s | head -n 1'
+}
+
+@test "the daemon measures by itself while VMs run" {
+	sed -i '1i stats_poll_interval = "1s"' "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet vm run -d --name box
+	sleep 3.2
+	# Two moments are known already, so the answer comes at once.
+	local began=${EPOCHREALTIME/./}
+	[ "$(stat_of box .cpu_milli)" -ge 0 ]
+	echo "$((${EPOCHREALTIME/./} - began)) us"
+	[ "$((${EPOCHREALTIME/./} - began))" -lt 450000 ] || [ -n "${ASAN_OPTIONS:-}" ]
+	banger doctor | run ! grep -F stats_poll_interval
+}

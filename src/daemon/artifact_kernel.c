@@ -215,6 +215,21 @@ int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct j
 	return pull(daemon, name, true, job, ret, err);
 }
 
+int artifact_check_kernel(struct daemon *daemon, const char *name, struct err *err)
+{
+	AUTO_KERNEL_RECORD known = { 0 };
+	AUTO_KERNEL_CATALOG catalog = { 0 };
+	int r;
+
+	r = load_ready(daemon, name, &known, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = kernel_catalog_load(daemon->paths.config_dir, &catalog, err);
+	if (r < 0)
+		return r;
+	return kernel_catalog_find(&catalog, name) ? 0 : no_kernel(name, err);
+}
+
 /* --- importing --- */
 
 int artifact_import_claimed_kernel(const struct job *job,

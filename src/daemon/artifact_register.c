@@ -65,6 +65,8 @@ int artifact_register_image(struct daemon *daemon, const struct artifact_image_f
 		r = artifact_lock(job, "image", files->name, &hold, NULL, err);
 	if (r == 0)
 		r = check_new(daemon, files->name, err);
+	if (r == 0 && files->kernel)
+		r = artifact_check_kernel(daemon, files->kernel, err);
 	if (r == 0)
 		r = begin(&making, files->own_kernel, job, err);
 	if (r == 0)
@@ -85,11 +87,12 @@ static int store_managed(void *context, const struct image_record *image, struct
 	struct image_making *making = context;
 	int r;
 
-	making->is_begun = true;
 	r = store_image_put(making->daemon->store, image, err);
-	if (r == 0)
-		failpoint("image.promote.stored");
-	return r;
+	if (r < 0)
+		return r;
+	making->is_begun = true;
+	failpoint("image.promote.stored");
+	return 0;
 }
 
 int artifact_promote_image(struct daemon *daemon, const char *name, const struct job *job,

@@ -66,6 +66,9 @@ int artifact_delete_image(struct daemon *daemon, const char *name, const struct 
 
 int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct kernel_record *ret, struct err *err) MUST_CHECK;
+/* ERR_NOT_FOUND when it is neither here nor in the catalog. */
+int artifact_check_kernel(struct daemon *daemon, const char *name, struct err *err) MUST_CHECK;
+
 int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			 struct kernel_record *ret, struct err *err) MUST_CHECK;
 

@@ -17,10 +17,11 @@
 #include "base/spawn.h"
 #include "base/text.h"
 
-#define SSH_PORT    22
-#define HOST_KEY    "/etc/ssh/ssh_host_ed25519_key"
-#define RUN_WAIT_MS 10000
-#define RUN_LOOK_MS 10
+#define SSH_PORT	22
+#define HOST_KEY	"/etc/ssh/ssh_host_ed25519_key"
+#define RUN_WAIT_MS	10000
+#define RUN_LOOK_MS	10
+#define SHADOW_LINE_MAX 1024 /* a longer one ends the search: then root is not locked */
 
 /* sshd must be started by its absolute path: it executes itself anew. */
 static const char *find_sshd(void)
@@ -62,14 +63,14 @@ static void wait_for_run(void)
 static bool is_locked(void)
 {
 	FILE *file = fopen("/etc/shadow", "re");
-	const struct spwd *entry;
+	struct spwd entry, *found = NULL;
+	char text[SHADOW_LINE_MAX];
 	bool locked = false;
 
 	if (!file)
 		return false;
-	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
-	while (!locked && (entry = fgetspent(file)))
-		locked = str_eq(entry->sp_namp, "root") && entry->sp_pwdp[0] == '!';
+	while (!locked && fgetspent_r(file, &entry, text, sizeof(text), &found) == 0)
+		locked = str_eq(found->sp_namp, "root") && found->sp_pwdp[0] == '!';
 	(void)fclose(file);
 	return locked;
 }

@@ -11,6 +11,8 @@
 #include "cli/ssh_block.h"
 #include "cli/user_file.h"
 
+#define USER_TEXT_MAX 8192 /* a user's entry */
+
 struct config_args {
 	bool install;
 	bool uninstall;
@@ -36,14 +38,15 @@ static const struct opt config_opts[] = {
 /* Where ssh looks: it asks the user database, not HOME. */
 static int find_user_file(const struct config_args *args, char **ret, struct err *err)
 {
-	const struct passwd *user;
+	struct passwd entry, *user = NULL;
+	char text[USER_TEXT_MAX];
 
 	if (args->file) {
 		*ret = mem_strdup(args->file);
 		return 0;
 	}
-	user = getpwuid(getuid()); // NOLINT(concurrency-mt-unsafe): one thread
-	if (!user || str_empty(user->pw_dir))
+	if (getpwuid_r(getuid(), &entry, text, sizeof(text), &user) != 0 || !user ||
+	    str_empty(user->pw_dir))
 		return err_set(err, ERR_NOT_FOUND, "user %u has no home folder",
 			       (unsigned)getuid());
 	*ret = mem_printf("%s/.ssh/config", user->pw_dir);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +13,15 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-/* The C library allocates what realpath() gives. */
-static void text_freep(char **text)
-{
-	free(*text); // NOLINT(cppcoreguidelines-no-malloc)
-}
-
 /* Where it really is; one that does not exist is where its folder really is. */
 static int resolve(const char *path, bool makes_folder, char **ret, struct err *err)
 {
-	CLEANUP(text_freep) char *real = realpath(path, NULL);
-	CLEANUP(text_freep) char *folder = NULL;
+	char real[PATH_MAX];
 	AUTO_FREE char *parent = NULL;
 	const char *slash = strrchr(path, '/');
 	struct stat status;
 
-	if (real) {
+	if (realpath(path, real)) {
 		*ret = mem_strdup(real);
 		return 0;
 	}
@@ -39,10 +33,9 @@ static int resolve(const char *path, bool makes_folder, char **ret, struct err *
 		       : mem_strdup(".");
 	if (makes_folder && mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, -errno, "make '%s'", parent);
-	folder = realpath(parent, NULL);
-	if (!folder)
+	if (!realpath(parent, real))
 		return err_sys(err, -errno, "find '%s'", parent);
-	*ret = mem_printf("%s/%s", folder, slash ? slash + 1 : path);
+	*ret = mem_printf("%s/%s", real, slash ? slash + 1 : path);
 	return 0;
 }
 

@@ -60,7 +60,7 @@ static void follow_stop(const struct process *ssh)
 
 	if (waitid(P_PID, (id_t)ssh->pid, &info, WSTOPPED | WNOHANG) < 0 || info.si_pid == 0)
 		return;
-	(void)raise(SIGSTOP);
+	(void)kill(getpid(), SIGSTOP);
 	IGNORE_RESULT(process_signal(ssh, SIGCONT));
 }
 

@@ -13,6 +13,7 @@
 #include "cli/vm_view.h"
 #include "model/names.h"
 #include "model/spec.h"
+#include "model/vm.h"
 
 /* What this host has; 0 for what it will not say. */
 static void read_host(struct spec_host *ret)
@@ -90,6 +91,13 @@ void spec_args_note_memory(struct buf *out)
 	text_size(out, host.memory_bytes);
 }
 
+int spec_args_check_publish(const char *text, struct err *err)
+{
+	struct vm_port port;
+
+	return vm_port_read(text, &port, err);
+}
+
 static void put_number(json_t *params, const char *key, const struct opt_number *number)
 {
 	if (number->is_set)
@@ -117,7 +125,27 @@ json_t *spec_args_params(const struct spec_args *args)
 	put_number(params, "memory_bytes", &args->memory);
 	put_number(params, "disk_bytes", &args->disk);
 	put_number(params, "system_overlay_bytes", &args->system_overlay);
+	if (args->publish.count > 0) {
+		json_t *publish = json_new_array();
+
+		for (size_t i = 0; i < args->publish.count; i++)
+			json_add(publish, json_new_str(args->publish.items[i]));
+		json_put(params, "publish", publish);
+	}
 	return params;
+}
+
+void spec_args_tell_ports(struct cli *cli, const json_t *result)
+{
+	const json_t *port;
+	size_t i;
+
+	json_array_foreach(json_object_get(json_object_get(result, "vm"), "ports"), i, port) {
+		AUTO_BUF text = BUF_INIT;
+
+		vm_view_port(port, &text);
+		out_note(&cli->out, "published: %s", text.ptr);
+	}
 }
 
 static uint64_t number_or(const struct opt_number *number, const json_t *defaults, const char *key)

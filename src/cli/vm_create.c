@@ -47,6 +47,7 @@ static int run_create(struct cli *cli, const struct invocation *invocation)
 		return cli_fail(cli, &err);
 	}
 	cli_print_warnings(cli, result);
+	spec_args_tell_ports(cli, result);
 	if (cli->out.is_json)
 		out_json(&cli->out, result);
 	else

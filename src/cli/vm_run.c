@@ -268,6 +268,7 @@ static int run_run(struct cli *cli, const struct invocation *invocation)
 	    create(cli, args, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	cli_print_warnings(cli, result);
+	spec_args_tell_ports(cli, result);
 	if (args->detach)
 		return print_name(cli, result);
 	return run_in(cli, invocation, json_object_get(result, "vm"));

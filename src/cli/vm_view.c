@@ -207,6 +207,34 @@ static void pair_time(struct buf *out, const char *key, const char *time, int64_
 	view_pair(out, key, text.ptr);
 }
 
+void vm_view_port(const json_t *port, struct buf *out)
+{
+	const char *address = json_get_str(port, "address");
+
+	text_escape(out, span_str(address ? address : "?"), VALUE_BYTES_MAX);
+	buf_addf(out, ":%u -> %u", (unsigned)json_get_u64(port, "host"),
+		 (unsigned)json_get_u64(port, "guest"));
+}
+
+static void pair_ports(struct buf *out, const json_t *vm)
+{
+	const bool is_running = str_eq(json_get_str(vm, "state"), "running");
+	const json_t *list = json_object_get(vm, "ports");
+	const json_t *port;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		view_pair(out, "published", NULL);
+	json_array_foreach(list, i, port) {
+		AUTO_BUF text = BUF_INIT;
+
+		vm_view_port(port, &text);
+		if (is_running && !json_get_bool(port, "open"))
+			buf_add_str(&text, " (in use on the host)");
+		view_pair(out, i == 0 ? "published" : "", text.ptr);
+	}
+}
+
 static void pair_engine(struct buf *out, const json_t *vm)
 {
 	const char *engine = json_get_str(vm, "engine");
@@ -246,6 +274,7 @@ void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf 
 	view_pair_size(out, "used on the host", json_get_u64(vm, "disk_used_bytes"));
 	view_pair(out, "ip", json_get_str(vm, "ip"));
 	view_pair(out, "nat", json_get_bool(vm, "nat") ? "yes" : "no");
+	pair_ports(out, vm);
 	view_pair(out, "deleted at the end", json_get_bool(vm, "ephemeral") ? "yes" : "no");
 	view_pair(out, "workspace", json_get_str(vm, "workspace"));
 	pair_time(out, "created", json_get_str(vm, "created_at"), now);

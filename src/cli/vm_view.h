@@ -30,3 +30,6 @@ void vm_view_age(const char *time, int64_t now, struct buf *out);
 void view_pair(struct buf *out, const char *key, const char *value);
 void view_pair_size(struct buf *out, const char *key, uint64_t bytes);
 void view_pair_number(struct buf *out, const char *key, uint64_t number);
+
+/* "127.0.0.1:8080 -> 80", one of a VM's "ports". */
+void vm_view_port(const json_t *port, struct buf *out);

@@ -51,6 +51,7 @@ struct create_params {
 	uint64_t disk_bytes;
 	uint64_t system_overlay_bytes;
 	bool nat;
+	struct strv publish;
 	struct json_maybe_bool start;
 	bool ephemeral;
 };
@@ -73,6 +74,8 @@ static const struct json_field create_fields[] = {
 	  "the root file system; at least the image's size" },
 	{ "nat", JSON_FIELD_BOOL, false, offsetof(struct create_params, nat), 0,
 	  "reach the network; refused by this version, which has none" },
+	{ "publish", JSON_FIELD_STRINGS, false, offsetof(struct create_params, publish),
+	  VM_PORTS_MAX, "[IP:]HOST:GUEST[/tcp]: ports of the guest at the host's loopback, or IP" },
 	{ "start", JSON_FIELD_MAYBE_BOOL, false, offsetof(struct create_params, start), 0,
 	  "true when absent" },
 	{ "ephemeral", JSON_FIELD_BOOL, false, offsetof(struct create_params, ephemeral), 0,
@@ -124,6 +127,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 		.memory_bytes = p->memory_bytes,
 		.disk_bytes = p->disk_bytes,
 		.system_overlay_bytes = p->system_overlay_bytes,
+		.publish = &p->publish,
 		.start = !p->start.is_given || p->start.value,
 		.ephemeral = p->ephemeral,
 	};

@@ -31,6 +31,7 @@
 #include "daemon/names.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
+#include "daemon/publish.h"
 #include "daemon/reconcile.h"
 #include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
@@ -49,6 +50,7 @@ static void daemon_done(struct daemon *daemon)
 	operations_free(daemon->operations);
 	keylock_free(daemon->locks);
 	leases_free(daemon->leases);
+	publish_free(daemon->publish);
 	oci_blobs_free(daemon->blobs);
 	priv_close(daemon->priv);
 	stats_free(daemon->stats);
@@ -227,6 +229,9 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->leases = leases_new();
 	daemon->stats = stats_new();
 	daemon->listing = listing_new();
+	r = publish_new(PUBLISH_ANSWER_MS, &daemon->publish, err);
+	if (r < 0)
+		return r;
 	daemon->started_ns = clock_now_ns();
 	r = reconcile_all(daemon, err);
 	if (r == 0)

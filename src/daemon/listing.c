@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "daemon/private.h"
+#include "daemon/publish.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
 
@@ -13,6 +14,7 @@ struct listing {
 	struct buf text;	/* empty: not made yet */
 	uint64_t store_changes; /* when it was begun, as the next */
 	uint64_t table_changes;
+	uint64_t port_changes;
 };
 
 struct listing *listing_new(void)
@@ -55,11 +57,12 @@ static int refresh(struct listing *listing, struct daemon *daemon, struct err *e
 {
 	const uint64_t store_now = store_changes(daemon->store);
 	const uint64_t table_now = vm_table_changes(daemon->table);
+	const uint64_t ports_now = publish_changes(daemon->publish);
 	AUTO_BUF text = BUF_INIT;
 	int r;
 
 	if (listing->text.len > 0 && listing->store_changes == store_now &&
-	    listing->table_changes == table_now)
+	    listing->table_changes == table_now && listing->port_changes == ports_now)
 		return 0;
 	r = make(daemon, &text, err);
 	if (r < 0)
@@ -69,6 +72,7 @@ static int refresh(struct listing *listing, struct daemon *daemon, struct err *e
 	text = BUF_INIT;
 	listing->store_changes = store_now;
 	listing->table_changes = table_now;
+	listing->port_changes = ports_now;
 	return 0;
 }
 

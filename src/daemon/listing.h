@@ -15,8 +15,8 @@ void listing_free(struct listing *listing); /* NULL is accepted */
 struct listing *listing_new(void) OWNED_BY(listing_free) MUST_CHECK;
 
 /*
- * Appends {"vms":[...]}, made anew if a row or a running process has changed. Who asks while it is
- * made waits for that instead of making it, too.
+ * Appends {"vms":[...]}, made anew if a row, a running process or a published port has changed. Who
+ * asks while it is made waits for that instead of making it, too.
  */
 int listing_get(struct listing *listing, struct daemon *daemon, struct buf *out, struct err *err)
 	MUST_CHECK;

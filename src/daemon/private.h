@@ -21,6 +21,7 @@ struct names;
 struct oci_blobs;
 struct operations;
 struct priv;
+struct publish;
 struct stats;
 struct vm_table;
 
@@ -35,6 +36,7 @@ struct daemon {
 	struct vm_table *table;	       /* owned */
 	struct engine *engine;	       /* owned */
 	struct leases *leases;	       /* owned */
+	struct publish *publish;       /* owned: published ports */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct priv *priv;	       /* owned: what of VMs is in the kernel */
 	struct stats *stats;	       /* owned: what VMs use */

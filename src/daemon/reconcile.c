@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/private.h"
+#include "daemon/publish.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
@@ -209,6 +210,22 @@ static int remove_rest(struct daemon *daemon, const struct vm *vm, struct err *e
 	return vm_teardown(daemon, vm->id, err);
 }
 
+/* The ports of a VM that runs: after a restart, and when one was in use that is free again. */
+static void publish_again(struct daemon *daemon, const struct vm *vm)
+{
+	AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_VSOCK_SOCKET);
+
+	for (size_t i = 0; i < vm->spec.port_count; i++) {
+		struct vm_port port = vm->spec.ports[i];
+		struct err err = ERR_INIT;
+
+		if (publish_open(daemon->publish, vm, &port, 1, &err) < 0)
+			log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
+				  "cannot publish a port, retrying");
+	}
+	publish_serve(daemon->publish, vm, socket);
+}
+
 int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	int r;
@@ -229,6 +246,8 @@ int reconcile_vm(struct daemon *daemon, const struct vm *vm, struct err *err)
 		r = adopt(daemon, vm, err);
 	if (r < 0)
 		return r;
+	if (vm_table_get(daemon->table, vm->id, NULL, NULL))
+		publish_again(daemon, vm);
 	if (vm->ephemeral && !lease_is_held(daemon->leases, vm->id)) {
 		log_write(LOG_LEVEL_INFO, &(struct log_fields){ .vm = vm->id },
 			  "deleting: it was to live as long as its client");

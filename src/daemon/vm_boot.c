@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/publish.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
@@ -458,8 +459,10 @@ int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
 	int r;
 
 	r = run_steps(&boot, err);
-	if (r == 0)
+	if (r == 0) {
+		publish_serve(daemon->publish, vm, boot.vsock_socket);
 		warn_of_tcg(&boot, warnings);
+	}
 	boot_done(&boot);
 	return r;
 }

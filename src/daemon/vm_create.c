@@ -12,6 +12,7 @@
 #include "daemon/engine.h"
 #include "daemon/image_origin.h"
 #include "daemon/known_hosts.h"
+#include "daemon/publish.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
@@ -117,6 +118,21 @@ static int make_files(struct daemon *daemon, const struct vm *vm, const struct j
 	return 0;
 }
 
+static int read_ports(const struct strv *texts, struct vm_spec *spec, struct err *err)
+{
+	for (size_t i = 0; texts && i < texts->count; i++) {
+		int r;
+
+		if (i == VM_PORTS_MAX)
+			return vm_ports_check(spec->ports, texts->count, err);
+		r = vm_port_read(texts->items[i], &spec->ports[i], err);
+		if (r < 0)
+			return err_context(err, r, "publish");
+		spec->port_count = i + 1;
+	}
+	return 0;
+}
+
 /* Fills in what is decided before anything is made. */
 static int prepare(struct daemon *daemon, const struct vm_create_request *request, struct vm *vm,
 		   struct err *err)
@@ -133,7 +149,9 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 	r = image_origin_name(image_text(daemon, request), &vm->spec.image, err);
 	if (r < 0)
 		return r;
-	r = vm_spec_check(&vm->spec, &daemon->host, err);
+	r = read_ports(request->publish, &vm->spec, err);
+	if (r == 0)
+		r = vm_spec_check(&vm->spec, &daemon->host, err);
 	if (r < 0)
 		return r;
 	if (vm->name && is_taken(daemon, vm->name)) {
@@ -149,7 +167,8 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 	vm->state = VM_CREATED;
 	vm->intent = VM_INTENT_CREATE;
 	vm->created_at = clock_wall_seconds();
-	return 0;
+	/* Now, so that a port that cannot be had costs nothing; what asked for any gets its own. */
+	return publish_open(daemon->publish, vm, vm->spec.ports, vm->spec.port_count, err);
 }
 
 /* Image and kernel are built or pulled if need be; an image larger than the asked size wins. */
@@ -236,9 +255,13 @@ int vm_create(const struct job *job, const struct vm_create_request *request, st
 	if (r < 0)
 		return r;
 	r = daemon_lock_vm(daemon, vm.id, job->cancel, &hold, err);
-	if (r < 0)
+	if (r < 0) {
+		publish_close(daemon->publish, vm.id);
 		return r;
+	}
 	r = create_locked(daemon, request, job, &vm, warnings, err);
+	if (r < 0 || !request->start)
+		publish_close(daemon->publish, vm.id);
 	if (r < 0)
 		return err_context(err, r, "cannot create%s%s%s", vm.name ? " '" : " a VM",
 				   vm.name ? vm.name : "", vm.name ? "'" : "");

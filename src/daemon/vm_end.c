@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/known_hosts.h"
 #include "daemon/last_words.h"
+#include "daemon/publish.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
@@ -104,6 +105,7 @@ int vm_teardown(struct daemon *daemon, const char *id, struct err *err)
 		return r;
 	failpoint("vm.teardown.ended");
 	vm_table_remove(daemon->table, id);
+	publish_stop(daemon->publish, id);
 	/* Nothing of it is to go on, not even what the VMM could not end itself. */
 	r = priv_cgroup_end(daemon->priv, id, err);
 	if (r < 0)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/publish.h"
 #include "daemon/reconcile.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
@@ -116,6 +117,7 @@ json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail d
 		runtime.accelerator = vmm_accelerator_name(handles.accelerator);
 		runtime.pid = handles.pid;
 	}
+	runtime.ports_open = publish_served(daemon->publish, vm);
 	/* A look at each file of its folder: too much for hundreds of VMs in a list. */
 	if (detail == VM_DETAIL_ALL)
 		runtime.has_disk_used =

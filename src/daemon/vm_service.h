@@ -30,6 +30,7 @@ struct vm_create_request {
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
 	uint64_t system_overlay_bytes;
+	const struct strv *publish; /* as vm_port_read() has it; may be NULL */
 	bool start;
 	bool ephemeral;
 	struct lease lease; /* whom an ephemeral VM lives for */

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "daemon/publish.h"
 
 /* Boots under the lock that is held, with the intent before and the result after. */
 static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *job,
@@ -13,7 +14,9 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 	struct err store_err = ERR_INIT;
 	int r;
 
-	r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_START, NULL, err);
+	r = publish_open(daemon->publish, vm, vm->spec.ports, vm->spec.port_count, err);
+	if (r == 0)
+		r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_START, NULL, err);
 	if (r < 0)
 		return r;
 	failpoint("vm.start.intent");
@@ -56,6 +59,8 @@ int vm_start(const struct job *job, const char *reference, struct vm *ret, struc
 		return r;
 	r = start_locked(daemon, &vm, job, warnings, err);
 	if (r < 0)
+		publish_close(daemon->publish, vm.id);
+	if (r < 0)
 		return err_context(err, r, "cannot start '%s'", vm.name);
 	vm_copy(ret, &vm);
 	return 0;
@@ -76,8 +81,11 @@ int vm_restart(const struct job *job, const char *reference, uint64_t timeout_ms
 	r = vm_check_verb(&vm, VM_VERB_RESTART, err);
 	if (r == 0 && vm_verb_allowed(VM_VERB_STOP, vm.state))
 		r = vm_stop_locked(daemon, &vm, timeout_ms, job, &is_forced, err);
-	if (r == 0)
+	if (r == 0) {
 		r = start_locked(daemon, &vm, job, warnings, err);
+		if (r < 0)
+			publish_close(daemon->publish, vm.id);
+	}
 	if (r < 0)
 		return err_context(err, r, "cannot restart '%s'", vm.name);
 	vm_copy(ret, &vm);

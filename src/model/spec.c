@@ -116,6 +116,10 @@ int vm_spec_check(const struct vm_spec *spec, const struct spec_host *host, stru
 	if (r < 0)
 		return r;
 
+	r = vm_ports_check(spec->ports, spec->port_count, err);
+	if (r < 0)
+		return r;
+
 	r = name_check_image(spec->image, err);
 	if (r < 0)
 		return r;

@@ -26,6 +26,6 @@ int spec_check_memory(uint64_t bytes, const struct spec_host *host, struct err *
 int spec_check_disk(uint64_t bytes, struct err *err) MUST_CHECK;
 int spec_check_system_overlay(uint64_t bytes, struct err *err) MUST_CHECK;
 
-/* All of the above, and the names of image and kernel (which must be set). */
+/* All of the above, the published ports, and the names of image and kernel (which must be set). */
 int vm_spec_check(const struct vm_spec *spec, const struct spec_host *host, struct err *err)
 	MUST_CHECK;

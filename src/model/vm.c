@@ -181,6 +181,25 @@ static json_t *workspace_to_json(const struct vm_workspace *workspace)
 	return object;
 }
 
+static json_t *ports_to_json(const struct vm_spec *spec, uint64_t open)
+{
+	json_t *list = json_new_array();
+
+	for (size_t i = 0; i < spec->port_count; i++) {
+		const struct vm_port *port = &spec->ports[i];
+		json_t *object = json_new_object();
+		AUTO_BUF address = BUF_INIT;
+
+		vm_address_format(&address, port->address);
+		json_put_str(object, "address", address.ptr);
+		json_put_u64(object, "host", port->host);
+		json_put_u64(object, "guest", port->guest);
+		json_put_bool(object, "open", (open >> i & 1) != 0);
+		json_add(list, object);
+	}
+	return list;
+}
+
 static void put_runtime(json_t *object, const struct vm_runtime *runtime)
 {
 	json_put_str(object, "engine", runtime->engine);
@@ -214,6 +233,7 @@ json_t *vm_to_json(const struct vm *vm, const struct vm_runtime *runtime)
 	json_put_u64(object, "disk_bytes", spec->disk_bytes);
 	json_put_u64(object, "system_overlay_bytes", spec->system_overlay_bytes);
 	json_put_bool(object, "nat", spec->nat);
+	json_put(object, "ports", ports_to_json(spec, runtime ? runtime->ports_open : 0));
 	json_put_str(object, "ip", vm->ip);
 	json_put_bool(object, "ephemeral", vm->ephemeral);
 	put_time(object, "created_at", vm->created_at);

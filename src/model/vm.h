@@ -49,10 +49,13 @@ enum vm_verb {
 	VM_VERB_COUNT,
 };
 
-/* A guest port published on the host's loopback. */
+#define VM_PORT_LOOPBACK 0x7f000001U /* 127.0.0.1 */
+
+/* A TCP port of the guest published on the host. */
 struct vm_port {
-	uint16_t host;
+	uint16_t host; /* 0 only in a request: any that is free */
 	uint16_t guest;
+	uint32_t address; /* the host's IPv4 address that it is published at; host byte order */
 };
 
 /* What the user asked for. vm_spec_init() makes it empty, vm_spec_done() releases it. */
@@ -107,6 +110,7 @@ struct vm_runtime {
 	const char *directory;
 	const char *console_log;
 	const char *vmm_log;
+	uint64_t ports_open; /* a bit for each of its ports that takes connections */
 };
 
 void vm_spec_init(struct vm_spec *spec);
@@ -155,13 +159,26 @@ int vm_check_verb(const struct vm *vm, enum vm_verb verb, struct err *err) MUST_
 enum vm_state vm_verb_result(enum vm_verb verb, enum vm_state before);
 
 /*
- * "8080:80,2222:22": how published ports are stored. The parser wants exactly this form ("" is
- * none), each port 1 to 65535 and each host port once; *ret_ports and *ret_count are untouched when
- * it says false.
+ * "8080:80,0.0.0.0:2222:22": how published ports are stored. The parser wants exactly this form (""
+ * is none; an address only where it is not the loopback's), each port 1 to 65535 and each host port
+ * once at an address; *ret_ports and *ret_count are untouched when it says false.
  */
 bool vm_ports_parse(const char *text, struct vm_port ret_ports[static VM_PORTS_MAX],
 		    size_t *ret_count) MUST_CHECK;
 void vm_ports_format(struct buf *out, const struct vm_port *ports, size_t count);
+
+/*
+ * What a user writes: "[[IP:][HOST]:]GUEST[/tcp]", where HOST 0 or none is any free port.
+ * ERR_INVALID says what is wrong.
+ */
+int vm_port_read(const char *text, struct vm_port *ret, struct err *err) MUST_CHECK;
+
+/* At most VM_PORTS_MAX, and none of them in another's way. */
+int vm_ports_check(const struct vm_port *ports, size_t count, struct err *err) MUST_CHECK;
+
+/* "127.0.0.1", and "127.0.0.1:8080". */
+void vm_address_format(struct buf *out, uint32_t address);
+void vm_port_format_host(struct buf *out, const struct vm_port *port);
 
 /* The VM object of the RPC interface; owned by the caller. `runtime` may be NULL: then all is null.
  */

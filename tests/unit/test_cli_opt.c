@@ -259,6 +259,7 @@ static const char *sample(const struct opt *opt)
 		{ "work-seed", "seed.ext4" },
 		{ "from", "folder" },
 		{ "file", "config" },
+		{ "publish", "8080:80" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -391,6 +391,101 @@ static void test_ports(void **state)
 	assert_false(vm_ports_parse(text.ptr, ports, &count));
 }
 
+static void test_ports_at_addresses(void **state)
+{
+	static const char *const bad[] = {
+		"127.0.0.1:8080:80",   "1.2.3:80:80",	      "1.2.3.256:80:80", "1.2.3.04:80:80",
+		"0.0.0.0:0:80",	       "0.0.0.0:80:0",	      "0.0.0.0::80",	 "0.0.0.0:80",
+		"80:80,0.0.0.0:80:81", "0.0.0.0:80:80,80:81",
+	};
+	static const char good[] = "8080:80,10.0.0.1:8080:80,0.0.0.0:9090:80,10.0.0.2:8080:81";
+	struct vm_port ports[VM_PORTS_MAX];
+	AUTO_BUF text = BUF_INIT;
+	size_t count = 7;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		CHECK_ROW(i, !vm_ports_parse(bad[i], ports, &count) && count == 7);
+	assert_true(vm_ports_parse(good, ports, &count));
+	CHECK_INT(count, 4);
+	CHECK_INT(ports[0].address, VM_PORT_LOOPBACK);
+	CHECK_INT(ports[1].address, 0x0a000001);
+	CHECK_INT(ports[2].address, 0);
+	vm_ports_format(&text, ports, count);
+	CHECK_STR(text.ptr, good);
+}
+
+static void test_ports_as_written(void **state)
+{
+	static const struct {
+		const char *text;
+		struct vm_port port;
+		const char *message; /* NULL: it is one */
+	} rows[] = {
+		{ "8080:80", { 8080, 80, VM_PORT_LOOPBACK }, NULL },
+		{ "65535:65535/tcp", { 65535, 65535, VM_PORT_LOOPBACK }, NULL },
+		{ "0:80", { 0, 80, VM_PORT_LOOPBACK }, NULL },
+		{ ":80", { 0, 80, VM_PORT_LOOPBACK }, NULL },
+		{ "80", { 0, 80, VM_PORT_LOOPBACK }, NULL },
+		{ "0.0.0.0:8080:80", { 8080, 80, 0 }, NULL },
+		{ "127.0.0.1::80", { 0, 80, VM_PORT_LOOPBACK }, NULL },
+		{ "", { 0 }, "'': '' is no port: it must be 1 to 65535" },
+		{ "8080:", { 0 }, "'8080:': '' is no port: it must be 1 to 65535" },
+		{ "8080:0", { 0 }, "'8080:0': '0' is no port: it must be 1 to 65535" },
+		{ "8080:65536", { 0 }, "'8080:65536': '65536' is no port: it must be 1 to 65535" },
+		{ "65536:80", { 0 }, "'65536:80': '65536' is no port: it must be 0 to 65535" },
+		{ "http:80", { 0 }, "'http:80': 'http' is no port: it must be 0 to 65535" },
+		{ "-1:80", { 0 }, "'-1:80': '-1' is no port: it must be 0 to 65535" },
+		{ " 8080:80", { 0 }, "' 8080:80': ' 8080' is no port: it must be 0 to 65535" },
+		{ "8080:80 ", { 0 }, "'8080:80 ': '80 ' is no port: it must be 1 to 65535" },
+		{ "8080:080", { 0 }, "'8080:080': '080' is no port: it must be 1 to 65535" },
+		{ "localhost:8080:80",
+		  { 0 },
+		  "'localhost:8080:80': 'localhost' is no IPv4 address" },
+		{ "1.2.3.4.5:1:1", { 0 }, "'1.2.3.4.5:1:1': '1.2.3.4.5' is no IPv4 address" },
+		{ "::1:8080:80", { 0 }, "'::1:8080:80' is not [IP:]HOST:GUEST" },
+		{ "53:53/udp", { 0 }, "'53:53/udp': only tcp can be published" },
+		{ "53:53/", { 0 }, "'53:53/': only tcp can be published" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct vm_port port = { 7, 7, 7 };
+		struct err err = ERR_INIT;
+
+		CHECK_ROW(i, (vm_port_read(rows[i].text, &port, &err) == 0) == !rows[i].message);
+		CHECK_STR(err.message, rows[i].message ? rows[i].message : "");
+		if (rows[i].message)
+			CHECK_ROW(i, port.host == 7 && port.guest == 7 && port.address == 7);
+		else
+			CHECK_ROW(i, memcmp(&port, &rows[i].port, sizeof(port)) == 0);
+	}
+}
+
+static void test_ports_in_one_anothers_way(void **state)
+{
+	static const struct {
+		struct vm_port ports[2];
+		bool fits;
+	} rows[] = {
+		{ { { 80, 1, VM_PORT_LOOPBACK }, { 81, 1, VM_PORT_LOOPBACK } }, true },
+		{ { { 80, 1, VM_PORT_LOOPBACK }, { 80, 2, VM_PORT_LOOPBACK } }, false },
+		{ { { 80, 1, VM_PORT_LOOPBACK }, { 80, 2, 0x0a000001 } }, true },
+		{ { { 80, 1, VM_PORT_LOOPBACK }, { 80, 2, 0 } }, false },
+		{ { { 80, 1, 0 }, { 80, 2, VM_PORT_LOOPBACK } }, false },
+		{ { { 0, 1, VM_PORT_LOOPBACK }, { 0, 1, VM_PORT_LOOPBACK } }, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err err = ERR_INIT;
+
+		CHECK_ROW(i, (vm_ports_check(rows[i].ports, 2, &err) == 0) == rows[i].fits);
+		CHECK_STR(err.message,
+			  rows[i].fits ? "" : "port 80 of the host is published twice");
+	}
+}
+
 static void test_copies(void **state)
 {
 	AUTO_VM vm;
@@ -416,6 +511,25 @@ static void test_copies(void **state)
 	CHECK_STR(list.items[19].name, "web");
 }
 
+static void test_json_of_ports(void **state)
+{
+	const struct vm_runtime runtime = { .ports_open = 2 };
+	AUTO_JSON *json = NULL;
+	AUTO_BUF text = BUF_INIT;
+	AUTO_VM vm;
+
+	(void)state;
+	vm_init(&vm);
+	vm.spec.ports[0] = (struct vm_port){ 8080, 80, VM_PORT_LOOPBACK };
+	vm.spec.ports[1] = (struct vm_port){ 65535, 1, 0 };
+	vm.spec.port_count = 2;
+	json = vm_to_json(&vm, &runtime);
+	json_write(json_object_get(json, "ports"), &text);
+	CHECK_STR(text.ptr,
+		  "[{\"address\":\"127.0.0.1\",\"host\":8080,\"guest\":80,\"open\":false},"
+		  "{\"address\":\"0.0.0.0\",\"host\":65535,\"guest\":1,\"open\":true}]");
+}
+
 static void test_json(void **state)
 {
 	static const char wanted[] =
@@ -423,7 +537,8 @@ static void test_json(void **state)
 		"\"created\","
 		"\"image\":\"debian-bookworm\",\"kernel\":\"debian-cloud\",\"vcpu\":2,"
 		"\"memory_bytes\":536870912,\"disk_bytes\":8589934592,"
-		"\"system_overlay_bytes\":9663676416,\"nat\":false,\"ip\":null,\"ephemeral\":false,"
+		"\"system_overlay_bytes\":9663676416,\"nat\":false,\"ports\":[],\"ip\":null,"
+		"\"ephemeral\":false,"
 		"\"created_at\":\"2001-09-09T01:46:40Z\",\"started_at\":null,\"last_error\":null,"
 		"\"workspace\":null,\"engine\":null,\"accelerator\":null,\"pid\":null,"
 		"\"disk_used_bytes\":null,\"directory\":null,\"console_log\":null,\"vmm_log\":"
@@ -566,8 +681,12 @@ int main(void)
 		cmocka_unit_test(test_verbs),
 		cmocka_unit_test(test_verb_messages),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_ports_at_addresses),
+		cmocka_unit_test(test_ports_as_written),
+		cmocka_unit_test(test_ports_in_one_anothers_way),
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_json_of_ports),
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_reference_many),
 		cmocka_unit_test(test_artifacts),

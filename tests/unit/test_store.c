@@ -182,8 +182,8 @@ static void fill_everything(struct vm *vm)
 	vm->started_at = 1700000500;
 	vm->used_at_ms = 12345678;
 	vm->spec.nat = true;
-	vm->spec.ports[0] = (struct vm_port){ 8080, 80 };
-	vm->spec.ports[1] = (struct vm_port){ 65535, 1 };
+	vm->spec.ports[0] = (struct vm_port){ 8080, 80, VM_PORT_LOOPBACK };
+	vm->spec.ports[1] = (struct vm_port){ 65535, 1, 0 };
 	vm->spec.port_count = 2;
 	vm->spec.disk_bytes = INT64_MAX;
 }

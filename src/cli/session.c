@@ -129,6 +129,7 @@ static int pump(struct cli *cli, int fd, const struct session *session,
 
 int session_run(struct cli *cli, const struct session *session, int *ret_status, struct err *err)
 {
+	const char *vm = session->vm_name ? session->vm_name : session->vm;
 	struct guest_exec_status status = { .status = 0 };
 	AUTO_CLOSE int fd = -1;
 	int r;
@@ -144,16 +145,20 @@ int session_run(struct cli *cli, const struct session *session, int *ret_status,
 		*ret_status = err->kind == ERR_NOT_FOUND ? STATUS_NOT_FOUND : STATUS_NO_PROGRAM;
 		return 0;
 	}
+	if (r < 0 && !session->argv) {
+		if (err->kind == ERR_NOT_FOUND)
+			err_hint(err, "an image without a shell runs programs of its own: 'vm exec "
+				      "VM -- PROGRAM', 'vm run --entrypoint'");
+		return err_context(err, r, "cannot open a shell in '%s'", vm);
+	}
 	if (r < 0)
-		return err_context(err, r, "cannot run '%s' in '%s'",
-				   session->argv ? session->argv[0] : "a shell", session->vm);
+		return err_context(err, r, "cannot run '%s' in '%s'", session->argv[0], vm);
 
 	r = pump(cli, fd, session, &status, err);
 	if (r < 0 && err->kind == ERR_CANCELLED)
-		return err_set(err, ERR_CANCELLED, "a signal ended the session in '%s'",
-			       session->vm);
+		return err_set(err, ERR_CANCELLED, "a signal ended the session in '%s'", vm);
 	if (r < 0)
-		return err_context(err, r, "lost the session in '%s'", session->vm);
+		return err_context(err, r, "lost the session in '%s'", vm);
 	*ret_status = status.status;
 	return 0;
 }

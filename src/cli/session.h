@@ -16,6 +16,7 @@ struct cli;
 
 struct session {
 	const char *vm;		/* name or id */
+	const char *vm_name;	/* in messages; NULL: `vm` */
 	char *const *argv;	/* NULL-terminated; NULL for a login shell */
 	const struct strv *env; /* "NAME=VALUE"; may be NULL */
 	const char *cwd;	/* NULL: home */

@@ -213,6 +213,7 @@ static int run_session(struct cli *cli, const struct invocation *invocation, con
 	CLEANUP(program_done) struct program program = { .cwd = NULL };
 	struct session session = {
 		.vm = json_get_str(vm, "id"),
+		.vm_name = json_get_str(vm, "name"),
 		.argv = invocation->parsed->command,
 		.env = &args->env,
 		.has_tty = is_shell && session_is_interactive(cli),

@@ -15,6 +15,7 @@ setup_file() {
 	push tiny:1 library/tiny:3.20
 	push tiny:1 tiny:moving
 	push bare:1 org/bare:1
+	push distroless:1 org/distroless:1
 	make_slow >>"$BATS_FILE_TMPDIR/umoci.log" 2>&1
 	start_slow
 	share_home
@@ -126,8 +127,37 @@ requests_for() {
 	run_for 7 banger --quiet vm run --image "$REGISTRY/org/bare:1" --entrypoint --rm -- x
 	equal "$output" "bare 2 x"
 	run_for 7 banger --quiet vm run --image bare-1 --rm -- /hello
-	run_for 1 banger --quiet vm run --image bare-1 --rm </dev/null
-	contains "$stderr" "a shell"
+	run_for 1 banger --quiet vm run --image bare-1 --name bare --rm </dev/null
+	contains "$stderr" "banger: cannot open a shell in 'bare': exec '/bin/sh': No such file or directory"
+	contains "$stderr" "hint: an image without a shell runs programs of its own"
+}
+
+@test "distroless: no init, no sshd, no shell; it is entered, and Entrypoint, Cmd, Env, User and WorkingDir hold" {
+	run_for 0 banger --quiet image pull "$REGISTRY/org/distroless:1"
+	contains "$output" $'entrypoint          ["report"]\ncmd                 ["--verbose","two words"]'
+	contains "$output" $'user                nonroot\nfolder              /var/lib/data'
+	equal "$(banger --json image show distroless-1 | jq -c .image.config)" '{"entrypoint":["report"],"cmd":["--verbose","two words"],"env":["PATH=/app","SSL_CERT_FILE=/etc/ssl/certs.pem"],"user":"nonroot","working_dir":"/var/lib/data"}'
+	run_for 0 banger --quiet vm run --image distroless-1 --entrypoint --rm -e MINE=1
+	equal "${lines[0]}" "ids 65532 65532 777 65532"
+	equal "${lines[1]}" "folder /var/lib/data"
+	equal "${lines[2]}" "arguments '--verbose' 'two words'"
+	for wanted in PATH=/app SSL_CERT_FILE=/etc/ssl/certs.pem HOME=/home/nonroot MINE=1; do
+		contains "$output" $'\n'"env $wanted"
+	done
+	# Without --entrypoint nothing of it holds.
+	run_for 0 banger --quiet vm run --image distroless-1 --name d -d
+	run_for 0 banger vm exec d -- /app/report one
+	equal "${lines[0]%% 0*} ${lines[1]} ${lines[2]}" "ids folder /root arguments 'one'"
+	lacks "$output" SSL_CERT_FILE
+	run_for 127 banger vm exec d -- report
+	contains "$stderr" "exec 'report': No such file or directory"
+	run_for 1 banger vm shell d </dev/null
+	contains "$stderr" "banger: cannot open a shell in 'd': exec '/sbin/nologin': No such file or directory"
+	contains "$stderr" "hint: an image without a shell"
+	banger --quiet vm delete d
+	banger --quiet image pull "oci:$LAYOUTS/distroless:nobody" --name nobody >/dev/null
+	run_for 127 banger --quiet vm run --image nobody --entrypoint --rm
+	contains "$stderr" "user 'stranger': no such user"
 }
 
 @test "pulled again: the same stays, another replaces it, one in use is not touched" {
@@ -144,6 +174,7 @@ requests_for() {
 	equal "$(images_json '.images[] | select(.name == "tiny-moving") | .built_at + .digest')" "$built"
 	run_for 1 banger image delete tiny-moving
 	contains "$stderr" "in use by 1 VM"
+	contains "$stderr" "hint: 'banger vm list' shows the VMs"
 	banger --quiet vm delete user
 	banger --quiet image pull "$REGISTRY/tiny:moving" >/dev/null
 	run_for 0 banger --quiet vm run --image tiny-moving --rm -- cat /version
@@ -388,6 +419,17 @@ two_names_share_blocks() {
 	run_for 1 banger image pull debian-bokworm
 	contains "$stderr" "did you mean 'debian-bookworm'?"
 	run_for 2 banger image pull ../x
+	run_for 1 banger image pull oci:
+	contains "$stderr" "'oci:' is no image reference: it names no folder"
+	run_for 1 banger image pull oci:/etc/hostname
+	contains "$stderr" "'/etc/hostname' is not a folder"
+	run_for 2 banger image rm x
+	contains "$stderr" "unknown command 'image rm'; did you mean 'image delete'?"
+	run_for 2 banger kernel delete x
+	contains "$stderr" "unknown command 'kernel delete'; did you mean 'kernel rm'?"
+	run_for 1 banger kernel pull debian-clod
+	contains "$stderr" "no kernel 'debian-clod'"
+	contains "$stderr" "did you mean 'debian-cloud'?"
 	equal "$(images_json .)" "$before"
 }
 
@@ -514,6 +556,9 @@ worker() {
 	local mine=$BATS_TEST_TMPDIR/mine.ext4
 	banger --quiet image pull "$REGISTRY/library/tiny:3.20" >/dev/null
 	cp --sparse=always "$BANGER_STATE_DIR/images/tiny-3.20/root.ext4" "$mine"
+	run_for 1 banger image register mine --rootfs "$mine" --kernel-ref debian-cluod
+	contains "$stderr" "no kernel 'debian-cluod'"
+	equal "$(images_json '[.images[] | select(.name == "mine")]')" '[]'
 	run_for 0 banger image register mine --rootfs "$mine"
 	equal "$(banger --json image show mine | jq -r .image.kind)" registered
 	run_for 0 banger --quiet vm run --image mine --rm -- cat /version

@@ -2,12 +2,13 @@
 # shellcheck disable=SC2034,SC2016 # REGISTRY and LAYOUTS are for the tests; an expression for a guest
 
 # In LAYOUTS, OCI layouts: tiny:1 and tiny:2 (busybox; /version tells which; an image config with everything in it),
-# bare:1 (one static program and nothing else).
+# bare:1 (one static program and nothing else), distroless:1 (a static program, and the files that say who runs it).
 make_layouts() {
 	LAYOUTS=$1
 	mkdir -p "$LAYOUTS"
 	make_tiny
 	make_bare
+	make_distroless
 }
 
 # umoci wants to be root, which the tests are in their namespaces.
@@ -56,6 +57,46 @@ make_bare() {
 	gcc -static -Os -o "$root/hello" "$LAYOUTS/bare.c"
 	umoci repack --image "$LAYOUTS/bare:1" "$LAYOUTS/bundle"
 	umoci config --image "$LAYOUTS/bare:1" --config.entrypoint /hello
+	rm -r "$LAYOUTS/bundle"
+}
+
+make_distroless() {
+	local root name=$LAYOUTS/distroless:1
+	cat >"$LAYOUTS/report.c" <<-'C'
+		#include <stdio.h>
+		#include <unistd.h>
+		extern char **environ;
+		int main(int argc, char **argv)
+		{
+			char folder[4096];
+			gid_t groups[64];
+			int i, count = getgroups(64, groups);
+
+			printf("ids %u %u", (unsigned)getuid(), (unsigned)getgid());
+			for (i = 0; i < count; i++)
+				printf(" %u", (unsigned)groups[i]);
+			printf("\nfolder %s\narguments", getcwd(folder, sizeof(folder)));
+			for (i = 1; i < argc; i++)
+				printf(" '%s'", argv[i]);
+			printf("\n");
+			for (i = 0; environ[i]; i++)
+				printf("env %s\n", environ[i]);
+			return 0;
+		}
+	C
+	umoci init --layout "$LAYOUTS/distroless"
+	umoci new --image "$name"
+	umoci unpack --image "$name" "$LAYOUTS/bundle"
+	root=$LAYOUTS/bundle/rootfs
+	mkdir -p "$root/app" "$root/etc" "$root/home/nonroot" "$root/var/lib/data"
+	gcc -static -Os -o "$root/app/report" "$LAYOUTS/report.c"
+	printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532::/home/nonroot:/sbin/nologin\n' >"$root/etc/passwd"
+	printf 'root:x:0:\nnonroot:x:65532:\ndata:x:777:nonroot\n' >"$root/etc/group"
+	chown 65532:65532 "$root/home/nonroot"
+	umoci repack --image "$name" "$LAYOUTS/bundle"
+	umoci config --image "$name" --config.entrypoint report --config.cmd --verbose --config.cmd 'two words' \
+		--config.env PATH=/app --config.env 'SSL_CERT_FILE=/etc/ssl/certs.pem' --config.user nonroot --config.workingdir /var/lib/data
+	umoci config --image "$name" --tag nobody --config.user stranger
 	rm -r "$LAYOUTS/bundle"
 }
 

@@ -191,6 +191,21 @@ static int fail_unknown_noun(const char *noun, struct err *err)
 	return err_set(err, ERR_INVALID, "unknown command '%s'", noun);
 }
 
+/* What other tools, or other nouns of ours, call the same thing. */
+static const char *synonym(const char *noun, const char *verb)
+{
+	static const char *const same[][2] = {
+		{ "rm", "delete" },   { "delete", "rm" },    { "remove", "delete" },
+		{ "remove", "rm" },   { "ls", "list" },	     { "inspect", "show" },
+		{ "load", "import" }, { "add", "register" }, { "download", "pull" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(same); i++)
+		if (str_eq(same[i][0], verb) && command_find(noun, same[i][1]))
+			return same[i][1];
+	return NULL;
+}
+
 int command_unknown(const char *noun, const char *verb, struct err *err)
 {
 	const char *nearest;
@@ -199,7 +214,9 @@ int command_unknown(const char *noun, const char *verb, struct err *err)
 		return fail_unknown_noun(noun, err);
 	if (!verb)
 		return err_set(err, ERR_INVALID, "'%s' needs a verb", noun);
-	nearest = longer_verb(noun, verb);
+	nearest = synonym(noun, verb);
+	if (!nearest)
+		nearest = longer_verb(noun, verb);
 	if (!nearest)
 		nearest = nearest_name(noun, verb);
 	if (nearest)

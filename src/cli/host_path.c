@@ -25,6 +25,8 @@ char *host_path_reference(const char *text)
 
 		if (!str_starts(text, schemes[i]))
 			continue;
+		if (text[strlen(schemes[i])] == '\0')
+			break; /* not the folder that we are in: nobody has named it */
 		path = host_path_absolute(text + strlen(schemes[i]));
 		return mem_printf("%s%s", schemes[i], path);
 	}

@@ -8,6 +8,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/strv.h"
+#include "base/text.h"
 #include "kernel/bundle.h"
 #include "kernel/catalog.h"
 #include "kernel/import.h"
@@ -15,11 +17,26 @@
 #include "kernel/unpack.h"
 #include "model/names.h"
 
-static int no_kernel(const char *name, struct err *err)
+/* What is here or in the catalog and has nearly that name goes into the hint. */
+static int no_kernel(struct daemon *daemon, const char *name, struct err *err)
 {
 	const int r = err_set(err, ERR_NOT_FOUND, "no kernel '%s'", name);
+	AUTO_KERNEL_CATALOG catalog = { 0 };
+	AUTO_KERNEL_RECORD_LIST here = { 0 };
+	AUTO_STRV names = { .items = NULL };
+	struct err ignored = ERR_INIT;
+	const char *nearest;
 
-	err_hint(err, "'banger kernel list --available' shows what is here and what can be pulled");
+	if (kernel_catalog_load(daemon->paths.config_dir, &catalog, &ignored) == 0)
+		for (size_t i = 0; i < catalog.count; i++)
+			strv_add(&names, catalog.items[i].name);
+	if (store_kernel_list(daemon->store, &here, &ignored) == 0)
+		for (size_t i = 0; i < here.count; i++)
+			strv_add(&names, here.items[i].name);
+	nearest = text_nearest(name, (const char *const *)names.items, names.count);
+	err_hint(err,
+		 "%s%s%s'banger kernel list --available' shows what is here and what can be pulled",
+		 nearest ? "did you mean '" : "", nearest ? nearest : "", nearest ? "'? " : "");
 	return r;
 }
 
@@ -190,7 +207,7 @@ static int pull(struct daemon *daemon, const char *name, bool is_wanted_anew, co
 	if (r < 0)
 		return r;
 	source = kernel_catalog_find(&catalog, name);
-	return source ? pull_source(daemon, source, job, ret, err) : no_kernel(name, err);
+	return source ? pull_source(daemon, source, job, ret, err) : no_kernel(daemon, name, err);
 }
 
 int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct job *job,
@@ -227,7 +244,7 @@ int artifact_check_kernel(struct daemon *daemon, const char *name, struct err *e
 	r = kernel_catalog_load(daemon->paths.config_dir, &catalog, err);
 	if (r < 0)
 		return r;
-	return kernel_catalog_find(&catalog, name) ? 0 : no_kernel(name, err);
+	return kernel_catalog_find(&catalog, name) ? 0 : no_kernel(daemon, name, err);
 }
 
 /* --- importing --- */
@@ -310,7 +327,7 @@ int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct
 	if (r < 0)
 		return r;
 	r = delete_claimed(daemon, name, err);
-	return r < 0 && err->kind == ERR_NOT_FOUND ? no_kernel(name, err) : r;
+	return r < 0 && err->kind == ERR_NOT_FOUND ? no_kernel(daemon, name, err) : r;
 }
 
 int artifact_discard_kernel(struct daemon *daemon, const char *name, bool is_held, struct err *err)

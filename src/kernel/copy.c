@@ -1,5 +1,6 @@
 #include "kernel/copy.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
@@ -133,8 +134,12 @@ static int copy_bytes(int from, int to, const char *shown, const struct copy_tar
 			return err_set(err, ERR_LIMIT, "'%s' has more than %llu bytes", shown,
 				       (unsigned long long)target->size_max);
 		r = fd_write_all(to, span_of(piece, (size_t)n));
-		if (r < 0)
-			return err_sys(err, r, "write a copy of '%s'", shown);
+		if (r < 0) {
+			(void)err_sys(err, r, "write a copy of '%s'", shown);
+			if (r == -ENOSPC || r == -EDQUOT)
+				err_hint(err, "free some space in the state folder's file system");
+			return r;
+		}
 		r = digest_add(digest, span_of(piece, (size_t)n), err);
 	}
 	return r;

@@ -108,8 +108,10 @@ static int read_layout(struct oci_layout *layout, struct err *err)
 	int r;
 
 	layout->dir_fd = dir_open(layout->path);
-	if (layout->dir_fd == -ENOENT || layout->dir_fd == -ENOTDIR)
+	if (layout->dir_fd == -ENOENT)
 		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s'", layout->path);
+	if (layout->dir_fd == -ENOTDIR)
+		return err_set(err, ERR_INVALID, "'%s' is not a folder", layout->path);
 	if (layout->dir_fd < 0)
 		return err_sys(err, layout->dir_fd, "open '%s'", layout->path);
 	r = read_file(layout, "oci-layout", VERSION_BYTES_MAX, &version, err);

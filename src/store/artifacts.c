@@ -69,8 +69,10 @@ static int check_unused(struct connection *writer, const struct artifact_change 
 	count = sqlite3_column_int64(statement, 0);
 	if (count == 0)
 		return 0;
-	return err_set(err, ERR_BUSY, "the %s '%.128s' is in use by %" PRId64 " VM%s",
-		       c->kind->noun, c->name, count, count == 1 ? "" : "s");
+	r = err_set(err, ERR_BUSY, "the %s '%.128s' is in use by %" PRId64 " VM%s", c->kind->noun,
+		    c->name, count, count == 1 ? "" : "s");
+	err_hint(err, "'banger vm list' shows the VMs");
+	return r;
 }
 
 static int put(struct connection *writer, const void *context, struct err *err)

@@ -102,3 +102,11 @@ call() {
 	HOME=$HOME_DIR banger --json doctor | jq -e '.checks[] | select(.name == "ssh key") | .status == "warn"'
 	write_config
 }
+
+@test "daemon stop: when it comes back nothing of bangerd is left, so that its folders can go" {
+	local pid
+	banger --quiet vm list >/dev/null
+	pid=$(daemon_pid)
+	banger --quiet daemon stop >/dev/null
+	[ ! -e "/proc/$pid/exe" ]
+}

@@ -50,9 +50,12 @@ static void pair_engine(struct buf *out, const json_t *status)
 
 static void pair_dns(struct buf *out, const json_t *status)
 {
+	const char *listen = json_get_str(status, "dns_listen");
 	AUTO_BUF text = BUF_INIT;
 
-	buf_add_str(&text, json_get_str(status, "dns_listen"));
+	if (!listen)
+		return; /* an older bangerd */
+	buf_add_str(&text, listen);
 	if (json_is_true(json_object_get(status, "dns_listening")))
 		buf_addf(&text, ", %" PRIu64 " answers", json_get_u64(status, "dns_answers"));
 	else

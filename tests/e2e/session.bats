@@ -215,6 +215,6 @@ tmux_is_gone() {
 	equal "$output" -sh
 	in_vm box sed -i '1s|/bin/sh$|/no/such/shell|' /etc/passwd
 	run_for 1 banger vm shell box
-	contains "$stderr" "cannot run 'a shell' in 'box': exec '/no/such/shell': "
+	contains "$stderr" "cannot open a shell in 'box': exec '/no/such/shell': "
 	in_vm box sed -i '1s|/no/such/shell$|/bin/bash|' /etc/passwd
 }

@@ -27,8 +27,8 @@
 #include "guest/pack.h"
 
 #define LOOK_TIMEOUT_MS	   30000
-#define SILENT_MS	   500 /* what takes no longer is not worth a word */
-#define LEFT_OUT_NAMED_MAX 5   /* links that are named; the others are counted */
+#define SILENT_MS	   2000 /* what takes no longer is not worth a word */
+#define LEFT_OUT_NAMED_MAX 5	/* links that are named; the others are counted */
 #define PATH_SHOWN_MAX	   200
 
 struct copy {
@@ -179,10 +179,11 @@ static int put_files(struct copy *copy, struct err *err)
 	struct stat st;
 	int r;
 
-	if (stat(path, &st) < 0)
-		return err_sys(err, -errno, "look at '%s'", path);
-	if (copy->from.is_folder && !S_ISDIR(st.st_mode))
+	r = stat(path, &st) < 0 ? -errno : 0;
+	if ((r == -ENOTDIR || r == 0) && copy->from.is_folder && (r < 0 || !S_ISDIR(st.st_mode)))
 		return err_set(err, ERR_INVALID, "'%s' is no folder", path);
+	if (r < 0)
+		return err_sys(err, r, "look at '%s'", path);
 	r = find_target(copy, S_ISDIR(st.st_mode), &target, err);
 	if (r == 0)
 		r = pack_new(path, target.name, &pack, err);

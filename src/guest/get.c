@@ -47,6 +47,10 @@ static int next_piece(void *context, struct span *ret, struct err *err)
 	*ret = span_of("", 0);
 	if (download->is_ended)
 		return 0;
+	/* A guest that sends faster than we write is never waited for. */
+	r = cancel_check(download->io.cancel, err);
+	if (r < 0)
+		return r;
 	r = guest_io_recv_frame(&download->io, &download->reader, &frame, err);
 	if (r < 0)
 		return r;

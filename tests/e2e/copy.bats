@@ -53,7 +53,7 @@ make_tree() {
 	head -c 3000000 /dev/urandom >here/data
 	chmod 640 here/data
 	touch -d 2001-02-03T04:05:06Z here/data
-	run_for 0 banger vm cp here/data box:/srv/copy
+	run_for 0 banger --quiet vm cp here/data box:/srv/copy
 	equal "$output$stderr" ''
 	equal "$(in_vm box stat -c '%a %u %g %s %Y' /srv/copy)" '640 0 0 3000000 981173106'
 	run_for 0 banger vm cp box:/srv/copy back

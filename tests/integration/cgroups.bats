@@ -120,6 +120,21 @@ made() {
 	"$TOOL" sweep "$STATE"
 }
 
+@test "who may make none runs programs without, and is told why" {
+	local place
+	place=$(mktemp -d /tmp/banger-cgroups-XXXXXX)
+	chmod 755 "$place"
+	cp "$TOOL" "$place"
+	run setpriv --reuid 65534 --regid 65534 --clear-groups "$place/priv_tool" run "$STATE" $ID 64 /bin/cat /proc/self/cgroup
+	[ "$status" -eq 0 ]
+	[[ "$output" != *"$PARENT"* ]]
+	[[ "$output" == *"status 0"* ]]
+	run setpriv --reuid 65534 --regid 65534 --clear-groups "$place/priv_tool" report "$STATE"
+	rm -r "$place"
+	[[ "$output" == "VMs run without cgroups; cpu is not limited: "* ]]
+	[[ "$output" == *"cpu=0 memory=0 processes=0"* ]]
+}
+
 @test "a cgroup that is somebody else's is left alone" {
 	"$TOOL" make "$STATE" $ID 64
 	# Started in there, it is in cgroups that nobody gave to it.

@@ -260,6 +260,8 @@ static const char *sample(const struct opt *opt)
 		{ "from", "folder" },
 		{ "file", "config" },
 		{ "publish", "8080:80" },
+		{ "interval", "1s" },
+		{ "count", "3" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -489,7 +491,7 @@ static void test_aliases(void **state)
 	(void)state;
 	assert_ptr_equal(command_find("ps", NULL), &vm_list_command);
 	assert_ptr_equal(command_find("vm", "list"), &vm_list_command);
-	assert_ptr_equal(command_find("vm", "ping"), &vm_health_command);
+	assert_ptr_equal(command_find("vm", "ping"), &vm_ping_command);
 	assert_null(command_find("vm", NULL));
 	assert_null(command_find("list", NULL));
 	assert_true(command_has_verbs("vm"));

@@ -9,9 +9,10 @@
  * adopted again by (pid, start time, boot id).
  *
  * Threads: one per connection (src/rpc), one that watches VMMs and reconciles every minute
- * (watch.c). Shared state lives in five objects, each with its own lock inside: store, vm_table,
- * operations, engine, leases. Names and ids are locked by keylock, always in the order VM, image,
- * kernel, names, known_hosts; no object's own lock is held while waiting for another.
+ * (watch.c), one that moves the bytes of published ports (publish.c). Shared state lives in objects
+ * that each have their own lock inside: store, vm_table, operations, engine, leases, publish. Names
+ * and ids are locked by keylock, always in the order VM, image, kernel, names, known_hosts; no
+ * object's own lock is held while waiting for another.
  */
 #pragma once
 

@@ -93,6 +93,24 @@ static void check_ports(const char *text)
 	want(str_eq(printed.ptr, text));
 }
 
+/* What a user wrote is understood as what we would write for it. */
+static void check_port(const char *text)
+{
+	struct vm_port port = { 7, 7, 7 }, again;
+	AUTO_BUF printed = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	if (vm_port_read(text, &port, &err) < 0) {
+		want(err.kind == ERR_INVALID && port.host == 7 && port.guest == 7);
+		return;
+	}
+	want(port.guest > 0);
+	vm_port_format_host(&printed, &port);
+	buf_addf(&printed, ":%u/tcp", (unsigned int)port.guest);
+	want(vm_port_read(printed.ptr, &again, &err) == 0);
+	want(again.host == port.host && again.guest == port.guest && again.address == port.address);
+}
+
 static void check_reference(const char *text)
 {
 	static const struct reference_target targets[] = {
@@ -121,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_size(text);
 	check_duration(text);
 	check_ports(text);
+	check_port(text);
 	check_reference(text);
 	return 0;
 }

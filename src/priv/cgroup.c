@@ -314,26 +314,29 @@ static int sweep_one(void *context, const char *name)
 	return 0;
 }
 
+static int sweep_hierarchy(const struct priv *priv, const struct hierarchy *hierarchy,
+			   struct sweep *sweep)
+{
+	AUTO_CLOSE int fd = dir_open_at(hierarchy->base_fd, priv->folder);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	sweep->folder_fd = fd;
+	return dir_each(fd, sweep_one, sweep);
+}
+
 int priv_cgroup_sweep(const struct priv *priv, bool (*is_known)(void *context, const char *id),
 		      void *context, size_t *ret_removed, size_t *ret_busy, struct err *err)
 {
 	struct sweep sweep = { .is_known = is_known, .context = context };
+	int r = 0;
 
-	for (size_t i = 0; i < priv->hierarchy_count; i++) {
-		const struct hierarchy *hierarchy = &priv->hierarchies[i];
-		AUTO_CLOSE int fd = -1;
-		int r;
-
-		if (hierarchy->base_fd < 0)
-			continue;
-		fd = dir_open_at(hierarchy->base_fd, priv->folder);
-		if (fd == -ENOENT)
-			continue;
-		sweep.folder_fd = fd;
-		r = fd < 0 ? fd : dir_each(fd, sweep_one, &sweep);
-		if (r < 0)
-			return err_sys(err, r, "sweep cgroup '%s'", priv->folder);
+	for (size_t i = 0; i < priv->hierarchy_count && r == 0; i++) {
+		if (priv->hierarchies[i].base_fd >= 0)
+			r = sweep_hierarchy(priv, &priv->hierarchies[i], &sweep);
 	}
+	if (r < 0)
+		return err_sys(err, r, "sweep cgroup '%s'", priv->folder);
 	*ret_removed = sweep.removed;
 	*ret_busy = sweep.busy;
 	return 0;
@@ -388,6 +391,22 @@ static void count_memory(const struct hierarchy *hierarchy, int fd, struct priv_
 	ret->oom_kills = read_keyed(fd, is_v2 ? "memory.events" : "memory.oom_control", "oom_kill");
 }
 
+static int count_hierarchy(const struct hierarchy *hierarchy, const char *path,
+			   struct priv_usage *ret)
+{
+	AUTO_CLOSE int fd = dir_open_at(hierarchy->base_fd, path);
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	if (has_controller(hierarchy, hierarchy->is_v2 ? CONTROLLER_CPU : CONTROLLER_CPUACCT))
+		count_cpu(hierarchy, fd, ret);
+	if (has_controller(hierarchy, CONTROLLER_MEMORY))
+		count_memory(hierarchy, fd, ret);
+	if (has_controller(hierarchy, CONTROLLER_PIDS))
+		ret->has_processes = read_number(fd, "pids.current", &ret->processes);
+	return 0;
+}
+
 int priv_cgroup_usage(const struct priv *priv, const char *id, struct priv_usage *ret)
 {
 	struct err ignored = ERR_INIT;
@@ -399,24 +418,9 @@ int priv_cgroup_usage(const struct priv *priv, const char *id, struct priv_usage
 	if (r < 0)
 		return r;
 	vm_path(priv, id, path);
-	for (size_t i = 0; i < priv->hierarchy_count; i++) {
-		const struct hierarchy *hierarchy = &priv->hierarchies[i];
-		const enum controller cpu = hierarchy->is_v2 ? CONTROLLER_CPU : CONTROLLER_CPUACCT;
-		AUTO_CLOSE int fd = -1;
-
-		if (hierarchy->base_fd < 0 || hierarchy->controllers == 0)
-			continue;
-		fd = dir_open_at(hierarchy->base_fd, path);
-		if (fd == -ENOENT)
-			continue;
-		if (fd < 0)
-			return fd;
-		if (has_controller(hierarchy, cpu))
-			count_cpu(hierarchy, fd, ret);
-		if (has_controller(hierarchy, CONTROLLER_MEMORY))
-			count_memory(hierarchy, fd, ret);
-		if (has_controller(hierarchy, CONTROLLER_PIDS))
-			ret->has_processes = read_number(fd, "pids.current", &ret->processes);
+	for (size_t i = 0; i < priv->hierarchy_count && r == 0; i++) {
+		if (priv->hierarchies[i].base_fd >= 0)
+			r = count_hierarchy(&priv->hierarchies[i], path, ret);
 	}
-	return 0;
+	return r;
 }

@@ -46,6 +46,8 @@ const struct command *const commands[] = {
 	&daemon_status_command,
 	&daemon_stop_command,
 	&daemon_logs_command,
+	&daemon_operations_list_command,
+	&daemon_operations_cancel_command,
 	&doctor_command,
 	&ssh_config_command,
 	&ssh_proxy_command,

@@ -41,6 +41,8 @@ extern const struct command kernel_rm_command;
 extern const struct command daemon_status_command;
 extern const struct command daemon_stop_command;
 extern const struct command daemon_logs_command;
+extern const struct command daemon_operations_list_command;
+extern const struct command daemon_operations_cancel_command;
 extern const struct command doctor_command;
 extern const struct command ssh_config_command;
 extern const struct command ssh_proxy_command;

@@ -60,8 +60,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_IMAGE_NAME, .initial_text = "debian-bookworm", AT(default_image_name) },
 	[CONFIG_AUTO_STOP_STALE_AFTER] = {
 		.row = { "auto_stop_stale_after", "a duration, up to 3650d", "\"0\"",
-			 "VMs untouched for so long are stopped; 0 is never",
-			 "this version never stops a VM by itself" },
+			 "VMs untouched for so long are stopped; 0 is never", NULL },
 		.type = VALUE_DURATION, .max = 3650 * DAY, AT(auto_stop_stale_after_ms) },
 	[CONFIG_STATS_POLL_INTERVAL] = {
 		.row = { "stats_poll_interval", "a duration, 1s to 1h", "\"10s\"",

@@ -24,6 +24,7 @@
 #include "base/unix_socket.h"
 #include "base/version.h"
 #include "daemon/api.h"
+#include "daemon/autostop.h"
 #include "daemon/engine.h"
 #include "daemon/known_hosts.h"
 #include "daemon/lease.h"
@@ -305,9 +306,13 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		.on_event = on_event,
 	};
 
-	r = watcher_start(daemon, &watcher, err);
-	if (r < 0)
+	r = autostop_start(daemon, &daemon->autostop, err);
+	if (r == 0)
+		r = watcher_start(daemon, &watcher, err);
+	if (r < 0) {
+		autostop_stop(TAKE_PTR(daemon->autostop));
 		return r;
+	}
 	r = stats_worker_start(daemon, &stats_worker, err);
 	if (r == 0)
 		r = rpc_server_start(&config, &server, err);
@@ -320,6 +325,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		rpc_server_stop(server);
 	}
 	stats_worker_stop(stats_worker);
+	autostop_stop(TAKE_PTR(daemon->autostop));
 	watcher_stop(watcher);
 	return r;
 }

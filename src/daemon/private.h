@@ -14,6 +14,7 @@
 #include "model/vm.h"
 #include "store/store.h"
 
+struct autostop;
 struct engine;
 struct leases;
 struct listing;
@@ -42,6 +43,7 @@ struct daemon {
 	struct stats *stats;	       /* owned: what VMs use */
 	struct listing *listing;       /* owned: the answer to vm.list */
 	struct names *names;	       /* owned: what DNS says of the VMs */
+	struct autostop *autostop;     /* owned while clients are served; NULL: VMs run for ever */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */
 	uint64_t started_ns;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "daemon/artifacts.h"
+#include "daemon/autostop.h"
 #include "daemon/engine.h"
 #include "daemon/image_origin.h"
 #include "daemon/known_hosts.h"
@@ -239,6 +240,7 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 		return r;
 	}
 	failpoint("vm.create.stored");
+	autostop_touch(daemon->autostop, vm->id);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/autostop.h"
 #include "daemon/vm_files.h"
 #include "guest/agent.h"
 #include "vmm/fc_client.h"
@@ -102,8 +103,10 @@ static int freeze(const struct job *job, const char *reference, enum vm_verb ver
 	r = freeze_locked(daemon, &vm, verb, err);
 	if (r < 0)
 		return err_context(err, r, "cannot %s '%s'", vm_verb_name(verb), vm.name);
-	if (verb == VM_VERB_RESUME)
+	if (verb == VM_VERB_RESUME) {
+		autostop_touch(daemon->autostop, vm.id);
 		set_guest_clock(job, &vm);
+	}
 	vm_copy(ret, &vm);
 	return 0;
 }

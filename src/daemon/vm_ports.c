@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "daemon/autostop.h"
 #include "daemon/vm_files.h"
 #include "guest/ports.h"
 
@@ -154,6 +155,7 @@ int vm_ports(const struct job *job, const char *reference, json_t **ret, struct 
 		.deadline_ns = clock_now_ns() + PORTS_TIMEOUT_MS * NSEC_PER_MSEC,
 	};
 
+	autostop_touch(daemon->autostop, vm.id);
 	r = guest_ports(&target, &ports, err);
 	if (r == 0)
 		r = vm_ports_json(&target, &ports, ret, err);

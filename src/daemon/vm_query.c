@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/autostop.h"
 #include "daemon/publish.h"
 #include "daemon/reconcile.h"
 #include "daemon/vm_files.h"
@@ -146,6 +147,7 @@ int vm_connect(const struct job *job, const char *reference, enum vm_verb verb, 
 		err_hint(err, "'banger vm logs --console %s' shows what the guest says", vm.name);
 		return err_context(err, r, "cannot reach the agent of '%s'", vm.name);
 	}
+	autostop_touch(daemon->autostop, vm.id);
 	vm_copy(ret, &vm);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "daemon/autostop.h"
 #include "daemon/publish.h"
 
 /* Boots under the lock that is held, with the intent before and the result after. */
@@ -37,6 +38,7 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 		return r;
 	}
 	failpoint("vm.start.stored");
+	autostop_touch(daemon->autostop, vm->id);
 	vm->state = VM_RUNNING;
 	vm->intent = VM_INTENT_NONE;
 	vm_set_text(&vm->last_error, NULL);

@@ -50,10 +50,10 @@ hint: 'banger vm stop box' stops it"
 
 	# A guest that cannot be told keeps its name until it is restarted, which is said.
 	kill -STOP "$(pgrep qemu-system)"
-	run_for 0 banger --quiet vm set later --name last
+	run_for 0 banger vm set later --name last
 	kill -CONT "$(pgrep qemu-system)"
 	contains "$output" "later: now 'last', "
-	contains "$stderr$output" "the guest of 'last' keeps its old hostname until it is restarted: "
+	contains "$stderr" "warning: the guest of 'last' keeps its old hostname until it is restarted: "
 	equal "$(spec_of last)" '["last","running",2,640,2560]'
 }
 

@@ -297,7 +297,8 @@ static void check_cgroups(const struct daemon *daemon, json_t *checks)
 
 	add(checks, "cgroups", is_whole ? PASS : WARN, text.ptr,
 	    is_whole ? NULL
-		     : "VMs run all the same; to limit them, start bangerd with a cgroup of its own: "
+		     : "VMs run all the same; to limit them, start bangerd with a cgroup of its "
+		       "own: "
 		       "systemd-run --scope -p Delegate=yes bangerd (with --user unless as root)");
 }
 

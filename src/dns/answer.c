@@ -102,14 +102,14 @@ static bool read_edns(struct span bytes, size_t *at, struct query *query)
 static bool read_sections(struct span bytes, struct query *query)
 {
 	const uint16_t questions = be16(bytes.ptr + 4), answers = be16(bytes.ptr + 6),
-		       authorities = be16(bytes.ptr + 8), additionals = be16(bytes.ptr + 10);
+		       authorities = be16(bytes.ptr + 8), extras = be16(bytes.ptr + 10);
 	size_t at = HEADER_BYTES;
 
 	if (questions != 1 || !read_question(bytes, &at, query))
 		return false;
-	if (answers != 0 || authorities != 0 || additionals > 1)
+	if (answers != 0 || authorities != 0 || extras > 1)
 		return false;
-	if (additionals == 1 && !read_edns(bytes, &at, query))
+	if (extras == 1 && !read_edns(bytes, &at, query))
 		return false;
 	return at == bytes.len;
 }

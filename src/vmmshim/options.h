@@ -25,7 +25,7 @@ struct options {
 	const char *qemu;
 	const char *accel;
 	struct strv drive_overlays; /* owned */
-	uint64_t uid; /* of QEMU; 0: ours */
+	uint64_t uid;		    /* of QEMU; 0: ours */
 	uint64_t start_time_us;
 	uint64_t start_time_cpu_us;
 	uint64_t parent_cpu_time_us;

@@ -14,8 +14,10 @@
 #include "base/version.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/known_hosts.h"
 #include "daemon/names.h"
 #include "daemon/private.h"
+#include "daemon/ssh_config.h"
 #include "daemon/vm_disks.h"
 #include "priv/priv.h"
 #include "vmm/engine.h"
@@ -281,6 +283,35 @@ static void check_user_key(const struct daemon *daemon, json_t *checks)
 		     : "it cannot be read, so new VMs authorise no key: ssh-keygen -y writes it");
 }
 
+/* Whether there is an ssh that understands what it is told of VMs. The user's own configuration is
+ * left out: it may run programs. */
+static void check_ssh(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_FREE char *config = ssh_config_path(daemon);
+	AUTO_STRV argv = { 0 };
+	AUTO_BUF text = BUF_INIT;
+	struct err err = ERR_INIT;
+	int r;
+
+	strv_add(&argv, "ssh");
+	strv_add(&argv, "-G");
+	strv_add(&argv, "-F");
+	strv_add(&argv, config);
+	strv_add(&argv, "doctor" KNOWN_HOSTS_SUFFIX);
+	struct spawn spawn = { .path = "ssh", .argv = strv_argv(&argv) };
+
+	r = ssh_config_write(daemon, &text, &err);
+	if (r == 0)
+		r = spawn_run(&spawn, NULL, 5000, 65536, NULL, &err);
+	if (r < 0 && err.errnum == ENOENT)
+		err_hint(&err, "needed for 'vm ssh' and 'ssh NAME.vm': apt-get install "
+			       "openssh-client");
+	if (r < 0)
+		add_err(checks, "ssh", WARN, &err);
+	else
+		add(checks, "ssh", PASS, config, NULL);
+}
+
 static void check_agent(const struct daemon *daemon, json_t *checks)
 {
 	const bool is_there = access(daemon->agent_path, R_OK) == 0;
@@ -324,6 +355,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
 	check_user_key(daemon, checks);
+	check_ssh(daemon, checks);
 	check_disks(daemon, job, checks);
 	check_cgroups(daemon, checks);
 	check_confinement(daemon, checks);

@@ -211,6 +211,7 @@ guest_is_up() {
 	banger --quiet vm run --name bare --image debian-bookworm-slim -d --memory 512M >/dev/null
 	run_for 255 banger vm ssh bare
 	contains "$stderr" $'banger: cannot ssh into \'bare\': the guest has no sshd\nhint: \'banger vm shell bare\' needs none'
+	equal "$(banger --json doctor | jq -r '.checks[] | select(.name == "ssh") | .status')" pass
 	PATH=$BATS_TEST_TMPDIR run_for 1 "$BANGER" vm ssh box
 	contains "$stderr" "hint: install OpenSSH's client, or use 'banger vm shell box'"
 }

@@ -191,8 +191,10 @@ static void row_add_command(struct socket_table *table, json_t *row, int pid_fol
 		n--;
 	if (n <= 0)
 		return;
-	for (ssize_t i = 0; i < n; i++)
-		text[i] = text[i] == '\0' ? ' ' : text[i];
+	for (ssize_t i = 0; i < n; i++) {
+		if (text[i] == '\0')
+			text[i] = ' ';
+	}
 	text[n] = '\0';
 	table->commands_size += (size_t)n;
 	json_put_str(row, "command", text);

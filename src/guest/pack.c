@@ -174,7 +174,7 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	dir = fdopendir(fd);
 	if (!dir)
 		return err_sys(err, -errno, "open '%s'", own_path);
-	fd = -1; /* the stream's */
+	IGNORE_RESULT(TAKE_FD(fd)); /* the stream's now */
 	pack->folders[pack->depth++] =
 		(struct open_folder){ .dir = dir, .path = TAKE_PTR(own_path) };
 	return 0;

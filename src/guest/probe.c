@@ -133,19 +133,27 @@ static void wait_for_greetings(const struct guest_target *target, struct probe *
 	}
 }
 
-/* Greets the undecided ports of one batch and judges what they say. */
-static int probe_round(const struct guest_target *target, const uint16_t *ports, size_t count,
-		       struct span greeting, bool *decided, enum guest_speaks *ret, struct err *err)
+/* Ports that are tried side by side. */
+struct batch {
+	const uint16_t *ports;	   /* borrowed, as the next */
+	enum guest_speaks *speaks; /* what they are found to speak */
+	size_t count;
+	bool decided[AT_ONCE];
+};
+
+/* Greets the undecided ports and judges what they say. */
+static int probe_round(const struct guest_target *target, struct batch *batch, struct span greeting,
+		       struct err *err)
 {
 	struct probe probes[AT_ONCE];
 	size_t open = 0;
 	int r = 0;
 
-	for (size_t i = 0; i < count && r == 0; i++) {
-		if (decided[i])
+	for (size_t i = 0; i < batch->count && r == 0; i++) {
+		if (batch->decided[i])
 			continue;
 		probes[open] = (struct probe){ .index = i };
-		probes[open].fd = open_probe(target, ports[i], greeting);
+		probes[open].fd = open_probe(target, batch->ports[i], greeting);
 		if (probes[open].fd >= 0)
 			open++;
 		r = cancel_check(target->cancel, err);
@@ -155,8 +163,8 @@ static int probe_round(const struct guest_target *target, const uint16_t *ports,
 	for (size_t i = 0; i < open; i++) {
 		const size_t at = probes[i].index;
 
-		ret[at] = guest_judge_greeting(span_of(probes[i].greeting, probes[i].len),
-					       &decided[at]);
+		batch->speaks[at] = guest_judge_greeting(span_of(probes[i].greeting, probes[i].len),
+							 &batch->decided[at]);
 		fd_close(probes[i].fd);
 	}
 	return r < 0 ? r : cancel_check(target->cancel, err);
@@ -170,16 +178,16 @@ int guest_probe(const struct guest_target *target, const uint16_t *ports, size_t
 	if (count > GUEST_PROBES_MAX)
 		count = GUEST_PROBES_MAX;
 	for (size_t at = 0; at < count; at += AT_ONCE) {
-		const size_t batch = count - at < AT_ONCE ? count - at : AT_ONCE;
-		bool decided[AT_ONCE] = { false };
+		struct batch batch = {
+			.ports = ports + at,
+			.speaks = ret + at,
+			.count = count - at < AT_ONCE ? count - at : AT_ONCE,
+		};
 		int r;
 
-		r = probe_round(target, ports + at, batch,
-				span_of(client_hello, sizeof(client_hello)), decided, ret + at,
-				err);
+		r = probe_round(target, &batch, span_of(client_hello, sizeof(client_hello)), err);
 		if (r == 0)
-			r = probe_round(target, ports + at, batch, span_str(http_question), decided,
-					ret + at, err);
+			r = probe_round(target, &batch, span_str(http_question), err);
 		if (r < 0)
 			return r;
 	}

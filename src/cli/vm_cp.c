@@ -93,7 +93,13 @@ static int look(struct copy *copy, const char *path, enum guest_file *ret, uint6
 	int r;
 
 	r = open_stream(copy, LOOK_TIMEOUT_MS, &stream, &fd, err);
-	return r < 0 ? r : guest_look(&stream, path, ret, ret_size, err);
+	if (r < 0)
+		return r;
+	r = guest_look(&stream, path, ret, ret_size, err);
+	if (r < 0 && err->kind == ERR_UNSUPPORTED)
+		err_hint(err, "its agent is of an older version: 'banger vm restart %s' renews it",
+			 copy->vm);
+	return r;
 }
 
 static int fail_missing(const char *path, const char *vm, struct err *err)

@@ -815,6 +815,52 @@ static void test_put_fails(void **state)
 	}
 }
 
+/* What a guest says of a path; and what it may not say. */
+static void test_look(void **state)
+{
+	static const struct {
+		const char *reply;
+		enum guest_file type;
+		uint64_t size;
+		const char *message; /* NULL: no failure */
+	} rows[] = {
+		{ "{\"ok\":true,\"type\":\"file\",\"size\":5}\n", GUEST_FILE, 5, NULL },
+		{ "{\"ok\":true,\"type\":\"folder\",\"size\":0}\n", GUEST_FOLDER, 0, NULL },
+		{ "{\"ok\":true,\"type\":\"other\",\"size\":0}\n", GUEST_OTHER, 0, NULL },
+		{ "{\"ok\":false,\"error\":{\"kind\":\"not_found\",\"message\":\"no\"}}\n",
+		  GUEST_NOTHING, 0, NULL },
+		{ "{\"ok\":true}\n", GUEST_NOTHING, 0, "'type' is none of its words" },
+		{ "{\"ok\":true,\"type\":\"pipe\"}\n", GUEST_NOTHING, 0,
+		  "'type' is none of its words" },
+		{ "{\"ok\":false,\"error\":{\"kind\":\"unsupported\",\"message\":\"what?\"}}\n",
+		  GUEST_NOTHING, 0, "look at '/x': " },
+		{ "nonsense\n", GUEST_NOTHING, 0, "look at '/x': " },
+		{ "", GUEST_NOTHING, 0, "look at '/x': " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int peer;
+		const int fd = prepared_stream(span_str(rows[i].reply), true, &peer);
+		const struct guest_copy copy = { .fd = fd, .deadline_ns = patience() };
+		enum guest_file type = GUEST_OTHER;
+		uint64_t size = 77;
+		struct err err = ERR_INIT;
+		const int r = guest_look(&copy, "/x", &type, &size, &err);
+
+		CHECK_ROW(i, (r < 0) == (rows[i].message != NULL));
+		if (rows[i].message) {
+			CHECK_HAS(err.message, rows[i].message);
+			CHECK_INT(size, 77);
+		} else {
+			CHECK_INT(type, rows[i].type);
+			CHECK_INT(size, rows[i].size);
+		}
+		fd_close(fd);
+		fd_close(peer);
+	}
+}
+
 static void test_put_checks_its_path(void **state)
 {
 	static const char *const paths[] = { "", "srv", "/\xff" };
@@ -836,6 +882,7 @@ int main(void)
 		cmocka_unit_test(test_get_a_file),
 		cmocka_unit_test(test_get_a_tree),
 		cmocka_unit_test(test_links_left_out),
+		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_get_file_over_folder),
 		cmocka_unit_test(test_hostile_tars),
 		cmocka_unit_test(test_path_rules),

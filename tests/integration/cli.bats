@@ -142,7 +142,7 @@ hint: see 'banger vm --help'"
 	expect "$errors" "banger: unknown option '--nmae'; did you mean '--name'?
 hint: see 'banger vm run --help'"
 	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" "vm run ./repo" "vm run --nat" \
-		"vm run -p 80:80" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
+		"vm run -p 80:x" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
 		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull ../x"; do
 		# shellcheck disable=SC2086 # words are words
 		run_apart banger $words

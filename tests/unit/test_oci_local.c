@@ -197,6 +197,11 @@ static void test_layout_links(void **state)
 	assert_true(oci_layout_open(f->dir, &none, &err) < 0);
 	CHECK_INT(err.errnum, ELOOP);
 	assert_true(oci_layout_open(index, &none, &err) < 0);
+	CHECK_INT(err.kind, ERR_INVALID);
+	assert_true(oci_layout_open(blob_path, &none, &err) < 0);
+	CHECK_INT(err.kind, ERR_INVALID);
+	assert_int_equal(unlink(blob_path), 0);
+	assert_true(oci_layout_open(blob_path, &none, &err) < 0);
 	CHECK_INT(err.kind, ERR_NOT_FOUND);
 }
 

@@ -108,6 +108,46 @@ guest_cgroups() {
 	[[ "$output" == *"an't fork"* || "$output" == *"annot fork"* ]]
 }
 
+# --- VMs that are ended (FAULTS K3) ---
+
+# In error within a second, and its cgroups gone with it; $1: what the reason has.
+assert_ended_at_once() {
+	local pid=$2 began=${EPOCHREALTIME/./}
+	wait_until 5 vm_is box error
+	# A second, and what asking takes with sanitizers on a busy host.
+	[ "$((${EPOCHREALTIME/./} - began))" -lt 2500000 ]
+	contains "$(vm_get box .last_error)" "$1"
+	contains "$(vm_get box .last_error)" "; console: "
+	equal "$(cgroups_of box)" ""
+	[ ! -e "/proc/$pid" ]
+}
+
+@test "a VM whose cgroup is killed, and one that exceeds its memory: seen at once, with the reason" {
+	local folder pid
+	[ "$EUID" -eq 0 ] || skip "cgroups need root"
+	banger --quiet vm run -d --name box
+	pid=$(vm_get box .pid)
+	folder=$(cgroups_of box | head -n 1)
+	if [ -z "$folder" ]; then
+		kill -KILL "$pid"
+	elif [ -e "$folder/cgroup.kill" ]; then
+		echo 1 >"$folder/cgroup.kill"
+	else
+		xargs kill -KILL <"$folder/cgroup.procs"
+	fi
+	assert_ended_at_once "was killed by signal 9" "$pid"
+	banger --quiet vm start box
+	pid=$(vm_get box .pid)
+	# Where memory is not limited, the case of the guest above has to do.
+	[ -n "$(limit box memory.max memory.limit_in_bytes)" ] || return 0
+	folder=$(cgroups_of box | while read -r one; do
+		if [ -e "$one/memory.max" ]; then echo "$one/memory.max"; elif [ -e "$one/memory.limit_in_bytes" ]; then echo "$one/memory.limit_in_bytes"; fi
+	done)
+	echo $((100 << 20)) >"$folder" || true # v1 may refuse what it cannot free
+	in_vm box dd if=/dev/zero of=/dev/null bs=300M count=1 || true
+	assert_ended_at_once "the kernel ended it at its memory limit of 100 MiB" "$pid"
+}
+
 # --- QEMU ---
 
 # A line's values from /proc/PID/status, without its name.

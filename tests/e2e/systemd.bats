@@ -53,6 +53,30 @@ systemd_is_up() {
 	equal "${lines[1]}" '@banger-agent'
 }
 
+# src/priv on a host as most are: cgroup v2 under systemd (docs/security.md).
+@test "VMs' cgroups under systemd: below a unit that it delegates, at the root for root's own session" {
+	[ -x "$BANGER_BUILD/tests/integration/priv_tool" ]
+	wait_until 100 systemd_is_up
+	banger --quiet vm exec sys -- sh -c 'cat >/usr/local/bin/priv_tool; chmod +x /usr/local/bin/priv_tool' \
+		<"$BANGER_BUILD/tests/integration/priv_tool"
+	local tool=(priv_tool run /state 0123456789abcdef0123456789abcdef 64 /bin/cat /proc/self/cgroup)
+	local own=banger-7ac1387d11b1e002/0123456789abcdef0123456789abcdef
+	run_for 0 in_sys systemd-run --quiet --scope --unit given -p Delegate=yes "${tool[@]}"
+	equal "${lines[0]}" "0::/system.slice/given.scope/$own"
+	contains "$output" "memory_max $((257 << 20))"
+	contains "$output" "processes 0"
+	run_for 0 in_sys systemd-run --quiet --pipe --wait --unit alone "${tool[@]}"
+	equal "${lines[0]}" "0::/$own"
+	contains "$output" "memory_max $((257 << 20))"
+	# Not as root, what systemd has not given away stays as it is.
+	run_for 0 in_sys systemd-run --quiet --pipe --wait --uid nobody "${tool[@]}"
+	lacks "$output" "$own"
+	run_for 0 in_sys systemd-run --quiet --pipe --wait --uid nobody priv_tool report /state
+	contains "$output" "which was not delegated to it"
+	equal "$(in_sys find /sys/fs/cgroup -name 'banger-*')" ""
+	equal "$(in_sys systemctl --failed --no-legend --plain)" ""
+}
+
 @test "nothing failed that a user would miss" {
 	equal "$(in_sys systemctl --failed --no-legend --plain)" ''
 	equal "$(in_sys systemctl is-active dbus.service systemd-journald.service ssh.service | sort -u)" active

@@ -95,7 +95,7 @@ has_ports() {
 	equal "${lines[0]}" 'box: seq=1 no answer in time'
 	equal "${lines[2]}" '--- box: 2 sent, 0 answered, 100% lost'
 	run_for 1 banger vm ping nobody
-	equal "$stderr" "banger: cannot ping 'nobody': there is no VM 'nobody'"
+	equal "$stderr" "banger: there is no VM 'nobody'"
 	banger --quiet vm create --no-start --name off >/dev/null
 	run_for 1 banger vm ping off
 	contains "$stderr" "cannot ping 'off': it was never started"

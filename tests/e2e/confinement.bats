@@ -62,15 +62,16 @@ limit() {
 guest_cgroups() {
 	in_vm box sh -euc '
 		tool=/root/priv_tool state=/guest
+		[ -p /tmp/wait ] || mkfifo /tmp/wait
 		'"$1"'
 		$tool report $state
 		$tool report $state | grep -q "cpu=1 memory=1 processes=1"
 		$tool run $state '$ID' 64 /bin/cat /proc/self/cgroup
-		$tool run $state '$ID' 64 /bin/sh -c "head -c 300M /dev/zero | tail >/dev/null"
+		$tool run $state '$ID' 64 /bin/sh -c "dd if=/dev/zero of=/dev/null bs=300M count=1; true"
 		$tool run $state '$ID' 64 /bin/sh -c "sleep 1000 </dev/null >/dev/null 2>&1 & true"
 		$tool make $state '$ID' 64
 		$tool sweep $state
-		$tool run $state '$ID' 64 /bin/sh -c "i=0; while [ \$i -lt 300 ]; do sleep 100 & i=\$((i + 1)); done" 2>&1
+		$tool run $state '$ID' 64 /bin/sh -c "i=0; while [ \$i -lt 300 ]; do read -r x </tmp/wait & i=\$((i + 1)); done" 2>&1
 		find / -xdev -type d -name "banger-*" 2>/dev/null
 		for place in $mounts; do find $place -name "banger-*"; umount $place; done
 	' 2>&1

@@ -372,7 +372,7 @@ int get_serve(struct conn *conn, const struct request *request, struct err *err)
 
 	if (request->follows) {
 		r = follow(request->path, &real);
-		if (r < 0)
+		if (r < 0 || !real)
 			return fail_path(r, request->path, err);
 		path = real;
 	}

@@ -16,19 +16,21 @@ char *host_path_absolute(const char *path)
 	return mem_printf("%s/%s", folder, path);
 }
 
+static char *with_scheme(const char *scheme, const char *relative)
+{
+	AUTO_FREE char *path = host_path_absolute(relative);
+
+	return mem_printf("%s%s", scheme, path);
+}
+
 char *host_path_reference(const char *text)
 {
 	static const char *const schemes[] = { "oci:", "docker-archive:" };
 
 	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-		AUTO_FREE char *path = NULL;
-
-		if (!str_starts(text, schemes[i]))
-			continue;
-		if (text[strlen(schemes[i])] == '\0')
-			break; /* not the folder that we are in: nobody has named it */
-		path = host_path_absolute(text + strlen(schemes[i]));
-		return mem_printf("%s%s", schemes[i], path);
+		/* A scheme alone does not mean the folder that we are in: nobody has named it. */
+		if (str_starts(text, schemes[i]) && text[strlen(schemes[i])] != '\0')
+			return with_scheme(schemes[i], text + strlen(schemes[i]));
 	}
 	return mem_strdup(text);
 }

@@ -82,15 +82,14 @@ void connection_begin(struct publish *publish, struct publish_group *group, uint
 
 	while (publish->connections[slot])
 		slot++;
-	*connection = (struct publish_connection){
-		.publish = publish,
-		.group = group,
-		.slot = slot,
-		.generation = ++publish->generation,
-		.fds = { fd, -1 },
-		.guest_port = guest_port,
-		.deadline_ns = clock_now_ns() + publish->answer_ms * NSEC_PER_MSEC,
-	};
+	connection->publish = publish;
+	connection->group = group;
+	connection->slot = slot;
+	connection->generation = ++publish->generation;
+	connection->fds[SIDE_CLIENT] = fd;
+	connection->fds[SIDE_GUEST] = -1;
+	connection->guest_port = guest_port;
+	connection->deadline_ns = clock_now_ns() + publish->answer_ms * NSEC_PER_MSEC;
 	publish->connections[slot] = connection;
 	publish->connection_count++;
 	publish->opening_count++;

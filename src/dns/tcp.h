@@ -13,7 +13,7 @@
 struct dns_tcp;
 
 void dns_tcp_free(struct dns_tcp *tcp);
-struct dns_tcp *dns_tcp_new(void) OWNED_BY(dns_tcp_free) MUST_CHECK;
+struct dns_tcp *dns_tcp_new(void) MUST_CHECK;
 
 /* Takes a client in. Its descriptor, borrowed, and its seat; -EBUSY: every seat is taken; or
  * another -errno. */

@@ -7,7 +7,7 @@
 struct dns_udp;
 
 void dns_udp_free(struct dns_udp *udp);
-struct dns_udp *dns_udp_new(void) OWNED_BY(dns_udp_free) MUST_CHECK;
+struct dns_udp *dns_udp_new(void) MUST_CHECK;
 
 /*
  * Answers what has come to `fd`, at most one batch, and says how many. An answer that the kernel

@@ -159,7 +159,7 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	AUTO_FREE char *own_path = path;
 	AUTO_CLOSE int fd = given;
 	bool is_link = false;
-	DIR *dir;
+	struct open_folder *folder;
 	int r;
 
 	if (!entry)
@@ -171,12 +171,13 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	r = put_header(pack, entry, &is_link, err);
 	if (r < 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir)
+	folder = &pack->folders[pack->depth];
+	folder->dir = fdopendir(fd);
+	if (!folder->dir)
 		return err_sys(err, -errno, "open '%s'", own_path);
 	IGNORE_RESULT(TAKE_FD(fd)); /* the stream's now */
-	pack->folders[pack->depth++] =
-		(struct open_folder){ .dir = dir, .path = TAKE_PTR(own_path) };
+	folder->path = TAKE_PTR(own_path);
+	pack->depth++;
 	return 0;
 }
 

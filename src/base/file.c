@@ -106,20 +106,28 @@ int dir_make_path(const char *path, mode_t mode)
 	return S_ISDIR(status.st_mode) ? 0 : -ENOTDIR;
 }
 
+int dir_stream(int *fd, DIR **ret)
+{
+	DIR *dir = fdopendir(*fd);
+
+	if (!dir)
+		return -errno;
+	*fd = -1;
+	*ret = dir;
+	return 0;
+}
+
 int dir_each(int dir_fd, int (*visit)(void *context, const char *name), void *context)
 {
-	const int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir;
-	int r = 0;
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		fd_close(fd);
+	r = dir_stream(&fd, &dir);
+	if (r < 0)
 		return r;
-	}
 	while (r >= 0) {
 		const struct dirent *entry;
 

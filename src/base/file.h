@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -27,6 +28,10 @@ int file_read(int dir_fd, const char *path, uint64_t size_max, struct buf *ret) 
  */
 int dir_open(const char *path) MUST_CHECK;
 int dir_open_at(int dir_fd, const char *name) MUST_CHECK; /* O_NOFOLLOW */
+
+/* fdopendir(3): `*fd` is the stream's from then on, and -1 here. 0, or -errno with both untouched.
+ */
+int dir_stream(int *fd, DIR **ret) MUST_CHECK;
 
 /* mkdir -p with `mode` for what is made; existing folders are left as they are. */
 int dir_make_path(const char *path, mode_t mode) MUST_CHECK;

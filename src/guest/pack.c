@@ -16,6 +16,7 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
 
@@ -172,10 +173,9 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	if (r < 0)
 		return r;
 	folder = &pack->folders[pack->depth];
-	folder->dir = fdopendir(fd);
-	if (!folder->dir)
-		return err_sys(err, -errno, "open '%s'", own_path);
-	IGNORE_RESULT(TAKE_FD(fd)); /* the stream's now */
+	r = dir_stream(&fd, &folder->dir);
+	if (r < 0)
+		return err_sys(err, r, "open '%s'", own_path);
 	folder->path = TAKE_PTR(own_path);
 	pack->depth++;
 	return 0;

@@ -151,12 +151,18 @@ int guest_wait_healthy(const struct guest_target *target, const char *stage,
 		       struct guest_health *ret, struct err *err)
 {
 	uint64_t pause_ms = GUEST_PAUSE_MIN_MS;
+	struct err told = ERR_INIT;
 	int r;
 
 	for (;;) {
 		r = attempt(target, stage, ret, err);
 		if (r == 0 || !is_worth_another(err))
 			return r;
+		/* What an earlier one was told says more than that the last was cut off by our own
+		 * deadline. */
+		if (err->kind == ERR_TIMEOUT && told.kind != ERR_NONE)
+			*err = told;
+		told = *err;
 		if (clock_now_ns() + pause_ms * NSEC_PER_MSEC >= target->deadline_ns)
 			break;
 		r = cancel_poll(target->cancel, -1, 0, clock_now_ns() + pause_ms * NSEC_PER_MSEC);

@@ -671,7 +671,9 @@ time.sleep(60)" 3>&- &
 	puller=$!
 	until [ -e "$BATS_TEST_TMPDIR/accepted" ]; do sleep 0.05; done
 	kill -TERM "$puller"
-	run wait "$puller"
+	status=0
+	wait "$puller" || status=$? # not by run: it would wait in another shell, for nobody
 	kill "$server"
+	[ "$status" -eq 1 ]
 	grep -q '^cancelled: ' "$BATS_TEST_TMPDIR/err"
 }

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/spawn.h"
@@ -43,7 +44,7 @@
 #include "priv/priv.h"
 #include "rpc/server.h"
 
-#define BACKLOG 64
+#define BACKLOG LIMIT_RPC_CLIENTS /* as many may come at the same moment */
 
 static void daemon_done(struct daemon *daemon)
 {

@@ -54,6 +54,7 @@ write_config() {
 # A home with its census before, which goes into the folder given.
 begin_home() {
 	new_home
+	wait_until 10 all_are_reaped
 	census >"$1/census-before-home"
 }
 
@@ -95,6 +96,7 @@ end_shared_home() {
 }
 
 watch_census() {
+	wait_until 10 all_are_reaped
 	census >"$BATS_TEST_TMPDIR/census-before"
 }
 
@@ -134,6 +136,11 @@ census() {
 # The folder of our VMs' cgroups, in each hierarchy: others may run daemons, too.
 cgroup_of_home() {
 	echo "banger-$(printf %s "$BANGER_STATE_DIR" | sha256sum | cut -c 1-16)"
+}
+
+# What ended just now and has lost its parent is about to go, and must not be taken for something that was there.
+all_are_reaped() {
+	ps -e -o stat= | awk '/^Z/ { found = 1 } END { exit found }'
 }
 
 census_is() {

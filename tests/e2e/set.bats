@@ -94,7 +94,7 @@ hint: 'banger vm stop box' stops it"
 }
 
 @test "set: many VMs, by prefixes and twice, in the order given; one failure does not stop the others" {
-	local one
+	local one setters=()
 	for name in web-one web-two db; do
 		banger --quiet vm create --no-start --name "$name" >/dev/null
 	done
@@ -114,8 +114,9 @@ web-one: 2 vcpu · 512 MiB · 2 GiB disk · $IMAGE"
 	# One name at a time goes to one VM.
 	for vm in web-one web-two db; do
 		banger --quiet vm set "$vm" --name taken >"$BATS_TEST_TMPDIR/$vm.said" 2>&1 3>&- &
+		setters+=("$!")
 	done
-	wait
+	wait "${setters[@]}" || true # two of them fail
 	equal "$(cat "$BATS_TEST_TMPDIR"/*.said | grep -c "now 'taken'")" 1
 	equal "$(banger --json vm list | jq -c '[.vms[] | select(.name == "taken")] | length')" 1
 }

@@ -120,7 +120,7 @@ int dir_stream(int *fd, DIR **ret)
 int dir_each(int dir_fd, int (*visit)(void *context, const char *name), void *context)
 {
 	AUTO_CLOSE int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir;
+	DIR *dir = NULL;
 	int r;
 
 	if (fd < 0)

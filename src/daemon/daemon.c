@@ -238,11 +238,11 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	r = reconcile_all(daemon, err);
 	if (r == 0)
 		r = names_new(daemon->store, &daemon->names, err);
-	if (r == 0)
-		names_listen(daemon->names, daemon->config.dns_listen);
-	if (r == 0)
-		prepare_ssh(daemon);
-	return r;
+	if (r < 0)
+		return r;
+	names_listen(daemon->names, daemon->config.dns_listen);
+	prepare_ssh(daemon);
+	return 0;
 }
 
 static void tell_ready(int *ready_fd, const struct err *failure)

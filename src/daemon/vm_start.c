@@ -60,10 +60,10 @@ int vm_start(const struct job *job, const char *reference, struct vm *ret, struc
 	if (r < 0)
 		return r;
 	r = start_locked(daemon, &vm, job, warnings, err);
-	if (r < 0)
+	if (r < 0) {
 		publish_close(daemon->publish, vm.id);
-	if (r < 0)
 		return err_context(err, r, "cannot start '%s'", vm.name);
+	}
 	vm_copy(ret, &vm);
 	return 0;
 }

@@ -66,6 +66,7 @@ int dns_tcp_accept(struct dns_tcp *tcp, int listener_fd, size_t *ret_seat)
 
 		if (client->fd >= 0)
 			continue;
+		/* cppcheck-suppress nullPointer; accept4() may be told not to say who it is */
 		client->fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (client->fd < 0)
 			return -errno;

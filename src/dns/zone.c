@@ -107,11 +107,11 @@ static bool to_name(struct span label, char name[static DNS_LABEL_BYTES_MAX + 1]
 	if (label.len == 0 || label.len > DNS_LABEL_BYTES_MAX)
 		return false;
 	for (size_t i = 0; i < label.len; i++) {
-		const char c = (char)label.ptr[i];
+		const uint8_t byte = label.ptr[i];
 
-		if (c == '\0')
+		if (byte == '\0')
 			return false;
-		name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+		name[i] = (char)(byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte);
 	}
 	name[label.len] = '\0';
 	return true;

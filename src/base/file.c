@@ -111,7 +111,7 @@ int dir_stream(int *fd, DIR **ret)
 	DIR *dir = fdopendir(*fd);
 
 	if (!dir)
-		return -errno;
+		return err_negative(-errno);
 	*fd = -1;
 	*ret = dir;
 	return 0;

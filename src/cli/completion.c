@@ -119,6 +119,11 @@ static void add_options(const struct opt *opts, size_t count, const char *prefix
 
 		buf_addf(&word, "--%s%s", opts[i].type == OPT_FLAG_ON ? "no-" : "", opts[i].name);
 		add(ret, prefix, word.ptr);
+		if (opts[i].type != OPT_MAYBE)
+			continue;
+		buf_clear(&word);
+		buf_addf(&word, "--no-%s", opts[i].name);
+		add(ret, prefix, word.ptr);
 	}
 }
 

@@ -72,6 +72,8 @@ void help_option(const struct opt *opt, struct buf *out)
 	if (opt->letter)
 		buf_addf(out, "-%c, ", opt->letter);
 	buf_addf(out, "--%s%s", opt->type == OPT_FLAG_ON ? "no-" : "", opt->name);
+	if (opt->type == OPT_MAYBE)
+		buf_addf(out, ", --no-%s", opt->name);
 	if (opt->metavar)
 		buf_addf(out, " %s", opt->metavar);
 }

@@ -26,7 +26,7 @@ struct opt_match {
 
 static bool takes_value(const struct opt *opt)
 {
-	return opt->type != OPT_FLAG && opt->type != OPT_FLAG_ON;
+	return opt->type != OPT_FLAG && opt->type != OPT_FLAG_ON && opt->type != OPT_MAYBE;
 }
 
 static void *field_of(const struct opt_group *group, const struct opt *opt)
@@ -171,6 +171,15 @@ static int set_number(const struct opt *opt, struct opt_number *field, const cha
 	return 0;
 }
 
+static void set_flag(const struct opt_match *match)
+{
+	if (match->opt->type == OPT_MAYBE)
+		*(struct opt_maybe *)match->field =
+			(struct opt_maybe){ .is_set = true, .value = !match->is_negated };
+	else
+		*(bool *)match->field = !match->is_negated;
+}
+
 static int set_value(const struct opt_match *match, const char *value, struct err *err)
 {
 	const struct opt *opt = match->opt;
@@ -194,6 +203,7 @@ static int set_value(const struct opt_match *match, const char *value, struct er
 		return set_number(opt, match->field, value, err);
 	case OPT_FLAG:
 	case OPT_FLAG_ON:
+	case OPT_MAYBE:
 		break;
 	}
 	return err_set(err, ERR_INVALID, "--%s takes no value", opt->name);
@@ -228,7 +238,7 @@ static int parse_long(struct opt_cursor *cursor, const char *word, struct err *e
 	if (!takes_value(match.opt)) {
 		if (equals)
 			return err_set(err, ERR_INVALID, "--%.*s takes no value", (int)len, name);
-		*(bool *)match.field = !match.is_negated;
+		set_flag(&match);
 		return 0;
 	}
 	if (equals)
@@ -250,7 +260,7 @@ static int parse_letters(struct opt_cursor *cursor, const char *word, struct err
 		if (!find_letter(cursor, *p, &match))
 			return err_set(err, ERR_INVALID, "unknown option '-%c' in '%s'", *p, word);
 		if (!takes_value(match.opt)) {
-			*(bool *)match.field = true;
+			set_flag(&match);
 			continue;
 		}
 		if (*value == '\0') {

@@ -18,11 +18,17 @@
 enum opt_type {
 	OPT_FLAG,     /* bool; --no-NAME takes it back */
 	OPT_FLAG_ON,  /* bool, true unless --no-NAME, which is the form that help shows */
+	OPT_MAYBE,    /* struct opt_maybe; --NAME or --no-NAME */
 	OPT_STRING,   /* const char *, borrowed from argv */
 	OPT_STRINGS,  /* struct strv; may be repeated */
 	OPT_NUMBER,   /* struct opt_number */
 	OPT_SIZE,     /* struct opt_number, in bytes */
 	OPT_DURATION, /* struct opt_number, in milliseconds */
+};
+
+struct opt_maybe {
+	bool is_set;
+	bool value;
 };
 
 struct opt_number {

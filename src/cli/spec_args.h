@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -22,6 +23,7 @@ struct spec_args {
 	struct opt_number disk;
 	struct opt_number system_overlay;
 	struct strv publish;
+	bool nat;
 };
 
 int spec_args_check_name(const char *text, struct err *err) MUST_CHECK;
@@ -97,6 +99,10 @@ void spec_args_note_memory(struct buf *out);
 			  "HOST "                                                              \
 			  "0 is any that is free; may be repeated",                            \
 		  .check = spec_args_check_publish },                                          \
+		{ .type = OPT_FLAG,                                                            \
+		  .name = "nat",                                                               \
+		  .offset = SPEC_OPT_FIELD(owner, nat),                                        \
+		  .help = "let it reach the network through the host" },                       \
 	{                                                                                      \
 		.type = OPT_SIZE, .name = "system-overlay-size",                               \
 		.offset = SPEC_OPT_FIELD(owner, system_overlay), .metavar = "SIZE",            \

@@ -1,4 +1,5 @@
 /* vm set. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/json.h"
@@ -16,6 +17,7 @@ struct set_args {
 	struct opt_number vcpu;
 	struct opt_number memory;
 	struct opt_number disk;
+	struct opt_maybe nat;
 };
 
 static const struct opt set_opts[] = {
@@ -54,6 +56,10 @@ static const struct opt set_opts[] = {
 	  .min = LIMIT_DISK_MIN_BYTES,
 	  .max = LIMIT_DISK_MAX_BYTES,
 	  .check_number = spec_args_check_disk },
+	{ .type = OPT_MAYBE,
+	  .name = "nat",
+	  .offset = offsetof(struct set_args, nat),
+	  .help = "reach the network through the host; also while it runs" },
 };
 
 static void put_number(json_t *params, const char *key, const struct opt_number *number)
@@ -71,6 +77,8 @@ static void put_params(const void *context, json_t *params)
 	put_number(params, "vcpu", &args->vcpu);
 	put_number(params, "memory_bytes", &args->memory);
 	put_number(params, "disk_bytes", &args->disk);
+	if (args->nat.is_set)
+		json_put_bool(params, "nat", args->nat.value);
 }
 
 static void describe(const char *name, const json_t *result, struct buf *out)
@@ -85,6 +93,8 @@ static void describe(const char *name, const json_t *result, struct buf *out)
 	}
 	vm_view_spec(json_get_u64(vm, "vcpu"), json_get_u64(vm, "memory_bytes"),
 		     json_get_u64(vm, "disk_bytes"), json_get_str(vm, "image"), out);
+	if (json_get_bool(vm, "nat"))
+		buf_add_str(out, " · NAT");
 }
 
 static const struct many set_many = {
@@ -99,7 +109,8 @@ static int run_set(struct cli *cli, const struct invocation *invocation)
 	const struct set_args *args = invocation->args;
 	struct err err = ERR_INIT;
 
-	if (!args->name && !args->vcpu.is_set && !args->memory.is_set && !args->disk.is_set)
+	if (!args->name && !args->vcpu.is_set && !args->memory.is_set && !args->disk.is_set &&
+	    !args->nat.is_set)
 		(void)err_set(&err, ERR_INVALID, "nothing is to be changed");
 	else if (args->name && invocation->parsed->operand_count > 1)
 		(void)err_set(&err, ERR_INVALID, "several VMs cannot all be named '%s'",
@@ -116,8 +127,9 @@ const struct command vm_set_command = {
 	.operands_min = 1,
 	.operands_max = SIZE_MAX,
 	.completes = COMPLETES_VM,
-	.summary = "change the name, vcpus, memory or disk size of VMs",
-	.description = "A VM must be stopped for all but its name. The guest grows the file system "
+	.summary = "change the name, vcpus, memory, disk size or NAT of VMs",
+	.description = "A VM must be stopped for all but its name and NAT. The guest grows the "
+		       "file system "
 		       "on a larger disk at its next start. " MANY_DESCRIPTION,
 	.opts = set_opts,
 	.opt_count = ARRAY_LEN(set_opts),

@@ -15,7 +15,6 @@
 
 #define AT(member) .offset = offsetof(struct config, member)
 
-#define NO_NETWORK   "VMs have no network device in this version"
 #define NO_TEMPLATES "every start is a cold boot in this version"
 #define NO_JAILER    "this version runs Firecracker without its jailer"
 
@@ -69,28 +68,28 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		AT(stats_poll_interval_ms) },
 	[CONFIG_NETWORK] = {
 		.row = { "network", "\"auto\", \"host\", \"isolated\" or \"none\"", "\"auto\"",
-			 "where VMs' network is: the host's own, a namespace of banger's, or nowhere; auto is host where privileged, else isolated",
-			 NO_NETWORK },
+			 "where VMs' network is: the host's own, a namespace of banger's, or nowhere; auto is host where bangerd may, else none; isolated is none in this version",
+			 NULL },
 		.type = VALUE_CHOICE, .choices = networks, .initial = CONFIG_NETWORK_AUTO, AT(network) },
 	[CONFIG_BRIDGE_NAME] = {
 		.row = { "bridge_name", "br-fc or br-fc-*, up to 15 characters", "\"br-fc\"",
-			 "the bridge that VMs are joined to", NO_NETWORK },
+			 "the bridge that VMs are joined to", NULL },
 		.type = VALUE_BRIDGE_NAME, .initial_text = "br-fc", AT(bridge_name) },
 	[CONFIG_BRIDGE_IP] = {
 		.row = { "bridge_ip", "an IPv4 address", "\"172.16.0.1\"",
-			 "the host's address on the bridge; guests get theirs from its network", NO_NETWORK },
+			 "the host's address on the bridge; guests get theirs from its network", NULL },
 		.type = VALUE_IPV4, .initial_text = "172.16.0.1", AT(bridge_ip) },
 	[CONFIG_CIDR] = {
 		.row = { "cidr", "an integer, 8 to 30", "24",
-			 "the length of that network's prefix", NO_NETWORK },
+			 "the length of that network's prefix", NULL },
 		.type = VALUE_NUMBER, .min = 8, .max = 30, .initial = 24, AT(cidr) },
 	[CONFIG_TAP_POOL_SIZE] = {
 		.row = { "tap_pool_size", "an integer, 0 to 64", "4",
-			 "idle TAP devices kept ready", NO_NETWORK },
+			 "idle TAP devices kept ready", NULL },
 		.type = VALUE_NUMBER, .max = 64, .initial = 4, AT(tap_pool_size) },
 	[CONFIG_DEFAULT_DNS] = {
 		.row = { "default_dns", "an IPv4 or IPv6 address", "\"1.1.1.1\"",
-			 "what guests resolve names with when NAT is on", NO_NETWORK },
+			 "what guests resolve names with when NAT is on", NULL },
 		.type = VALUE_ADDRESS, .initial_text = "1.1.1.1", AT(default_dns) },
 	[CONFIG_DNS_LISTEN] = {
 		.row = { "dns_listen", "ADDRESS:PORT", "\"127.0.0.1:42069\"",

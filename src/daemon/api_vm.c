@@ -73,7 +73,7 @@ static const struct json_field create_fields[] = {
 	  offsetof(struct create_params, system_overlay_bytes), 0,
 	  "the root file system; at least the image's size" },
 	{ "nat", JSON_FIELD_BOOL, false, offsetof(struct create_params, nat), 0,
-	  "reach the network; refused by this version, which has none" },
+	  "reach the network through the host; refused where VMs have none" },
 	{ "publish", JSON_FIELD_STRINGS, false, offsetof(struct create_params, publish),
 	  VM_PORTS_MAX, "[IP:]HOST:GUEST[/tcp]: ports of the guest at the host's loopback, or IP" },
 	{ "start", JSON_FIELD_MAYBE_BOOL, false, offsetof(struct create_params, start), 0,
@@ -128,6 +128,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 		.disk_bytes = p->disk_bytes,
 		.system_overlay_bytes = p->system_overlay_bytes,
 		.publish = &p->publish,
+		.nat = p->nat,
 		.start = !p->start.is_given || p->start.value,
 		.ephemeral = p->ephemeral,
 	};
@@ -135,9 +136,6 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 	AUTO_VM vm = { 0 };
 	int r;
 
-	if (p->nat)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "this version has no network: 'nat' cannot be true");
 	r = p->ephemeral ? begin_lease(call, &request.lease, err) : 0;
 	if (r == 0)
 		r = vm_create(&job, &request, &vm, &warnings, err);
@@ -156,6 +154,7 @@ struct set_params {
 	uint64_t vcpu;
 	uint64_t memory_bytes;
 	uint64_t disk_bytes;
+	struct json_maybe_bool nat;
 };
 
 static const struct json_field set_fields[] = {
@@ -169,6 +168,8 @@ static const struct json_field set_fields[] = {
 	  "RAM" },
 	{ "disk_bytes", JSON_FIELD_POSITIVE, false, offsetof(struct set_params, disk_bytes), 0,
 	  "the work disk, which only grows" },
+	{ "nat", JSON_FIELD_MAYBE_BOOL, false, offsetof(struct set_params, nat), 0,
+	  "reach the network through the host; also while it runs" },
 };
 
 static int vm_set_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
@@ -180,6 +181,7 @@ static int vm_set_call(struct rpc_call *call, const void *params, json_t *result
 		.vcpu = p->vcpu,
 		.memory_bytes = p->memory_bytes,
 		.disk_bytes = p->disk_bytes,
+		.nat = p->nat,
 	};
 	AUTO_STRV warnings = { 0 };
 	AUTO_VM vm = { 0 };

@@ -31,6 +31,7 @@
 #include "daemon/lease.h"
 #include "daemon/listing.h"
 #include "daemon/names.h"
+#include "daemon/network.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
@@ -54,11 +55,12 @@ static void daemon_done(struct daemon *daemon)
 	leases_free(daemon->leases);
 	publish_free(daemon->publish);
 	oci_blobs_free(daemon->blobs);
-	priv_close(daemon->priv);
 	stats_free(daemon->stats);
 	names_free(daemon->names);
 	listing_free(daemon->listing);
 	engine_free(daemon->engine);
+	network_close(daemon->network);
+	priv_close(daemon->priv);
 	store_close(daemon->store);
 	cancel_done(&daemon->stop);
 	cancel_done(&daemon->released);
@@ -213,9 +215,12 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = vm_table_new(&daemon->table, err);
 	if (r == 0)
-		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
-	if (r == 0)
 		r = priv_open(daemon->paths.state_dir, &daemon->priv, err);
+	if (r == 0)
+		r = network_open(&daemon->config, daemon->priv, daemon->store, &daemon->network,
+				 err);
+	if (r == 0)
+		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
 	if (r < 0)
 		return r;
 	r = process_boot_id(daemon->boot_id);
@@ -307,11 +312,14 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		.on_event = on_event,
 	};
 
-	r = autostop_start(daemon, &daemon->autostop, err);
+	r = network_start(daemon->network, err);
+	if (r == 0)
+		r = autostop_start(daemon, &daemon->autostop, err);
 	if (r == 0)
 		r = watcher_start(daemon, &watcher, err);
 	if (r < 0) {
 		autostop_stop(TAKE_PTR(daemon->autostop));
+		network_stop(daemon->network);
 		return r;
 	}
 	r = stats_worker_start(daemon, &stats_worker, err);
@@ -328,6 +336,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 	stats_worker_stop(stats_worker);
 	autostop_stop(TAKE_PTR(daemon->autostop));
 	watcher_stop(watcher);
+	network_stop(daemon->network);
 	return r;
 }
 

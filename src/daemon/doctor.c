@@ -1,5 +1,6 @@
 #include "daemon/doctor.h"
 
+#include <fcntl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -16,12 +17,14 @@
 #include "daemon/engine.h"
 #include "daemon/known_hosts.h"
 #include "daemon/names.h"
+#include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/ssh_config.h"
 #include "daemon/vm_disks.h"
 #include "priv/priv.h"
 #include "vmm/engine.h"
 
+#define ROUTES_BYTES_MAX (4UL << 20)
 #define SPACE_WARN_BYTES (4ULL << 30)	/* an image and a few VMs */
 #define SPACE_FAIL_BYTES (256ULL << 20) /* not even a VM's first writes */
 
@@ -345,6 +348,54 @@ static void check_confinement(const struct daemon *daemon, json_t *checks)
 				     : NULL);
 }
 
+/* Whether the VMs' network is the way of one that the host has, too. */
+static void check_subnet(const struct daemon *daemon, json_t *checks)
+{
+	AUTO_BUF table = BUF_INIT;
+	struct err err = ERR_INIT;
+	AUTO_FREE char *text = mem_printf("%s/%u is no other network's", daemon->config.bridge_ip,
+					  (unsigned)daemon->config.cidr);
+
+	if (file_read(AT_FDCWD, "/proc/net/route", ROUTES_BYTES_MAX, &table) < 0)
+		return;
+	if (config_check_routes(&daemon->config, buf_span(&table), &err) < 0) {
+		err_hint(&err, "set bridge_ip and cidr to a network that is free, and start VMs "
+			       "again");
+		add_err(checks, "subnet", WARN, &err);
+		return;
+	}
+	add(checks, "subnet", PASS, text, NULL);
+}
+
+static void check_network(struct daemon *daemon, json_t *checks)
+{
+	struct network_summary summary;
+	AUTO_BUF text = BUF_INIT;
+
+	if (!network_is_on(daemon->network)) {
+		const bool is_wanted = daemon->config.network == CONFIG_NETWORK_NONE;
+
+		buf_addf(&text, "VMs have no network device: %s", network_reason(daemon->network));
+		add(checks, "network", is_wanted ? PASS : WARN, text.ptr,
+		    is_wanted ? NULL : "commands, shells and files go through the agent");
+		return;
+	}
+	network_summarise(daemon->network, &summary);
+	buf_addf(&text, "%s; ", network_reason(daemon->network));
+	if (!summary.is_up)
+		buf_add_str(&text, "made when the first VM is started");
+	else
+		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready", summary.guests,
+			 summary.capacity, summary.ready);
+	add(checks, "network", PASS, text.ptr, NULL);
+	if (summary.is_up)
+		add(checks, "packet rules", summary.is_whole ? PASS : WARN,
+		    summary.is_whole ? "as bangerd made them"
+				     : "somebody has changed rules or links",
+		    summary.is_whole ? NULL : "bangerd puts them back within seconds; see its log");
+	check_subnet(daemon, checks);
+}
+
 json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 {
 	json_t *checks = json_new_array();
@@ -365,7 +416,6 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_artifacts(daemon, checks);
 	check_tools(checks);
 	check_defaults(daemon, checks);
-	add(checks, "network", WARN, "VMs have no network device in this version",
-	    "commands, shells and files go through the agent");
+	check_network(daemon, checks);
 	return checks;
 }

@@ -19,6 +19,7 @@ struct engine;
 struct leases;
 struct listing;
 struct names;
+struct network;
 struct oci_blobs;
 struct operations;
 struct priv;
@@ -38,6 +39,7 @@ struct daemon {
 	struct engine *engine;	       /* owned */
 	struct leases *leases;	       /* owned */
 	struct publish *publish;       /* owned: published ports */
+	struct network *network;       /* owned */
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct priv *priv;	       /* owned: what of VMs is in the kernel */
 	struct stats *stats;	       /* owned: what VMs use */

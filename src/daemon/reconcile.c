@@ -14,6 +14,7 @@
 #include "base/strv.h"
 #include "base/text.h"
 #include "daemon/artifacts.h"
+#include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
 #include "daemon/vm_disks.h"
@@ -324,9 +325,12 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 	AUTO_FREE char *sockets = mem_printf("%s/vm", daemon->paths.runtime_dir);
 	AUTO_VM_LIST before = { 0 };
 	AUTO_VM_LIST after = { 0 };
+	struct err net_err = ERR_INIT;
 	int r;
 
 	r = artifact_reconcile(daemon, err);
+	if (r == 0)
+		r = network_adopt(daemon->network, err);
 	if (r == 0)
 		r = store_vm_list(daemon->store, &before, err);
 	if (r == 0)
@@ -353,7 +357,13 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 		r = sweep_folders(sockets, (struct sweep){ .vms = &after, .name_len = 12 }, err);
 	if (r == 0)
 		r = sweep_cgroups(daemon, &after, err);
-	return r;
+	if (r < 0)
+		return r;
+	/* A network that cannot be had keeps nobody from being served: starts will say so. */
+	if (network_settle(daemon->network, &after, &net_err) < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &net_err },
+			  "cannot put the VMs' network right");
+	return 0;
 }
 
 void reconcile_pass(struct daemon *daemon)
@@ -382,4 +392,5 @@ void reconcile_pass(struct daemon *daemon)
 				  &(struct log_fields){ .vm = vm.id, .err = &vm_err },
 				  "cannot reconcile, retrying");
 	}
+	network_pass(daemon->network);
 }

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
@@ -53,6 +54,8 @@ struct boot {
 	char *initrd;
 	char *console;
 	char *vmm_log;
+	bool has_network;
+	struct network_device device;
 };
 
 static void boot_done(struct boot *boot)
@@ -136,6 +139,7 @@ static int make_identity(const struct daemon *daemon, const struct vm *vm, json_
 	json_put_str(identity, "ssh_host_key_pub", public_line.ptr);
 	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
 	json_put_str(identity, "boot_token", vm->id);
+	json_put(identity, "network", network_identity(daemon->network, vm));
 	ssh_key_wipe(&private_pem);
 	*ret = TAKE_PTR(identity);
 	return 0;
@@ -303,6 +307,12 @@ static int configure_vmm(const struct boot *boot, struct err *err)
 		r = vmm_put_boot_source(&api, &source, err);
 	if (r == 0)
 		r = configure_drives(boot, &api, err);
+	if (r == 0 && boot->has_network)
+		r = vmm_put_network(&api,
+				    &(struct vmm_network){ .id = "eth0",
+							   .tap = boot->device.tap,
+							   .mac = boot->device.mac },
+				    err);
 	if (r == 0)
 		r = vmm_put_vsock(&api, VMM_VSOCK_GUEST_CID, boot->vsock_socket, err);
 	if (r == 0)
@@ -426,6 +436,12 @@ static int run_steps(struct boot *boot, struct err *err)
 	if (r < 0)
 		return r;
 	failpoint("vm.start.folder");
+	boot->has_network = network_is_on(boot->daemon->network);
+	if (boot->has_network)
+		r = network_attach(boot->daemon->network, boot->vm, &boot->device, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.start.network");
 	progress_report(progress, "vmm", vmm_engine_name(boot->decision.engine), 0, 0);
 	r = spawn_vmm(boot, err);
 	if (r < 0)

@@ -13,6 +13,7 @@
 #include "daemon/engine.h"
 #include "daemon/image_origin.h"
 #include "daemon/known_hosts.h"
+#include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/ssh_key.h"
 #include "daemon/vm_disks.h"
@@ -36,6 +37,7 @@ static void fill_spec(const struct daemon *daemon, const struct vm_create_reques
 	ret->disk_bytes = request->disk_bytes ? request->disk_bytes : defaults->disk_bytes;
 	ret->system_overlay_bytes = request->system_overlay_bytes ? request->system_overlay_bytes
 								  : defaults->system_overlay_bytes;
+	ret->nat = request->nat;
 	/* The image's own, once there is an image to ask. */
 	ret->kernel = mem_strdup(request->kernel ? request->kernel : KERNEL_DEFAULT_NAME);
 }
@@ -51,7 +53,8 @@ static bool is_taken(void *context, const char *name)
 }
 
 /* Enters the row under the lock of names: from here on the VM exists, half made. */
-static int insert_row(struct daemon *daemon, const struct job *job, struct vm *vm, struct err *err)
+static int insert_row(struct daemon *daemon, const struct job *job, struct vm *vm, bool starts,
+		      struct err *err)
 {
 	AUTO_KEYHOLD names = KEYHOLD_INIT;
 	int r;
@@ -67,7 +70,8 @@ static int insert_row(struct daemon *daemon, const struct job *job, struct vm *v
 			return r;
 		vm->name = mem_strdup(name);
 	}
-	return store_vm_insert(daemon->store, vm, err);
+	r = network_assign(daemon->network, vm, starts, err);
+	return r < 0 ? r : store_vm_insert(daemon->store, vm, err);
 }
 
 /* The guest's ssh host key, made here so that the first connection is pinned (FAULTS R12). */
@@ -146,6 +150,9 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 			return r;
 		vm->name = mem_strdup(request->name);
 	}
+	r = request->nat ? network_check_nat(daemon->network, err) : 0;
+	if (r < 0)
+		return r;
 	fill_spec(daemon, request, &vm->spec);
 	r = image_origin_name(image_text(daemon, request), &vm->spec.image, err);
 	if (r < 0)
@@ -205,11 +212,16 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 		r = ensure_artifacts(daemon, request, vm, job, err);
 		if (r < 0)
 			return r;
-		r = insert_row(daemon, job, vm, err);
+		r = insert_row(daemon, job, vm, request->start, err);
 		if (r == 0)
 			break;
-		if (err->kind != ERR_BUSY)
+		if (err->kind != ERR_BUSY) {
+			struct err ignored = ERR_INIT;
+
+			/* The TAP that was promised to it. */
+			IGNORE_RESULT(network_detach(daemon->network, vm->id, &ignored));
 			return r;
+		}
 		/* The image was replaced or deleted in between: it is waited for, or made, again.
 		 */
 		*err = ERR_INIT;

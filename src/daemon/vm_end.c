@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/known_hosts.h"
 #include "daemon/last_words.h"
+#include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
@@ -111,6 +112,10 @@ int vm_teardown(struct daemon *daemon, const char *id, struct err *err)
 	if (r < 0)
 		return r;
 	failpoint("vm.teardown.cgroup");
+	r = network_detach(daemon->network, id, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.teardown.network");
 	r = vm_runtime_remove(daemon, id, err);
 	if (r < 0)
 		return r;

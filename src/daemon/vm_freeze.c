@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/autostop.h"
+#include "daemon/network.h"
 #include "daemon/vm_files.h"
 #include "guest/agent.h"
 #include "vmm/fc_client.h"
@@ -26,6 +27,8 @@ int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err
 
 	json_put_str(identity, "hostname", vm->name);
 	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
+	if (network_has(job->daemon->network, vm->id))
+		json_put(identity, "network", network_identity(job->daemon->network, vm));
 	r = vm_put_entropy(identity, err);
 	return r < 0 ? r : guest_identity(&target, identity, err);
 }

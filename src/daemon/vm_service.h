@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/macros.h"
 #include "base/strv.h"
 #include "daemon/lease.h"
@@ -31,6 +32,7 @@ struct vm_create_request {
 	uint64_t disk_bytes;
 	uint64_t system_overlay_bytes;
 	const struct strv *publish; /* as vm_port_read() has it; may be NULL */
+	bool nat;
 	bool start;
 	bool ephemeral;
 	struct lease lease; /* whom an ephemeral VM lives for */
@@ -64,11 +66,12 @@ struct vm_set_request {
 	uint64_t vcpu;
 	uint64_t memory_bytes;
 	uint64_t disk_bytes; /* of the work disk, which only grows */
+	struct json_maybe_bool nat;
 };
 
 /*
- * Changes a VM that does not run; of one that does only the name, which its guest is told. All of
- * it or nothing.
+ * Changes a VM that does not run; of one that does only the name, which its guest is told, and NAT.
+ * All of it or nothing.
  */
 int vm_set(const struct job *job, const char *reference, const struct vm_set_request *request,
 	   struct vm *ret, struct strv *warnings, struct err *err) MUST_CHECK;
@@ -111,6 +114,10 @@ int vm_ping(const struct job *job, const char *reference, uint64_t timeout_ms, u
 int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
 	    struct strv *warnings, struct err *err) MUST_CHECK;
 
+/* Sees to it that a VM that is to be started has an address, and stores it. */
+int vm_ensure_address(struct daemon *daemon, struct vm *vm, const struct job *job, struct err *err)
+	MUST_CHECK;
+
 /* Asks a VMM's process to end, then makes it, and reaps it if it is our child. Not cancellable: it
  * is how everything is undone. */
 int vm_end_process(int pidfd, struct err *err) MUST_CHECK;
@@ -135,7 +142,7 @@ int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, co
 /* Finishes a vm_set() whose row is stored. */
 int vm_finish_set(struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;
 
-/* Tells a guest its name, the time, and randomness, within two seconds. */
+/* Tells a guest its name, address, the time, and randomness, within two seconds. */
 int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err) MUST_CHECK;
 
 /* Adds fresh random bytes, in base64, to what a guest is told. */

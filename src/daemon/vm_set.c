@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/known_hosts.h"
+#include "daemon/network.h"
 #include "daemon/vm_disks.h"
 #include "disk/disk.h"
 #include "model/names.h"
@@ -34,13 +35,16 @@ int vm_finish_set(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	const struct job job = { .daemon = daemon };
 	struct err tell_err = ERR_INIT;
-	int r = 0;
+	const bool is_alive = vm_state_is_alive(vm->state);
+	int r;
 
-	if (!vm_state_is_alive(vm->state))
+	if (is_alive)
+		r = network_set_nat(daemon->network, vm->id, vm->spec.nat, err);
+	else
 		r = grow_disk(daemon, vm, NULL, err);
-	else if (vm_refresh_guest(&job, vm, &tell_err) < 0)
+	if (r == 0 && is_alive && vm_refresh_guest(&job, vm, &tell_err) < 0)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &tell_err },
-			  "cannot tell the guest its name, ignoring");
+			  "cannot tell the guest what has changed, ignoring");
 	return r < 0 ? r
 		     : store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error, err);
 }
@@ -87,6 +91,13 @@ static int apply(const struct daemon *daemon, const struct vm_set_request *reque
 			return r;
 		vm_set_text(&vm->name, request->name);
 	}
+	if (request->nat.is_given && request->nat.value) {
+		r = network_check_nat(daemon->network, err);
+		if (r < 0)
+			return r;
+	}
+	if (request->nat.is_given)
+		vm->spec.nat = request->nat.value;
 	return apply_spec(daemon, request, vm, err);
 }
 
@@ -95,9 +106,10 @@ static int check_request(const struct vm_set_request *request, const struct vm *
 {
 	const bool has_spec = request->vcpu || request->memory_bytes || request->disk_bytes;
 
-	if (!has_spec && !request->name)
-		return err_set(err, ERR_INVALID,
-			       "nothing is to be changed: give name, vcpu, memory or disk size");
+	if (!has_spec && !request->name && !request->nat.is_given)
+		return err_set(
+			err, ERR_INVALID,
+			"nothing is to be changed: give name, vcpu, memory, disk size or NAT");
 	return has_spec ? vm_check_verb(vm, VM_VERB_SET, err) : 0;
 }
 
@@ -119,15 +131,15 @@ static int store_change(struct daemon *daemon, const struct job *job, struct vm 
 	return r;
 }
 
-static void rename_guest(const struct job *job, const struct vm *vm, struct strv *warnings)
+static void tell_guest(const struct job *job, const struct vm *vm, bool is_renamed,
+		       struct strv *warnings)
 {
 	struct err err = ERR_INIT;
 
 	/* A paused one is told when it goes on. */
 	if (vm->state == VM_RUNNING && vm_refresh_guest(job, vm, &err) < 0)
-		strv_addf(warnings,
-			  "the guest of '%s' keeps its old hostname until it is restarted: %s",
-			  vm->name, err.message);
+		strv_addf(warnings, "the guest of '%s' keeps its old %s until it is restarted: %s",
+			  vm->name, is_renamed ? "hostname" : "name server", err.message);
 }
 
 static int set_locked(struct daemon *daemon, const struct vm *before, struct vm *vm,
@@ -144,7 +156,11 @@ static int set_locked(struct daemon *daemon, const struct vm *before, struct vm 
 		progress_report(job->progress, "disk", NULL, 0, 0);
 		r = grow_disk(daemon, vm, job->cancel, err);
 	}
+	if (r == 0)
+		r = network_set_nat(daemon->network, vm->id, vm->spec.nat, err);
 	if (r < 0) {
+		if (network_set_nat(daemon->network, vm->id, before->spec.nat, &undo_err) < 0)
+			err_append(err, &undo_err);
 		/* A disk that did grow is harmless: the next start uses what the file has. */
 		if (store_vm_update(daemon->store, before, &undo_err) < 0)
 			err_append(err, &undo_err);
@@ -158,8 +174,9 @@ static int set_locked(struct daemon *daemon, const struct vm *before, struct vm 
 				  &(struct log_fields){ .vm = vm->id, .err = &pin_err },
 				  "cannot write its new name to known_hosts, ignoring");
 		failpoint("vm.set.pinned");
-		rename_guest(job, vm, warnings);
 	}
+	if (!str_eq(vm->name, before->name) || vm->spec.nat != before->spec.nat)
+		tell_guest(job, vm, !str_eq(vm->name, before->name), warnings);
 	return store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error, err);
 }
 

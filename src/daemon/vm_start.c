@@ -15,7 +15,9 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 	struct err store_err = ERR_INIT;
 	int r;
 
-	r = publish_open(daemon->publish, vm, vm->spec.ports, vm->spec.port_count, err);
+	r = vm_ensure_address(daemon, vm, job, err);
+	if (r == 0)
+		r = publish_open(daemon->publish, vm, vm->spec.ports, vm->spec.port_count, err);
 	if (r == 0)
 		r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_START, NULL, err);
 	if (r < 0)

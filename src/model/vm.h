@@ -87,6 +87,7 @@ struct vm {
 	enum vm_intent intent;
 	char *intent_step; /* the last step of the intent that was begun */
 	char *last_error;
+	uint32_t net_index; /* what its address, MAC and TAP follow from (net/address.h); 0: none */
 	char *ip;
 	char *boot_id;	/* the host's boot during which it was started last */
 	char *tap_name; /* mirrored from the handles for teardown; NULL when there is none */

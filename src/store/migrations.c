@@ -114,6 +114,9 @@ const struct migration store_migrations[] = {
 	  "ALTER TABLE vms_3 RENAME TO vms;"
 	  "CREATE INDEX vms_by_image ON vms (image);"
 	  "CREATE INDEX vms_by_kernel ON vms (kernel);" },
+	{ "addresses of VMs",
+	  "ALTER TABLE vms ADD COLUMN net_index INTEGER NOT NULL DEFAULT 0 CHECK (net_index >= 0);"
+	  "CREATE UNIQUE INDEX vms_by_net_index ON vms (net_index) WHERE net_index > 0;" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

@@ -48,6 +48,7 @@ static const struct column vm_columns[] = {
 	VM(COLUMN_I64, created_at),
 	VM(COLUMN_I64, started_at),
 	VM(COLUMN_U64, used_at_ms),
+	VM(COLUMN_U32, net_index),
 };
 
 static const struct column image_columns[] = {

@@ -98,6 +98,14 @@ int store_vm_set_intent(struct store *store, const char *id, enum vm_intent inte
 int store_vm_set_used(struct store *store, const char *id, uint64_t used_at_ms, struct err *err)
 	MUST_CHECK;
 
+/* Gives it an address for good; ERR_NOT_FOUND. The index must be free: the caller has the lock. */
+int store_vm_set_address(struct store *store, const char *id, uint32_t net_index, const char *ip,
+			 struct err *err) MUST_CHECK;
+
+/* The indexes that VMs have, ascending, in an array of the caller's. */
+int store_vm_net_indexes(struct store *store, uint32_t **ret, size_t *ret_count, struct err *err)
+	MUST_CHECK;
+
 /* Removes the row. A missing one is ERR_NOT_FOUND. */
 int store_vm_delete(struct store *store, const char *id, struct err *err) MUST_CHECK;
 

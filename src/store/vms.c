@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "base/limits.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "store/private.h"
 #include "store/rows.h"
@@ -254,6 +255,19 @@ int store_vm_set_used(struct store *store, const char *id, uint64_t used_at_ms, 
 	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
 }
 
+int store_vm_set_address(struct store *store, const char *id, uint32_t net_index, const char *ip,
+			 struct err *err)
+{
+	const struct change c = { .query = QUERY_VM_SET_ADDRESS,
+				  .doing = "store the VM's address",
+				  .id = id,
+				  .has_number = true,
+				  .number = net_index,
+				  .texts = { NULL, ip } };
+
+	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
+}
+
 int store_vm_delete(struct store *store, const char *id, struct err *err)
 {
 	const struct change c = { .query = QUERY_VM_DELETE, .doing = "delete the VM", .id = id };
@@ -418,6 +432,38 @@ int store_vm_count(struct store *store, uint64_t *ret_total, uint64_t *ret_runni
 
 	(void)pthread_mutex_lock(&store->reader.lock);
 	r = count_all(&store->reader, ret_total, ret_running, err);
+	(void)pthread_mutex_unlock(&store->reader.lock);
+	return r;
+}
+
+static int net_indexes(struct connection *reader, uint32_t **ret, size_t *ret_count,
+		       struct err *err)
+{
+	AUTO_FREE uint32_t *indexes = NULL;
+	AUTO_STATEMENT *statement = NULL;
+	size_t count = 0;
+	int r;
+
+	r = connection_prepare(reader, QUERY_VM_NET_INDEXES, &statement, err);
+	if (r < 0)
+		return r;
+	while ((r = statement_step(reader, statement, err, "list addresses")) > 0) {
+		indexes = mem_grow(indexes, count + 1, sizeof(*indexes));
+		indexes[count++] = (uint32_t)sqlite3_column_int64(statement, 0);
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(indexes);
+	*ret_count = count;
+	return 0;
+}
+
+int store_vm_net_indexes(struct store *store, uint32_t **ret, size_t *ret_count, struct err *err)
+{
+	int r;
+
+	(void)pthread_mutex_lock(&store->reader.lock);
+	r = net_indexes(&store->reader, ret, ret_count, err);
 	(void)pthread_mutex_unlock(&store->reader.lock);
 	return r;
 }

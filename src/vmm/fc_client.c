@@ -78,6 +78,17 @@ int vmm_put_drive(const struct vmm_api *api, const struct vmm_drive *drive, stru
 	return send_object(api, "PUT", path, object, err);
 }
 
+int vmm_put_network(const struct vmm_api *api, const struct vmm_network *network, struct err *err)
+{
+	AUTO_FREE char *path = mem_printf("/network-interfaces/%s", network->id);
+	json_t *object = json_new_object();
+
+	json_put_str(object, "iface_id", network->id);
+	json_put_str(object, "host_dev_name", network->tap);
+	json_put_str(object, "guest_mac", network->mac);
+	return send_object(api, "PUT", path, object, err);
+}
+
 int vmm_put_vsock(const struct vmm_api *api, uint64_t guest_cid, const char *socket_path,
 		  struct err *err)
 {

@@ -55,6 +55,14 @@ struct vmm_drive {
 int vmm_put_drive(const struct vmm_api *api, const struct vmm_drive *drive, struct err *err)
 	MUST_CHECK;
 
+struct vmm_network {
+	const char *id;	 /* letters, digits and '_' */
+	const char *tap; /* the host's device, which this process's user may open */
+	const char *mac; /* of the guest's end */
+};
+int vmm_put_network(const struct vmm_api *api, const struct vmm_network *network, struct err *err)
+	MUST_CHECK;
+
 /* Host programs reach guest port N by connecting to `socket_path` and sending "CONNECT N\n". */
 int vmm_put_vsock(const struct vmm_api *api, uint64_t guest_cid, const char *socket_path,
 		  struct err *err) MUST_CHECK;

@@ -60,7 +60,7 @@ recoveries() {
 
 	run_for 0 banger ps
 	matches "${lines[0]}" '^ID +NAME +STATE +IMAGE +IP +VCPU +MEM +DISK +WORKSPACE +CREATED$'
-	matches "${lines[1]}" "^${id:0:12} +box +running +debian-bookworm-slim +- +1 +512 MiB +1 GiB +- +[a-z0-9]"
+	matches "${lines[1]}" "^${id:0:12} +box +running +debian-bookworm-slim +172[.]16[.]0[.]2 +1 +512 MiB +1 GiB +- +[a-z0-9]"
 	equal "${#lines[@]}" 2
 	run_for 0 banger vm list -q
 	equal "$output" "$id"
@@ -242,7 +242,7 @@ has_passed() {
 
 @test "create: --no-start only creates; a taken name is refused and changes nothing" {
 	run_for 0 banger --quiet vm create --no-start --name box --disk-size 2G --memory 256
-	matches "${lines[1]}" '^[0-9a-f]{12} +box +created +debian-bookworm-slim +- +1 +256 MiB +2 GiB '
+	matches "${lines[1]}" '^[0-9a-f]{12} +box +created +debian-bookworm-slim +172[.]16[.]0[.]2 +1 +256 MiB +2 GiB '
 	run_for 1 banger --quiet vm create --no-start --name box
 	matches "$stderr" "^banger: cannot create the VM: .*'box'"
 	run_for 1 banger --quiet vm run --name box -- true

@@ -65,7 +65,7 @@ hint: 'banger vm stop box' stops it"
 	contains "$stderr" 'banger: nothing is to be changed'
 	run_for 2 banger vm set box other --name both
 	contains "$stderr" "banger: several VMs cannot all be named 'both'"
-	for wrong in '--name Box' '--name -x' '--vcpu 0' '--vcpu 33' '--memory 1' '--disk-size 1' '--nat'; do
+	for wrong in '--name Box' '--name -x' '--vcpu 0' '--vcpu 33' '--memory 1' '--disk-size 1' '--nat=yes'; do
 		# shellcheck disable=SC2086 # an option and its value
 		run_for 2 banger vm set box $wrong
 	done
@@ -80,7 +80,7 @@ hint: 'banger vm stop box' stops it"
 	# The daemon says the same without the CLI's help.
 	for params in '{"vm":"box"}' '{"vm":"box","name":"Box"}' '{"vm":"box","name":""}' '{"vm":"box","vcpu":33}' \
 		'{"vm":"box","memory_bytes":1}' '{"vm":"box","disk_bytes":1073741825}' '{"vm":"box","disk_bytes":0}' \
-		'{"vm":"box","nat":true}' '{"name":"x"}'; do
+		'{"vm":"box","nat":1}' '{"name":"x"}'; do
 		run /usr/bin/python3 "$BATS_TEST_DIRNAME/rpc.py" vm.set "$params"
 		contains "$output" '"error"'
 	done

@@ -119,6 +119,8 @@ static void add_man_option(const struct opt *opt, struct strv *lines)
 	if (opt->letter)
 		buf_addf(&line, "Fl %c , ", opt->letter);
 	buf_addf(&line, "Fl -%s%s", opt->type == OPT_FLAG_ON ? "no-" : "", opt->name);
+	if (opt->type == OPT_MAYBE)
+		buf_addf(&line, " , Fl -no-%s", opt->name);
 	if (opt->metavar)
 		buf_addf(&line, " Ar %s", opt->metavar);
 	strv_add(lines, line.ptr);

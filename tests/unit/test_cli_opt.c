@@ -11,6 +11,7 @@
 struct args {
 	bool flag;
 	bool on;
+	struct opt_maybe maybe;
 	const char *text;
 	struct strv list;
 	struct opt_number number;
@@ -32,6 +33,7 @@ static void note(struct buf *out)
 static const struct opt opts[] = {
 	{ .type = OPT_FLAG, .letter = 'f', .name = "flag", AT(flag) },
 	{ .type = OPT_FLAG_ON, .name = "start", AT(on) },
+	{ .type = OPT_MAYBE, .letter = 'm', .name = "maybe", AT(maybe) },
 	{ .type = OPT_STRING,
 	  .letter = 't',
 	  .name = "text",
@@ -93,6 +95,29 @@ static void parse_done(struct parse *p)
 		mem_free(p->argv[i]);
 	opt_parsed_done(&p->parsed);
 	opt_groups_done(&group, 1);
+}
+
+static void test_maybe(void **state)
+{
+	static const struct {
+		const char *line;
+		struct opt_maybe wanted;
+	} rows[] = {
+		{ "", { false, false } },	   { "--maybe", { true, true } },
+		{ "--no-maybe", { true, false } }, { "--maybe --no-maybe", { true, false } },
+		{ "-mf", { true, true } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct parse p;
+
+		parse_line(rows[i].line, &p);
+		CHECK_ROW(i, p.r == 0);
+		CHECK_ROW(i, p.args.maybe.is_set == rows[i].wanted.is_set);
+		CHECK_ROW(i, p.args.maybe.value == rows[i].wanted.value);
+		parse_done(&p);
+	}
 }
 
 static void test_accepted(void **state)
@@ -295,6 +320,10 @@ static void check_option(const struct command *command, const struct opt *opt)
 		break;
 	case OPT_FLAG_ON:
 		assert_false(*(const bool *)field);
+		break;
+	case OPT_MAYBE:
+		assert_true(((const struct opt_maybe *)field)->is_set);
+		assert_true(((const struct opt_maybe *)field)->value);
 		break;
 	case OPT_STRING:
 		assert_ptr_equal(*(const char *const *)field, value);
@@ -503,6 +532,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted),
+		cmocka_unit_test(test_maybe),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_leading),
 		cmocka_unit_test(test_every_option),

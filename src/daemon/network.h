@@ -1,0 +1,94 @@
+/*
+ * The VMs' network: which VM has which TAP, how many wait ready, and that bridge and rules stay as
+ * they were made. What the kernel has under our tag says which TAP is whose, so a daemon that comes
+ * after a crash finds it again; the database has each VM's index and whether it has NAT.
+ *
+ * The bridge comes with the first VM that is started and goes when the daemon ends, or begins,
+ * without VMs that run. A worker keeps `tap_pool_size` TAPs ready for the lowest free indexes, and
+ * puts back what somebody else has changed within a second of the kernel's word of it.
+ *
+ * Thread-safe: one lock inside, held for the milliseconds that a change takes.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+#include "model/vm.h"
+#include "net/address.h"
+
+struct config;
+struct network;
+struct priv;
+struct store;
+
+/*
+ * Decides what VMs get here; makes nothing. All but `ret` and `err` is borrowed and outlives it.
+ */
+int network_open(const struct config *config, const struct priv *priv, struct store *store,
+		 struct network **ret, struct err *err) MUST_CHECK;
+void network_close(struct network *network); /* NULL is accepted; bridge and TAPs stay */
+
+/* Whether VMs get a network device, and in words why so. Borrowed. */
+bool network_is_on(const struct network *network);
+const char *network_reason(const struct network *network);
+
+/* ERR_UNSUPPORTED when VMs get none here. */
+int network_check_nat(const struct network *network, struct err *err) MUST_CHECK;
+
+/*
+ * Gives a VM that has none an index (of a TAP that is ready, if it `starts` now), and sets its
+ * address, also when the configuration has moved it. Nothing is stored. The lock of names is held.
+ * ERR_LIMIT when all addresses are taken.
+ */
+int network_assign(struct network *network, struct vm *vm, bool starts, struct err *err) MUST_CHECK;
+
+/* The guest's part: "network" of the identity. null without a network. */
+json_t *network_identity(const struct network *network, const struct vm *vm) MUST_CHECK;
+
+struct network_device {
+	char tap[NET_NAME_SIZE];
+	char mac[NET_MAC_TEXT_SIZE];
+};
+
+/* Makes the VM's TAP ready to be opened by its VMM. Failed or not, network_detach() takes it back.
+ */
+int network_attach(struct network *network, const struct vm *vm, struct network_device *ret,
+		   struct err *err) MUST_CHECK;
+
+/* Whether the VM has a device now. */
+bool network_has(struct network *network, const char *vm_id);
+
+/* Removes what a VM has while it runs. Nothing there is fine. */
+int network_detach(struct network *network, const char *vm_id, struct err *err) MUST_CHECK;
+
+/* Switches NAT of a VM that runs; of one that does not it is for the next start to see. */
+int network_set_nat(struct network *network, const char *vm_id, bool has_nat, struct err *err)
+	MUST_CHECK;
+
+/* At the daemon's start: takes in what there is, before VMs are looked at ... */
+int network_adopt(struct network *network, struct err *err) MUST_CHECK;
+
+/* ... and afterwards keeps what belongs to VMs that run, and removes the rest. */
+int network_settle(struct network *network, const struct vm_list *vms, struct err *err) MUST_CHECK;
+
+/* Every minute. */
+void network_pass(struct network *network);
+
+/* The worker. Stopping it also removes what no running VM needs. */
+int network_start(struct network *network, struct err *err) MUST_CHECK;
+void network_stop(struct network *network);
+
+struct network_summary {
+	bool is_up;    /* there is a bridge */
+	bool is_whole; /* and everything is as we made it */
+	size_t guests;
+	size_t ready; /* idle TAPs */
+	uint32_t capacity;
+};
+
+/* For doctor. */
+void network_summarise(struct network *network, struct network_summary *ret);

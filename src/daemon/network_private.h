@@ -1,0 +1,55 @@
+/* What network.c and network_worker.c share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/cancel.h"
+#include "daemon/network.h"
+#include "model/names.h"
+#include "priv/net.h"
+
+/* One TAP of ours: idle, promised to a VM, or in use by it. */
+struct network_tap {
+	uint32_t index;
+	char vm_id[VM_ID_SIZE]; /* "" for an idle one */
+	bool is_joined;
+	bool has_nat;
+};
+
+struct network {
+	const struct config *config; /* borrowed, as the next */
+	struct store *store;
+	struct priv_net *net; /* owned; NULL when we may not change the network here */
+	struct net_subnet subnet;
+	bool is_on;
+	char reason[192];
+	struct cancel stop;
+	struct cancel wake; /* the pool may need something */
+	pthread_t worker;
+	bool has_worker;
+
+	pthread_mutex_t lock;	  /* around what follows */
+	struct network_tap *taps; /* owned */
+	size_t tap_count;
+	bool is_up;	/* raised by this daemon */
+	bool is_ending; /* no more TAPs */
+	bool is_left;	/* an earlier daemon left something */
+};
+
+/* All of these want the lock held. */
+struct network_tap *network_tap_of_index(struct network *network, uint32_t index);
+struct network_tap *network_tap_add(struct network *network, uint32_t index);
+void network_tap_drop(struct network *network, struct network_tap *tap);
+size_t network_count_idle(const struct network *network);
+
+/* The guests that there are, in an array of the caller's. */
+struct net_guest *network_guests(const struct network *network, size_t *ret_count) MUST_CHECK;
+int network_raise(struct network *network, struct err *err) MUST_CHECK;
+
+/* These take the lock. */
+
+/* Looks whether all is as it was made, and puts right what is not. False: not yet. */
+bool network_repair(struct network *network) MUST_CHECK;
+
+/* Tells the worker that TAPs were taken or have become free. */
+void network_wake(struct network *network);

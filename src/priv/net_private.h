@@ -1,0 +1,84 @@
+/* What the files behind priv/net.h share. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "base/strv.h"
+#include "priv/net.h"
+#include "priv/netlink.h"
+
+struct nft_ctx;
+
+struct priv_net {
+	struct net_policy policy; /* its strings are owned */
+	pthread_mutex_t lock;	  /* around the members below, and around each change */
+	struct nl_sock *route;
+	struct nft_ctx *nft;
+	char *baseline; /* owned: the rules' listing without elements, as raised; NULL before */
+	struct strv
+		opened; /* owned: as the bridge's alias has it, should somebody remove the bridge */
+	int route_watch_fd;
+	int nft_watch_fd;
+	int watch_fd; /* an epoll of both; -1 when they cannot be had */
+};
+
+/* --- net_nft.c --- */
+
+/* Runs commands as one transaction. */
+int net_nft_run(struct priv_net *net, const char *commands, struct err *err) MUST_CHECK;
+
+/* What our tables have, without counters; without elements when `is_terse`. */
+int net_nft_list(struct priv_net *net, bool is_terse, struct buf *ret, struct err *err) MUST_CHECK;
+
+/* Whether somebody else has tables of our names. */
+bool net_nft_is_foreign(struct priv_net *net) MUST_CHECK;
+
+/* --- net_tap.c --- */
+
+/* A TAP that goes when the descriptor is closed, unless net_tap_keep() has been called. */
+int net_tap_open(const char *name, uid_t owner, struct err *err) MUST_CHECK;
+int net_tap_keep(int fd, struct err *err) MUST_CHECK;
+
+/* --- net_forwarding.c --- */
+
+/* As priv_net_set_forwarding(), with the lock held. `bridge` is ours. */
+int net_forwarding_set(struct priv_net *net, const struct link *bridge, bool is_on, struct err *err)
+	MUST_CHECK;
+
+/* The interfaces that the bridge's alias names. */
+void net_forwarding_opened(const char *alias, struct strv *ret);
+
+/* Writes /proc/sys/net/FAMILY/conf/INTERFACE/KEY. -ENOENT when there is no such setting. */
+int net_setting_write(const char *family, const char *interface, const char *key, bool is_on)
+	MUST_CHECK;
+
+/* --- net_find.c --- */
+
+/* What an alias says behind "banger TAG", or NULL when it is not ours. */
+const char *net_owner_words(const struct priv_net *net, const char *alias);
+
+void net_bridge_mac(const struct priv_net *net, uint8_t ret[static NET_MAC_SIZE]);
+
+/* 1 when it is there and ours, 0 when there is no such link; ERR_EXISTS when it is not ours. */
+int net_find_bridge(struct priv_net *net, struct link *ret, struct err *err) MUST_CHECK;
+
+/* The same for a TAP; *ret_words are what its alias says. */
+int net_find_tap(struct priv_net *net, uint32_t index, struct link *ret, const char **ret_words,
+		 struct err *err) MUST_CHECK;
+
+/* --- net_guest.c --- */
+
+/* What an interface of ours must not do by itself; a kernel without IPv6 has less to forbid. */
+int net_quieten(const char *name, struct err *err) MUST_CHECK;
+
+int net_remove_tap(struct priv_net *net, uint32_t index, struct err *err) MUST_CHECK;
+
+/* A port that leaves its bridge takes along what the bridge knew of its station. */
+int net_add_station(struct priv_net *net, const struct net_guest *guest, int tap, struct err *err)
+	MUST_CHECK;
+
+/* --- net_watch.c --- */
+
+void net_watch_open(struct priv_net *net);
+void net_watch_close(struct priv_net *net);

@@ -1,0 +1,250 @@
+#!/usr/bin/env bats
+# The network with real guests: addresses, NAT to an internet of this file's own, and what becomes of bridge, TAPs and
+# rules when something interrupts. What the rules keep out is shown by tests/integration/network.bats.
+# shellcheck disable=SC2154,SC2016 # bats sets status, output, stderr, lines; many expressions are for the guest's shell
+
+load helper
+load crash_helper
+
+# What the host reaches over a link of its own: 203.0.113.2, where port 80 answers with who asks.
+setup() {
+	ip netns add banger-out
+	ip link add up0 type veth peer name eth0 netns banger-out
+	ip addr add 203.0.113.1/24 dev up0
+	ip link set up0 up
+	ip -n banger-out addr add 203.0.113.2/24 dev eth0
+	ip -n banger-out addr add 169.254.169.254/32 dev eth0
+	ip -n banger-out link set eth0 up
+	ip route add default via 203.0.113.2
+	ip netns exec banger-out "$BATS_TEST_DIRNAME/../integration/net_peer.py" serve 0.0.0.0 80 >"$BATS_TEST_TMPDIR/out" 3>&- &
+	OUT_PID=$!
+	wait_until 10 file_has "$BATS_TEST_TMPDIR/out" ready
+	begin_home "$BATS_TEST_TMPDIR"
+}
+
+teardown() {
+	local status=0
+	end_home "$BATS_TEST_TMPDIR" || status=1
+	kill "$OUT_PID"
+	ip link del up0
+	ip netns del banger-out
+	return "$status"
+}
+
+# Who a server says that the guest is: asks VM ADDRESS PORT
+asks() {
+	in_vm "$1" timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && head -n 1 <&3' "$2" "$3"
+}
+
+asks_in_vain() {
+	run_for 124 asks "$@"
+	equal "$output" ''
+}
+
+answers_ping() {
+	ping -q -c 1 -W 1 "$1" >/dev/null
+}
+
+# The TAPs that there are, with what their aliases say of them: "bgr-2 box"
+taps() {
+	ip -j link | jq -r '.[] | select(.ifname | startswith("bgr-")) | "\(.ifname) \(.ifalias // "-" | sub("banger [0-9a-f]{16} "; ""))"'
+}
+
+tap_count_is() {
+	[ "$(taps | grep -c ' idle$')" -eq "$1" ]
+}
+
+nothing_of_the_network_is_left() {
+	equal "$(taps)" ''
+	! ip link show br-fc >/dev/null 2>&1
+	equal "$(nft list tables)" ''
+	equal "$(sysctl -n net.ipv4.ip_forward net.ipv4.conf.up0.forwarding | paste -sd' ')" '0 0'
+}
+
+# In the middle of something they are gone as soon as the daemon is.
+ends_without_network() {
+	banger --quiet daemon stop
+	nothing_of_the_network_is_left
+}
+
+@test "guests have addresses; the host reaches them, they neither one another nor the host" {
+	banger --quiet vm run --name one -d
+	banger --quiet vm run --name two -d
+	run_for 0 banger ps
+	matches "${lines[1]}" ' one +running +[^ ]+ +172[.]16[.]0[.]2 '
+	matches "${lines[2]}" ' two +running +[^ ]+ +172[.]16[.]0[.]3 '
+	equal "$(in_vm one cat /sys/class/net/eth0/address)" 02:fc:ac:10:00:02
+	for address in 172.16.0.2 172.16.0.3; do
+		answers_ping $address
+	done
+	asks_in_vain one 172.16.0.1 80
+	asks_in_vain one 203.0.113.2 80
+	asks_in_vain one 172.16.0.3 80
+	equal "$(in_vm one cat /etc/resolv.conf 2>/dev/null)" ''
+	run_for 0 banger doctor
+	matches "$output" "PASS +network .*bridge 'br-fc', 172.16.0.1/24; 2 of 253 addresses in use"
+	matches "$output" 'PASS +packet rules '
+	# The address stays with the VM as long as it exists, and is given again then.
+	banger --quiet vm stop one
+	equal "$(taps)" "bgr-3 vm $(vm_get two .id)"
+	banger --quiet vm create --name three --no-start
+	equal "$(vm_get one .ip) $(vm_get three .ip)" '172.16.0.2 172.16.0.4'
+	banger --quiet vm start one
+	answers_ping 172.16.0.2
+	banger --quiet vm delete one three
+	banger --quiet vm create --name four --no-start
+	equal "$(vm_get four .ip)" 172.16.0.2
+	banger --quiet vm delete two four
+	ends_without_network
+}
+
+@test "--nat reaches out under the host's address; vm set switches it while the guest runs" {
+	banger --quiet vm run --name box --nat -d
+	equal "$(vm_get box .nat)" true
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	asks_in_vain box 169.254.169.254 80
+	asks_in_vain box 203.0.113.1 80
+	equal "$(in_vm box cat /etc/resolv.conf)" 'nameserver 1.1.1.1'
+	run_for 0 banger --quiet vm set --no-nat box
+	equal "$output" 'box: 1 vcpu · 512 MiB · 1 GiB disk · debian-bookworm-slim'
+	equal "$(vm_get box .nat)" false
+	asks_in_vain box 203.0.113.2 80
+	equal "$(sysctl -n net.ipv4.conf.up0.forwarding)" 0
+	run_for 0 banger --quiet vm set --nat box
+	equal "$output" 'box: 1 vcpu · 512 MiB · 1 GiB disk · debian-bookworm-slim · NAT'
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	banger --quiet vm restart box
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	banger --quiet vm delete box
+	ends_without_network
+}
+
+@test "bangerd killed and rules flushed: guests go on; what is missing is put back" {
+	banger --quiet vm run --name box --nat -d
+	kill_daemon
+	answers_ping 172.16.0.2
+	# Nobody is there to put it back.
+	nft flush ruleset
+	recover
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	asks_in_vain box 169.254.169.254 80
+	for damage in 'nft flush ruleset' 'ip link del br-fc' 'nft flush chain inet banger to_host'; do
+		$damage
+		wait_until 5 is_whole
+		answers_ping 172.16.0.2
+		equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+		asks_in_vain box 172.16.0.1 80
+	done
+	log_has "somebody has changed the VMs' network: put right"
+	# A daemon that ends leaves running VMs what they have.
+	banger --quiet daemon stop --force
+	equal "$(taps)" "bgr-2 vm $(vm_get box .id)"
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	# Both at once, and the bridge: nobody's TAP is taken for a rest of ours.
+	ip tuntap add bgr-9 mode tap
+	kill_daemon
+	kill -KILL "$(pgrep -x qemu-system-x86)" "$(pgrep -x banger-vmm)"
+	wait_until 5 no_vmm_runs
+	recover
+	equal "$(state_of box) $(taps)" 'stopped bgr-9 -'
+	ip link del bgr-9
+	nothing_of_the_network_is_left
+}
+
+is_whole() {
+	banger --json doctor | jq -e '.checks[] | select(.name == "packet rules") | .status == "pass"' >/dev/null
+}
+
+@test "bangerd killed while it makes or removes a network: nothing is left of it" {
+	for point in net.bridge.made vm.start.bridge net.tap.furnished vm.start.tap net.guest.marked net.guest.rules \
+		net.forwarding.recorded vm.start.network; do
+		crash_at $point banger --quiet vm create --name box --nat
+		recover $point
+		assert_no_vms
+		nothing_of_the_network_is_left
+	done
+	banger --quiet vm create --name box --nat --no-start
+	banger --quiet vm start box
+	for point in vm.set.intent vm.set.grown; do
+		kill_daemon
+		BANGER_FAILPOINT=$point run_for 1 banger vm set --no-nat box
+		wait_until 5 daemon_is_gone
+		recover $point
+		equal "$(vm_get box .nat)" false
+		asks_in_vain box 203.0.113.2 80
+		banger --quiet vm set --nat box
+	done
+	for point in net.guest.left vm.teardown.network; do
+		kill_daemon
+		BANGER_FAILPOINT=$point run_for 1 banger vm stop box
+		wait_until 5 daemon_is_gone
+		recover $point
+		equal "$(state_of box)" stopped
+		nothing_of_the_network_is_left
+		banger --quiet vm start box
+		equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	done
+	banger --quiet vm delete box
+	banger --quiet daemon stop
+	BANGER_FAILPOINT=net.rules.removed banger --quiet vm create --name box
+	banger --quiet vm delete box
+	banger --quiet daemon stop --force || true
+	wait_until 5 daemon_is_gone
+	recover net.rules.removed
+	nothing_of_the_network_is_left
+}
+
+@test "TAPs wait ready, and are refilled" {
+	sed -i 's/^tap_pool_size = 0/tap_pool_size = 3/' "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet vm run --name one -d
+	wait_until 5 tap_count_is 3
+	banger --quiet vm run --name two -d
+	wait_until 5 tap_count_is 3
+	equal "$(vm_get two .ip)" 172.16.0.3
+	equal "$(taps | cut -d' ' -f1 | paste -sd' ')" 'bgr-2 bgr-3 bgr-4 bgr-5 bgr-6'
+	banger --quiet vm delete one two
+	wait_until 5 tap_count_is 3
+	equal "$(taps | wc -l)" 3
+	kill_daemon
+	recover
+	nothing_of_the_network_is_left
+}
+
+@test "no network: no device, and NAT is refused; a bridge or network that is taken is said" {
+	echo 'network = "none"' | cat - "$BANGER_CONFIG_DIR/config.toml" >"$BATS_TEST_TMPDIR/config.toml"
+	cp "$BANGER_CONFIG_DIR/config.toml" "$BATS_TEST_TMPDIR/usual.toml"
+	cp "$BATS_TEST_TMPDIR/config.toml" "$BANGER_CONFIG_DIR/config.toml"
+	run_for 1 banger vm create --nat
+	contains "$stderr" 'banger: cannot create the VM: VMs have no network here, so no NAT: network = "none"'
+	banger --quiet vm run --name box -d
+	equal "$(vm_get box .ip)" null
+	equal "$(in_vm box ls /sys/class/net)" lo
+	run_for 1 banger vm set --nat box
+	contains "$stderr" "cannot change 'box': VMs have no network here"
+	nothing_of_the_network_is_left
+	# It gets an address when it is started with a network.
+	banger --quiet daemon stop --force
+	cp "$BATS_TEST_TMPDIR/usual.toml" "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet vm restart box
+	equal "$(vm_get box .ip)" 172.16.0.2
+	answers_ping 172.16.0.2
+	banger --quiet vm stop box
+	banger --quiet daemon stop
+
+	ip link add br-fc type bridge
+	run_for 1 banger vm start box
+	contains "$stderr" "there is a network device 'br-fc' that is not this bangerd's"
+	contains "$stderr" 'hint: set bridge_name and bridge_ip'
+	equal "$(state_of box) $(taps)" 'stopped '
+	banger --quiet daemon stop
+	ip link show br-fc >/dev/null
+	ip link del br-fc
+
+	# One guest is all that a /30 has room for.
+	sed -i '1i cidr = 30' "$BANGER_CONFIG_DIR/config.toml"
+	run_for 1 banger --quiet vm create --no-start
+	contains "$stderr" 'all 1 addresses of 172.16.0.1/30 are taken by VMs'
+	banger --quiet vm delete box
+	banger --quiet vm create --name next --no-start
+	equal "$(vm_get next .ip)" 172.16.0.2
+}

@@ -71,11 +71,12 @@ frames() {
 	in_space "$1" "$BATS_TEST_DIRNAME/net_frames.py" "${@:2}"
 }
 
-# Starts a program that prints "ready"; its output goes to $DIR/NAME, its process is in $started.
+# Starts a program that prints "ready" in a namespace: start NAME NAMESPACE PROGRAM... Its output goes to $DIR/NAME,
+# its process is in $started.
 start() {
-	local name=$1
-	shift
-	"$@" >"$DIR/$name" 2>"$DIR/$name.err" </dev/null 3>&- &
+	local name=$1 space=$2
+	shift 2
+	nsenter --net="/proc/${SPACES[$space]}/ns/net" "$@" >"$DIR/$name" 2>"$DIR/$name.err" </dev/null 3>&- &
 	started=$!
 	PIDS+=("$started")
 	wait_until 10 grep -qx ready "$DIR/$name"
@@ -112,7 +113,7 @@ guest() {
 	local index=$1 id=$2 nat=${3:+:nat}
 	net tap "$index" 0
 	net join "$index:$id$nat"
-	start "guest-$index" in_space host "$TOOLS/tap_guest" "bgr-$index" "/proc/${SPACES[g$index]}/ns/net"
+	start "guest-$index" host "$TOOLS/tap_guest" "bgr-$index" "/proc/${SPACES[g$index]}/ns/net"
 	in_space "g$index" ip link set eth0 address "02:fc:ac:10:00:0$index"
 	in_space "g$index" ip addr add "172.16.0.$index/24" dev eth0
 	in_space "g$index" ip link set eth0 up
@@ -133,11 +134,11 @@ dropped() {
 
 @test "the host reaches its guests; a guest reaches neither host nor guest nor LAN, but DNS on the bridge" {
 	two_guests
-	start host-services in_space host "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
-	start dns in_space host "$BATS_TEST_DIRNAME/net_peer.py" serve $BRIDGE_IP 53
-	start lan-services in_space lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start host-services host "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start dns host "$BATS_TEST_DIRNAME/net_peer.py" serve $BRIDGE_IP 53
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	for index in 2 3; do
-		start "guest-services-$index" in_space "g$index" "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+		start "guest-services-$index" "g$index" "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 		in_space host ping -q -c 1 -W 2 "172.16.0.$index" >/dev/null
 		for protocol in tcp udp; do
 			equal "$(peer host $protocol "172.16.0.$index" 80)" $BRIDGE_IP
@@ -166,7 +167,7 @@ dropped() {
 
 @test "NAT: out under the host's address, but to no metadata service, nor to what the host publishes" {
 	two_guests
-	start lan-services in_space lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	for protocol in tcp udp; do
 		equal "$(peer g2 $protocol 203.0.113.2 80)" 203.0.113.1
 		fails peer g2 $protocol 169.254.169.254 80
@@ -181,7 +182,7 @@ dropped() {
 
 @test "NAT is switched while connections stand" {
 	two_guests
-	start lan-services in_space lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	coproc HOLD { in_space g2 "$BATS_TEST_DIRNAME/net_peer.py" hold 203.0.113.2 80 3>&-; }
 	PIDS+=("$HOLD_PID")
 	read -r -t 5 line <&"${HOLD[0]}"
@@ -201,9 +202,9 @@ dropped() {
 @test "what a guest may not send goes nowhere: foreign addresses, ARP of others, IPv6, VLANs, a switch's frames" {
 	two_guests
 	in_space host ping -q -c 1 -W 2 $IP2 >/dev/null
-	start seen-by-host frames host see br-fc honest
+	start seen-by-host host "$BATS_TEST_DIRNAME/net_frames.py" see br-fc honest
 	local host=$started
-	start seen-by-guest frames g3 see eth0 from-host
+	start seen-by-guest g3 "$BATS_TEST_DIRNAME/net_frames.py" see eth0 from-host
 	local guest=$started
 	frames g2 send eth0 $MAC2 $IP2 $MAC3 $IP3 $BRIDGE_IP
 	wait "$host"
@@ -223,7 +224,7 @@ dropped() {
 
 @test "no guest sees what is for another" {
 	two_guests
-	start seen frames g2 see eth0 to-2
+	start seen g2 "$BATS_TEST_DIRNAME/net_frames.py" see eth0 to-2
 	local guest=$started
 	frames host say br-fc to-3 $MAC3
 	frames host say br-fc to-nobody 02:fc:ac:10:00:09
@@ -234,7 +235,7 @@ dropped() {
 
 @test "a LAN peer with a route to the guests finds nobody, forwarding or not" {
 	two_guests
-	start guest-services in_space g2 "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start guest-services g2 "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	in_space lan ip route add 172.16.0.0/24 via 203.0.113.1
 	for forwarding in 0 1; do
 		in_space host sysctl -qw net.ipv4.ip_forward=$forwarding
@@ -254,8 +255,8 @@ dropped() {
 	in_space g3 ip link set other1 up
 	in_space g3 ip route add default via 198.51.100.1
 	in_space lan ip route add 198.51.100.0/24 via 203.0.113.1
-	start other-services in_space g3 "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
-	start lan-services in_space lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start other-services g3 "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	net raise
 	equal "$(forwarding)" "0 0 0 0"
 	guest 2 $ID2 nat
@@ -379,7 +380,7 @@ guest_again() {
 	net tap 2 12345
 	run -1 in_space host "$TOOLS/tap_guest" bgr-2 "/proc/${SPACES[g2]}/ns/net" 12346
 	equal "$output" "bgr-2: Operation not permitted"
-	start guest in_space host "$TOOLS/tap_guest" bgr-2 "/proc/${SPACES[g2]}/ns/net" 12345
+	start guest host "$TOOLS/tap_guest" bgr-2 "/proc/${SPACES[g2]}/ns/net" 12345
 	# One that waits lets nothing pass, whoever has it open.
 	in_space g2 ip link set eth0 address $MAC2
 	in_space g2 ip addr add $IP2/24 dev eth0

@@ -161,17 +161,18 @@ static void make_bridge_table(const struct net_policy *policy, const char *table
 	net_tap_prefix(policy->bridge_name, taps);
 	buf_addf(out, "table bridge %s {\n\tcomment \"banger %s\"\n", table, policy->tag);
 	buf_add_str(out, "\tset guests {\n\t\ttype ifname . ether_addr . ipv4_addr\n\t}\n");
-	buf_addf(out,
-		 "\tchain from_tap {\n"
-		 "\t\ttype filter hook prerouting priority -300; policy accept;\n"
-		 "\t\tiifname != \"%s*\" accept\n"
-		 "\t\tether type { 8021q, 8021ad } counter drop\n"
-		 "\t\tether type ip iifname . ether saddr . ip saddr @guests accept\n"
-		 "\t\tether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip %s"
-		 " iifname . ether saddr . arp saddr ip @guests"
-		 " iifname . arp saddr ether . arp saddr ip @guests accept\n"
-		 "\t\tcounter drop\n\t}\n",
-		 taps, bridge_ip);
+	buf_addf(
+		out,
+		"\tchain from_tap {\n"
+		"\t\ttype filter hook prerouting priority -300; policy accept;\n"
+		"\t\tiifname != \"%s*\" accept\n"
+		"\t\tether type { 8021q, 8021ad } counter drop\n"
+		"\t\tether type ip ip hdrlength 5 iifname . ether saddr . ip saddr @guests accept\n"
+		"\t\tether type arp arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip %s"
+		" iifname . ether saddr . arp saddr ip @guests"
+		" iifname . arp saddr ether . arp saddr ip @guests accept\n"
+		"\t\tcounter drop\n\t}\n",
+		taps, bridge_ip);
 	/* LACP takes another way than the hook above. */
 	buf_addf(out,
 		 "\tchain link_local {\n"
@@ -181,17 +182,29 @@ static void make_bridge_table(const struct net_policy *policy, const char *table
 		 taps);
 }
 
+/* A TAP that somebody has taken out of the bridge leads straight to the host. */
+static void drop_strays(const struct net_policy *policy, struct buf *out)
+{
+	char taps[NET_NAME_SIZE];
+
+	net_tap_prefix(policy->bridge_name, taps);
+	buf_addf(out, "\t\tiifname \"%s*\" counter drop\n", taps);
+}
+
 static void make_host_chains(const struct net_policy *policy, struct buf *out)
 {
 	char bridge_ip[NET_ADDRESS_TEXT_SIZE];
 
 	net_address_text(policy->subnet.bridge, bridge_ip);
+	buf_add_str(out, "\tchain input {\n"
+			 "\t\ttype filter hook input priority -10; policy accept;\n");
+	drop_strays(policy, out);
 	buf_addf(out,
-		 "\tchain input {\n"
-		 "\t\ttype filter hook input priority -10; policy accept;\n"
 		 "\t\tiifname \"%s\" jump to_host\n\t}\n"
 		 "\tchain to_host {\n"
-		 "\t\tct state established,related accept\n"
+		 "\t\ticmp type redirect counter drop\n"
+		 "\t\tct state established accept\n"
+		 "\t\tct state related meta l4proto icmp accept\n"
 		 "\t\tip daddr %s udp dport 53 accept\n"
 		 "\t\tip daddr %s tcp dport 53 accept\n",
 		 policy->bridge_name, bridge_ip, bridge_ip);
@@ -211,9 +224,10 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 	buf_add_str(out, "\tset nat {\n\t\ttype ipv4_addr\n\t}\n"
 			 "\tset opened {\n\t\ttype ifname\n\t}\n");
 	make_host_chains(policy, out);
+	buf_add_str(out, "\tchain forward {\n"
+			 "\t\ttype filter hook forward priority -10; policy accept;\n");
+	drop_strays(policy, out);
 	buf_addf(out,
-		 "\tchain forward {\n"
-		 "\t\ttype filter hook forward priority -10; policy accept;\n"
 		 "\t\tiifname \"%s\" jump from_guest\n"
 		 "\t\toifname \"%s\" jump to_guest\n"
 		 "\t\tiifname @opened oifname != \"%s\" counter drop\n\t}\n"
@@ -221,6 +235,8 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 		 "\t\toifname \"%s\" counter drop\n"
 		 "\t\tip daddr 169.254.0.0/16 counter drop\n"
 		 "\t\tct status dnat counter drop\n"
+		 "\t\ticmp type redirect counter drop\n"
+		 "\t\tct state invalid counter drop\n"
 		 "\t\tip saddr @nat accept\n"
 		 "\t\tcounter drop\n\t}\n"
 		 "\tchain to_guest {\n"

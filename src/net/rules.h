@@ -4,14 +4,18 @@
  * Theory of operation. Two tables, both named by net_table_name() and both of this bangerd alone:
  *
  * - family bridge: a frame from a TAP passes only when it is IPv4 or ARP, and device, MAC and IP
- * are those of one guest (the set `guests`). That leaves no room for spoofing, IPv6 and its
- * neighbour discovery, VLAN tags or anything else. ARP may only be about the bridge's own address:
- * other guests cannot be reached anyhow, since the ports are isolated from one another.
- * - family inet: what a guest sends to the host is answers and DNS to the bridge's address. What it
- *   sends through the host is dropped unless it is in the set `nat`; then it is masqueraded, but
- *   never to link-local addresses (metadata services), to other guests, or to where the host
- *   forwards its own published services (`ct status dnat`). Into the bridge come only answers, so
- *   that a LAN peer with a route finds nothing.
+ *   are those of one guest (the set `guests`). That leaves no room for spoofing, IPv6 and its
+ *   neighbour discovery, VLAN tags or anything else. IP has no options: a source route would name
+ *   its next hop where no rule looks. ARP may only be about the bridge's own address: other guests
+ *   cannot be reached anyhow, since the ports are isolated from one another.
+ * - family inet: what a guest sends to the host is answers and DNS to the bridge's address. Beside
+ *   the answers themselves only ICMP errors belong to what the host has begun: a connection that a
+ *   helper (FTP's, say) expects would be the guest's. What it sends through the host is dropped
+ *   unless it is in the set `nat`; then it is masqueraded, but never to link-local addresses
+ *   (metadata services), to other guests, or to where the host forwards its own published services
+ *   (`ct status dnat`). Packets that belong to no connection are not masqueraded, so they stay.
+ *   Into the bridge come only answers, so that a LAN peer with a route finds nothing. A TAP that
+ *   somebody has taken out of the bridge reaches nothing.
  *
  * A verdict of ours never overrides a drop by the user's own rules. `opened` has the interfaces
  * that forward only because our guests need the way back: from these nothing goes anywhere else.

@@ -73,6 +73,19 @@ static bool names(struct nlmsghdr *header, size_t head_size, int type, const cha
 	       memcmp(nla_data(attribute), text, len + 1) == 0;
 }
 
+/* The bridge, or a TAP: of one that leaves the bridge only itself tells. */
+static bool is_our_link(const struct priv_net *net, struct nlmsghdr *header)
+{
+	const struct nlattr *attribute =
+		nlmsg_find_attr(header, sizeof(struct ifinfomsg), IFLA_IFNAME);
+	char taps[NET_NAME_SIZE];
+
+	net_tap_prefix(net->policy.bridge_name, taps);
+	return names(header, sizeof(struct ifinfomsg), IFLA_IFNAME, net->policy.bridge_name) ||
+	       (attribute && (size_t)nla_len(attribute) > strlen(taps) &&
+		memcmp(nla_data(attribute), taps, strlen(taps)) == 0);
+}
+
 static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
 {
 	char table[NET_TABLE_SIZE];
@@ -82,8 +95,7 @@ static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
 		return names(header, sizeof(struct nfgenmsg), FIRST_NAME, table);
 	}
 	if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK)
-		return names(header, sizeof(struct ifinfomsg), IFLA_IFNAME,
-			     net->policy.bridge_name);
+		return is_our_link(net, header);
 	if (header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR)
 		return names(header, sizeof(struct ifaddrmsg), IFA_LABEL, net->policy.bridge_name);
 	return true; /* forwarding */

@@ -128,7 +128,7 @@ ends_without_network() {
 	recover
 	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
 	asks_in_vain box 169.254.169.254 80
-	for damage in 'nft flush ruleset' 'ip link del br-fc' 'nft flush chain inet banger to_host'; do
+	for damage in 'nft flush ruleset' 'ip link del br-fc' 'nft flush chain inet banger to_host' 'ip link set bgr-2 nomaster'; do
 		$damage
 		wait_until 5 is_whole
 		answers_ping 172.16.0.2
@@ -153,6 +153,66 @@ ends_without_network() {
 
 is_whole() {
 	banger --json doctor | jq -e '.checks[] | select(.name == "packet rules") | .status == "pass"' >/dev/null
+}
+
+@test "rules flushed a hundred times while a VM starts and stops: nothing fails, and other tables are as they were" {
+	local mine=$BATS_TEST_TMPDIR/mine.nft count=0
+	nft 'table inet mine { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; chain c { type filter hook input priority 0; ip saddr @s drop; }; }'
+	nft list table inet mine >"$mine"
+	(echo 'flush ruleset'; cat "$mine") >"$BATS_TEST_TMPDIR/flush.nft"
+	banger --quiet vm run --name still --nat -d
+	banger --quiet vm create --no-start --name moving --nat
+	start cycle bash -c 'set -e; for i in 1 2 3 4 5; do "$BANGER" --quiet vm start moving; "$BANGER" --quiet vm stop moving; done'
+	until [ $count -ge 100 ] && process_is_gone "$started"; do
+		case $((count % 10)) in
+		9) ip link del br-fc ;;
+		4) nft delete table inet banger ;;
+		*) nft -f "$BATS_TEST_TMPDIR/flush.nft" ;;
+		esac
+		wait_until 5 rules_are_there
+		count=$((count + 1))
+	done
+	wait_for_status "$started" 0
+	wait_until 5 is_whole
+	equal "$(nft list table inet mine)" "$(cat "$mine")"
+	equal "$(asks still 203.0.113.2 80)" 203.0.113.1
+	asks_in_vain still 172.16.0.1 80
+	equal "$(taps)" "bgr-2 vm $(vm_get still .id)"
+	banger --quiet vm delete still moving
+	banger --quiet daemon stop
+	equal "$(nft list ruleset)" "$(cat "$mine")"
+	nft delete table inet mine
+	nothing_of_the_network_is_left
+}
+
+rules_are_there() {
+	[ "$(nft list tables | grep -c ' banger$')" -eq 2 ] && ip link show br-fc >/dev/null 2>&1
+}
+
+@test "a guest's root sends what it may not, and its LAN asks for what is published: the host sees none of it" {
+	local own=(02:fc:ac:10:00:02 172.16.0.2) other=(02:fc:ac:10:00:03 172.16.0.3) tools="$BATS_TEST_DIRNAME/../integration"
+	local frames=$tools/net_frames.py peer=$tools/net_peer.py
+	banger --quiet vm run --name box -p 18080:80 -d
+	answers_ping 172.16.0.2
+	start seen "$frames" see br-fc honest
+	wait_until 10 file_has "$BATS_TEST_TMPDIR/seen.out" ready
+	"$frames" print "${own[@]}" "${other[@]}" 172.16.0.1 | in_vm box perl -e '
+		socket(my $s, 17, 3, 0) or die "$!"; open(my $f, "<", "/sys/class/net/eth0/ifindex"); chomp(my $index = <$f>);
+		while (<STDIN>) { chomp; send($s, pack("H*", $_), 0, pack("S n i S C C a8", 17, 3, $index, 0, 0, 6, "")) or die "$!" }'
+	wait_for_status "$started" 0
+	equal "$(<"$BATS_TEST_TMPDIR/seen.out")" $'ready\nhonest'
+	answers_ping 172.16.0.2
+
+	# Something listens at 18080, for this host alone.
+	equal "$(ss -Hltn 'sport = :18080' | awk '{ print $4 }')" 127.0.0.1:18080
+	ip netns exec banger-out ip route add 172.16.0.0/24 via 203.0.113.1
+	for address in 203.0.113.1 172.16.0.1 172.16.0.2; do
+		run_for 1 ip netns exec banger-out "$peer" tcp $address 18080
+	done
+	asks_in_vain box 172.16.0.1 18080
+	asks_in_vain box 203.0.113.1 18080
+	banger --quiet vm delete box
+	ends_without_network
 }
 
 @test "bangerd killed while it makes or removes a network: nothing is left of it" {

@@ -7,6 +7,10 @@
         prints "ready", then the name of each kind that arrives, up to LAST_KIND or for ten seconds
     net_frames.py say INTERFACE KIND MAC
         sends "KIND" to a MAC address, from whatever the interface has
+    net_frames.py print OWN_MAC OWN_IP OTHER_MAC OTHER_IP BRIDGE_IP
+        the frames of send, one a line in hexadecimal digits
+    net_frames.py redirect INTERFACE MAC OWN_MAC OWN_IP GATEWAY SOURCE DESTINATION PORT
+        tells MAC that GATEWAY is the way from SOURCE to DESTINATION, as the answer to a datagram between these ports
 """
 
 import re
@@ -38,12 +42,16 @@ def checksum(data):
     return ~total & 0xFFFF
 
 
-def udp(kind, source, destination, ports=(1000, 2000)):
+def ipv4(protocol, source, destination, body, options=b"", fragment=0):
+    header = struct.pack("!BBHHHBBH4s4s", 0x45 + len(options) // 4, 0, 20 + len(options) + len(body), 0, fragment, 64, protocol,
+                         0, ip(source), ip(destination)) + options
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body
+
+
+def udp(kind, source, destination, ports=(1000, 2000), **header):
     payload = MARK % kind.encode()
     payload += b" " * (len(payload) % 2)
-    body = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
-    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 17, 0, ip(source), ip(destination))
-    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body
+    return ipv4(17, source, destination, struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload, **header)
 
 
 def arp(kind, operation, sender_mac, sender_ip, target_mac, target_ip, hardware=1):
@@ -61,6 +69,9 @@ def kinds(own_mac, own_ip, other_mac, other_ip, bridge_ip):
     """Each frame by the name that it carries."""
     host = BROADCAST
     lldp = "01:80:c2:00:00:0e"
+    routed = b"\x83\x07\x04" + ip("169.254.169.254") + b"\0"  # LSRR
+    recorded = b"\x07\x07\x04" + bytes(5)  # RR
+    snap = b"\xaa\xaa\x03\0\0\0\x08\0"
     return {
         "other-mac": frame(host, other_mac, 0x0800, udp("other-mac", own_ip, bridge_ip)),
         "other-ip": frame(host, own_mac, 0x0800, udp("other-ip", other_ip, bridge_ip)),
@@ -69,9 +80,16 @@ def kinds(own_mac, own_ip, other_mac, other_ip, bridge_ip):
         "loopback-ip": frame(host, own_mac, 0x0800, udp("loopback-ip", "127.0.0.1", bridge_ip)),
         "no-ip": frame(host, own_mac, 0x0800, udp("no-ip", "0.0.0.0", "255.255.255.255", (68, 67))),
         "dhcp-server": frame(host, own_mac, 0x0800, udp("dhcp-server", other_ip, "255.255.255.255", (67, 68))),
+        "multicast-other": frame("01:00:5e:00:00:fb", own_mac, 0x0800, udp("multicast-other", other_ip, "224.0.0.251")),
+        "fragment-other": frame(host, own_mac, 0x0800, udp("fragment-other", other_ip, bridge_ip, fragment=1)),
+        "source-route": frame(host, own_mac, 0x0800, udp("source-route", own_ip, bridge_ip, options=routed)),
+        "record-route": frame(host, own_mac, 0x0800, udp("record-route", own_ip, bridge_ip, options=recorded)),
+        "snap": frame(host, own_mac, 8 + 64, snap + udp("snap", own_ip, bridge_ip)),
+        "pppoe": frame(host, own_mac, 0x8864, b"\x11\0\0\1\0\x42\0\x21" + udp("pppoe", own_ip, bridge_ip)),
         "to-other": frame(other_mac, other_mac, 0x0800, udp("to-other", other_ip, other_ip)),
         "arp-other-ip": frame(host, own_mac, 0x0806, arp("arp-other-ip", 2, own_mac, other_ip, BROADCAST, bridge_ip)),
         "arp-host-ip": frame(host, own_mac, 0x0806, arp("arp-host-ip", 2, own_mac, bridge_ip, BROADCAST, bridge_ip)),
+        "arp-gratuitous": frame(host, own_mac, 0x0806, arp("arp-gratuitous", 1, own_mac, bridge_ip, BROADCAST, bridge_ip)),
         "arp-other-mac": frame(host, own_mac, 0x0806, arp("arp-other-mac", 2, other_mac, own_ip, BROADCAST, bridge_ip)),
         "arp-from-mac": frame(host, other_mac, 0x0806, arp("arp-from-mac", 2, own_mac, own_ip, BROADCAST, bridge_ip)),
         "arp-about-other": frame(host, own_mac, 0x0806, arp("arp-about-other", 1, own_mac, own_ip, BROADCAST, other_ip)),
@@ -86,6 +104,8 @@ def kinds(own_mac, own_ip, other_mac, other_ip, bridge_ip):
         "vlan-0": frame(host, own_mac, 0x8100, struct.pack("!HH", 0, 0x0800) + udp("vlan-0", own_ip, bridge_ip)),
         "vlan-twice": frame(host, own_mac, 0x88A8, struct.pack("!HHHH", 5, 0x8100, 6, 0x0800) +
                             udp("vlan-twice", own_ip, bridge_ip)),
+        "vlan-ad": frame(host, own_mac, 0x88A8, struct.pack("!HH", 5, 0x0800) + udp("vlan-ad", own_ip, bridge_ip)),
+        "vlan-old": frame(host, own_mac, 0x9100, struct.pack("!HHHH", 5, 0x8100, 6, 0x0800) + udp("vlan-old", own_ip, bridge_ip)),
         "lldp": frame(lldp, own_mac, 0x88CC, MARK % b"lldp"),
         "lacp": frame("01:80:c2:00:00:02", own_mac, 0x8809, MARK % b"lacp"),
         "bridge-group": frame("01:80:c2:00:00:00", own_mac, 0x0027, MARK % b"bridge-group"),
@@ -95,11 +115,27 @@ def kinds(own_mac, own_ip, other_mac, other_ip, bridge_ip):
     }
 
 
-def send(interface, *addresses):
+def send_all(interface, *datas):
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((interface, 0))
-        for data in kinds(*addresses).values():
+        for data in datas:
             sock.send(data.ljust(60, b"\0"))
+
+
+def send(interface, *addresses):
+    send_all(interface, *kinds(*addresses).values())
+
+
+def print_all(*addresses):
+    for data in kinds(*addresses).values():
+        print(data.ljust(60, b"\0").hex())
+
+
+def redirect(interface, target, own_mac, own_ip, gateway, source, destination, port):
+    asked = ipv4(17, source, destination, struct.pack("!HHHH", int(port), int(port), 8, 0))
+    body = struct.pack("!BBH4s", 5, 1, 0, ip(gateway)) + asked
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    send_all(interface, frame(target, own_mac, 0x0800, ipv4(1, own_ip, source, body)))
 
 
 def see(interface, last):
@@ -130,4 +166,4 @@ def say(interface, kind, destination):
 
 
 if __name__ == "__main__":
-    {"send": send, "see": see, "say": say}[sys.argv[1]](*sys.argv[2:])
+    {"send": send, "see": see, "say": say, "print": print_all, "redirect": redirect}[sys.argv[1]](*sys.argv[2:])

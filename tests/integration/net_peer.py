@@ -3,6 +3,7 @@
 
     net_peer.py serve ADDRESS PORT     answers each datagram and connection with the asker's address; prints "ready"
     net_peer.py udp|tcp ADDRESS PORT   prints that answer; status 1 when none comes within a second (three datagrams)
+    net_peer.py udp ADDRESS PORT SIZE  the same with datagrams of so many bytes; the address may be a broadcast one
     net_peer.py hold ADDRESS PORT      as tcp, then a line from standard input for each answer to it
 """
 
@@ -24,7 +25,7 @@ def serve(address, port):
     while True:
         for key, _ in selector.select():
             if key.fileobj is datagrams:
-                _, peer = datagrams.recvfrom(100)
+                _, peer = datagrams.recvfrom(65536)
                 datagrams.sendto(peer[0].encode(), peer)
             elif key.fileobj is listener:
                 connection, peer = listener.accept()
@@ -39,12 +40,13 @@ def serve(address, port):
                     key.fileobj.close()
 
 
-def udp(address, port):
+def udp(address, port, size=1):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sock.settimeout(WAIT)
         for _ in range(3):
             try:
-                sock.sendto(b"?", (address, int(port)))
+                sock.sendto(b"?" * int(size), (address, int(port)))
                 print(sock.recvfrom(100)[0].decode())
                 return
             except OSError:

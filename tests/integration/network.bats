@@ -212,14 +212,74 @@ dropped() {
 	frames host say br-fc from-host $MAC3
 	wait "$guest"
 	equal "$(cat "$DIR/seen-by-guest")" $'ready\nfrom-host'
-	# All but the honest one, which the host does not want either.
-	[ "$(dropped bridge banger from_tap)" -ge 23 ]
+	# All but the honest one, which the host does not want either, and two that are the switch's own.
+	equal "$(frames host print $MAC2 $IP2 $MAC3 $IP3 $BRIDGE_IP | wc -l)" 35
+	[ "$(dropped bridge banger from_tap)" -ge 32 ]
 	[ "$(dropped bridge banger link_local)" -ge 1 ]
 	# Nobody has been believed: the host still finds both where they are.
 	in_space host ip neigh flush all
 	in_space host ping -q -c 1 -W 2 $IP2 >/dev/null
 	in_space host ping -q -c 1 -W 2 $IP3 >/dev/null
 	equal "$(in_space host bridge fdb show br br-fc | grep -c "$MAC3 dev bgr-3 master br-fc static")" 1
+}
+
+@test "fragments, broadcasts, multicasts and the host's loopback let in no more than the rest" {
+	two_guests
+	start host-services host "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start dns host "$BATS_TEST_DIRNAME/net_peer.py" serve $BRIDGE_IP 53
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start guest-services g3 "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	equal "$(peer g2 udp $BRIDGE_IP 53 4000)" $IP2
+	equal "$(peer g2 udp 203.0.113.2 80 4000)" 203.0.113.1
+	fails peer g2 udp $BRIDGE_IP 80 4000
+	fails peer g3 udp 203.0.113.2 80 4000
+	for address in 255.255.255.255 172.16.0.255 224.0.0.1 203.0.113.255; do
+		fails peer g2 udp $address 80
+	done
+	# As some orchestrators set it.
+	in_space host sysctl -qw net.ipv4.conf.all.route_localnet=1
+	in_space g2 ip link set lo down
+	in_space g2 ip route flush table local 127.0.0.0/8
+	in_space g2 ip route add 127.0.0.0/8 via $BRIDGE_IP dev eth0 src $IP2
+	in_space g2 sysctl -qw net.ipv4.conf.all.route_localnet=1
+	for protocol in tcp udp; do
+		fails peer g2 $protocol 127.0.0.1 80
+	done
+}
+
+@test "what a guest says of somebody else's way is not believed" {
+	two_guests
+	for each in all br-fc; do
+		in_space host sysctl -qw net.ipv4.conf.$each.accept_redirects=1
+	done
+	in_space host ip route add 198.18.0.0/24 via $IP2
+	in_space host python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("172.16.0.1", 5000)); s.sendto(b"?", ("198.18.0.9", 5000))'
+	frames g2 redirect eth0 "$(in_space host ip -j link show br-fc | jq -r '.[].address')" $MAC2 $IP2 $IP3 $BRIDGE_IP 198.18.0.9 5000
+	wait_until 5 redirect_is_dropped
+	equal "$(in_space host ip route get 198.18.0.9 from $BRIDGE_IP | sed -n '1s/ uid.*//p' | xargs)" \
+		"198.18.0.9 from $BRIDGE_IP via $IP2 dev br-fc"
+}
+
+redirect_is_dropped() {
+	in_space host nft list chain inet banger to_host | grep -q 'redirect counter packets 1 '
+}
+
+@test "a TAP that somebody has taken out of the bridge leads nowhere" {
+	two_guests
+	start host-services host "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	equal "$(peer g2 tcp 203.0.113.2 80)" 203.0.113.1
+	in_space host ip link set bgr-2 nomaster
+	in_space host ip route add $IP2/32 dev bgr-2
+	in_space host sysctl -qw net.ipv4.ip_forward=1
+	in_space g2 ip neigh flush all
+	for protocol in tcp udp; do
+		fails peer g2 $protocol $BRIDGE_IP 80
+		fails peer g2 $protocol 203.0.113.2 80
+	done
+	[ "$(dropped inet banger input)" -gt 0 ]
+	[ "$(dropped inet banger forward)" -gt 0 ]
 }
 
 @test "no guest sees what is for another" {

@@ -39,6 +39,8 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_VM_SET_INTENT] = "UPDATE vms SET intent = ?2, intent_step = ?3 WHERE id = ?1",
 	[QUERY_VM_SET_USED] = "UPDATE vms SET used_at_ms = ?2 WHERE id = ?1",
 	[QUERY_VM_SET_ADDRESS] = "UPDATE vms SET net_index = ?2, ip = ?3 WHERE id = ?1",
+	[QUERY_VM_SET_WORKSPACE] =
+		"UPDATE vms SET guest_path = ?2, host_path = ?3, head = ?4 WHERE id = ?1",
 	[QUERY_VM_NET_INDEXES] = "SELECT net_index FROM vms WHERE net_index > 0 ORDER BY net_index",
 	[QUERY_VM_DELETE] = "DELETE FROM vms WHERE id = ?1",
 	[QUERY_VM_GET] = "SELECT " VM_COLUMNS " FROM vms WHERE id = ?1",

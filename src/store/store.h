@@ -102,6 +102,10 @@ int store_vm_set_used(struct store *store, const char *id, uint64_t used_at_ms, 
 int store_vm_set_address(struct store *store, const char *id, uint32_t net_index, const char *ip,
 			 struct err *err) MUST_CHECK;
 
+/* Records the checkout that it was given last; ERR_NOT_FOUND. */
+int store_vm_set_workspace(struct store *store, const char *id,
+			   const struct vm_workspace *workspace, struct err *err) MUST_CHECK;
+
 /* The indexes that VMs have, ascending, in an array of the caller's. */
 int store_vm_net_indexes(struct store *store, uint32_t **ret, size_t *ret_count, struct err *err)
 	MUST_CHECK;

@@ -171,12 +171,12 @@ int store_vm_update(struct store *store, const struct vm *vm, struct err *err)
 		    store_write(store, USE_RESERVE, "update the VM", update, vm, err));
 }
 
-/* The small changes of one VM: a statement with the id first, then up to two values. */
+/* The small changes of one VM: a statement with the id first, then up to three values. */
 struct change {
 	enum query query;
 	const char *doing;
 	const char *id;
-	const char *texts[2]; /* bound at 2 and 3 */
+	const char *texts[3]; /* bound at 2, 3 and, for a workspace, 4 */
 	bool has_number;      /* then `number` is bound at 2 instead */
 	int64_t number;
 };
@@ -200,6 +200,8 @@ static int change(struct connection *writer, const void *context, struct err *er
 			statement_bind_text(statement, 2, c->texts[0]);
 		if (c->query != QUERY_VM_SET_USED)
 			statement_bind_text(statement, 3, c->texts[1]);
+		if (c->query == QUERY_VM_SET_WORKSPACE)
+			statement_bind_text(statement, 4, c->texts[2]);
 	}
 	r = statement_change(writer, statement, &changed, err, c->doing);
 	if (r < 0)
@@ -264,6 +266,18 @@ int store_vm_set_address(struct store *store, const char *id, uint32_t net_index
 				  .has_number = true,
 				  .number = net_index,
 				  .texts = { NULL, ip } };
+
+	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
+}
+
+int store_vm_set_workspace(struct store *store, const char *id,
+			   const struct vm_workspace *workspace, struct err *err)
+{
+	const struct change c = { .query = QUERY_VM_SET_WORKSPACE,
+				  .doing = "store the VM's workspace",
+				  .id = id,
+				  .texts = { workspace->guest_path, workspace->host_path,
+					     workspace->head } };
 
 	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
 }

@@ -311,6 +311,20 @@ static void test_states(void **state)
 		CHECK_INT(vm.used_at_ms, 4711);
 		CHECK_INT(vm.intent, VM_INTENT_START);
 	}
+	const struct vm_workspace workspace = { .guest_path = (char[]){ "/root/r" },
+						.host_path = (char[]){ "/home/me/r" },
+						.head = (char[]){ "abc" } };
+
+	CHECK_INT(store_vm_set_workspace(store, id, &workspace, &err), 0);
+	{
+		AUTO_VM vm;
+
+		CHECK_INT(store_vm_get(store, id, &vm, &err), 0);
+		CHECK_STR(vm.workspace.guest_path, "/root/r");
+		CHECK_STR(vm.workspace.host_path, "/home/me/r");
+		CHECK_STR(vm.workspace.head, "abc");
+		CHECK_INT(vm.used_at_ms, 4711);
+	}
 	CHECK_INT(store_vm_set_started(store, id, 1700001000, "boot", &err), 0);
 	{
 		AUTO_VM vm;
@@ -348,6 +362,7 @@ static void test_states(void **state)
 	assert_true(store_vm_set_started(store, nobody, 1, "b", &err) < 0);
 	assert_true(store_vm_set_intent(store, nobody, VM_INTENT_STOP, NULL, &err) < 0);
 	assert_true(store_vm_set_used(store, nobody, 1, &err) < 0);
+	assert_true(store_vm_set_workspace(store, nobody, &workspace, &err) < 0);
 	assert_true(store_vm_delete(store, nobody, &err) < 0);
 	CHECK_INT(err.kind, ERR_NOT_FOUND);
 

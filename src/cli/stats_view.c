@@ -10,11 +10,15 @@
 #define BAR_CELLS 10
 #define TEXT_MAX  256
 
+#define NET_WHOLE_MIN (1U << 20) /* bytes a second that fill a bar, when nobody has more */
+
 static const struct table_column columns[] = {
 	{ .title = "NAME", .may_shrink = true },
 	{ .title = "STATE" },
 	{ .title = "CPU", .is_right = true },
 	{ .title = "MEMORY", .is_right = true },
+	{ .title = "NET IN", .is_right = true, .may_go = true },
+	{ .title = "NET OUT", .is_right = true, .may_go = true },
 	{ .title = "IN GUEST", .may_go = true },
 	{ .title = "DISK IN GUEST", .may_go = true },
 	{ .title = "READ", .is_right = true, .may_go = true },
@@ -98,8 +102,48 @@ static void add_part(struct table *table, const json_t *vm, const char *used_key
 	table_add(table, text.ptr);
 }
 
-static void add_vm(struct table *table, const json_t *vm, bool has_bars)
+static void add_rate(struct buf *out, uint64_t rate)
 {
+	text_size(out, rate);
+	buf_add_str(out, "/s");
+}
+
+/* "1.2 MiB/s", behind a bar. */
+static void add_net_rate(struct table *table, const json_t *vm, const char *key, uint64_t whole)
+{
+	const uint64_t rate = json_get_u64(vm, key);
+	AUTO_BUF text = BUF_INIT;
+
+	if (!is_known(vm, key)) {
+		table_add(table, NULL);
+		return;
+	}
+	stats_view_bar(rate, whole, &text);
+	buf_add_byte(&text, ' ');
+	add_rate(&text, rate);
+	table_add(table, text.ptr);
+}
+
+/* The rate that fills a bar: that of the busiest VM. */
+static uint64_t busiest_rate(const json_t *vms)
+{
+	uint64_t busiest = NET_WHOLE_MIN;
+
+	for (size_t i = 0; i < json_array_size(vms); i++) {
+		const json_t *vm = json_array_get(vms, i);
+		const uint64_t in = json_get_u64(vm, "net_in_rate");
+		const uint64_t out = json_get_u64(vm, "net_out_rate");
+
+		busiest = in > busiest ? in : busiest;
+		busiest = out > busiest ? out : busiest;
+	}
+	return busiest;
+}
+
+/* `net_whole` 0: without bars. */
+static void add_vm(struct table *table, const json_t *vm, uint64_t net_whole)
+{
+	const bool has_bars = net_whole > 0;
 	const char *state = state_of(vm);
 
 	table_add(table, json_get_str(vm, "name"));
@@ -107,13 +151,20 @@ static void add_vm(struct table *table, const json_t *vm, bool has_bars)
 			 str_eq(state, "frozen") ? COLOUR_YELLOW : vm_view_state_colour(state));
 	add_cpu(table, vm, has_bars);
 	add_size(table, vm, "memory_bytes");
+	if (has_bars) {
+		add_net_rate(table, vm, "net_in_rate", net_whole);
+		add_net_rate(table, vm, "net_out_rate", net_whole);
+	} else {
+		add_size(table, vm, "net_in_bytes");
+		add_size(table, vm, "net_out_bytes");
+	}
 	add_part(table, vm, "guest_memory_used_bytes", "guest_memory_total_bytes", has_bars);
 	add_part(table, vm, "guest_disk_used_bytes", "guest_disk_total_bytes", has_bars);
 	add_size(table, vm, "disk_read_bytes");
 	add_size(table, vm, "disk_written_bytes");
 }
 
-/* "host  35.0% of 2 processors, load 0.71, 3.1 GiB of 23.5 GiB, 2 VMs running" */
+/* "host: 35.0% of 200% CPU, load 0.71, memory 3.1 GiB of 23.5 GiB, 2 VMs, their network ..." */
 static void add_host(const json_t *host, struct buf *out)
 {
 	const uint64_t running = json_get_u64(host, "vms_running");
@@ -130,7 +181,15 @@ static void add_host(const json_t *host, struct buf *out)
 	text_size(out, json_get_u64(host, "memory_used_bytes"));
 	buf_add_str(out, " of ");
 	text_size(out, json_get_u64(host, "memory_total_bytes"));
-	buf_addf(out, ", %llu VM%s\n", (unsigned long long)running, running == 1 ? "" : "s");
+	buf_addf(out, ", %llu VM%s", (unsigned long long)running, running == 1 ? "" : "s");
+	if (is_known(host, "vms_net_in_rate")) {
+		buf_add_str(out, ", network ");
+		add_rate(out, json_get_u64(host, "vms_net_in_rate"));
+		buf_add_str(out, " in, ");
+		add_rate(out, json_get_u64(host, "vms_net_out_rate"));
+		buf_add_str(out, " out");
+	}
+	buf_add_byte(out, '\n');
 }
 
 /* Cuts to a width in columns: what is here is ASCII. */
@@ -152,12 +211,13 @@ void stats_view_table(const json_t *result, const struct stats_look *look, struc
 	/* Title, host, and a line for the others. */
 	const size_t room = look->rows == 0 ? count : look->rows > 3 ? look->rows - 3 : 1;
 	const size_t shown = count <= room ? count : room;
+	const uint64_t net_whole = look->has_bars ? busiest_rate(vms) : 0;
 	AUTO_BUF host = BUF_INIT;
 	AUTO_TABLE table;
 
 	table_init(&table, columns, ARRAY_LEN(columns));
 	for (size_t i = 0; i < shown; i++)
-		add_vm(&table, json_array_get(vms, i), look->has_bars);
+		add_vm(&table, json_array_get(vms, i), net_whole);
 	table_render(&table, look->width, look->has_colour, out);
 	if (shown < count)
 		buf_addf(out, "and %zu more\n", count - shown);
@@ -183,6 +243,10 @@ void stats_view_lines(const json_t *result, struct buf *out)
 		{ "guest_disk", "guest_disk_used_bytes" },
 		{ "read", "disk_read_bytes" },
 		{ "written", "disk_written_bytes" },
+		{ "net_in", "net_in_bytes" },
+		{ "net_out", "net_out_bytes" },
+		{ "net_in_rate", "net_in_rate" },
+		{ "net_out_rate", "net_out_rate" },
 	};
 	const json_t *vms = json_object_get(result, "vms");
 	const char *time = json_get_str(result, "time");

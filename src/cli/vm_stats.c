@@ -134,8 +134,11 @@ const struct command vm_stats_command = {
 	.description =
 		"CPU is in percent of one processor, since the measurement before (the daemon\n"
 		"measures every stats_poll_interval). MEMORY is what the VM takes of the host,\n"
-		"IN GUEST what the guest says of its own memory and disks. With --json and\n"
-		"--watch there is one object a line. Without a VM, all that run.",
+		"IN GUEST what the guest says of its own memory and disks. NET is what its "
+		"network\n"
+		"device received and sent since it was started; with --watch, a second, with bars\n"
+		"beside the busiest VM (at least 1 MiB/s). With --json and --watch there is one\n"
+		"object a line. Without a VM, all that run.",
 	.opts = stats_opts,
 	.opt_count = ARRAY_LEN(stats_opts),
 	.args_size = sizeof(struct stats_args),

@@ -51,6 +51,18 @@ static void put_guest(json_t *json, const struct vm_load *load)
 	put_if(json, "guest_uptime_ms", is_known, guest->uptime_ms);
 }
 
+static void put_traffic(json_t *json, const struct vm_load *load)
+{
+	const struct priv_traffic *traffic = &load->traffic;
+
+	put_if(json, "net_in_bytes", load->has_network, traffic->in_bytes);
+	put_if(json, "net_in_packets", load->has_network, traffic->in_packets);
+	put_if(json, "net_in_rate", load->has_rate, load->in_rate);
+	put_if(json, "net_out_bytes", load->has_network, traffic->out_bytes);
+	put_if(json, "net_out_packets", load->has_network, traffic->out_packets);
+	put_if(json, "net_out_rate", load->has_rate, load->out_rate);
+}
+
 static json_t *load_json(const struct vm *vm, const struct vm_load *load)
 {
 	json_t *json = json_new_object();
@@ -68,8 +80,32 @@ static json_t *load_json(const struct vm *vm, const struct vm_load *load)
 	put_if(json, "memory_max_bytes", load->memory_max_bytes > 0, load->memory_max_bytes);
 	put_if(json, "disk_read_bytes", is_known, load->read_bytes);
 	put_if(json, "disk_written_bytes", is_known, load->written_bytes);
+	put_traffic(json, load);
 	put_guest(json, load);
 	return json;
+}
+
+/* What passed all their devices together, since each was started. */
+static void put_total_traffic(json_t *json, const struct vm_load *loads, size_t count)
+{
+	struct priv_traffic sum = { 0 };
+	uint64_t in_rate = 0, out_rate = 0;
+	bool has_network = false, has_rate = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct vm_load *load = &loads[i];
+
+		has_network = has_network || load->has_network;
+		has_rate = has_rate || load->has_rate;
+		sum.in_bytes += load->traffic.in_bytes;
+		sum.out_bytes += load->traffic.out_bytes;
+		in_rate += load->in_rate;
+		out_rate += load->out_rate;
+	}
+	put_if(json, "vms_net_in_bytes", has_network, sum.in_bytes);
+	put_if(json, "vms_net_out_bytes", has_network, sum.out_bytes);
+	put_if(json, "vms_net_in_rate", has_rate, in_rate);
+	put_if(json, "vms_net_out_rate", has_rate, out_rate);
 }
 
 static json_t *host_json(struct daemon *daemon, size_t running)
@@ -113,15 +149,20 @@ static int choose(struct daemon *daemon, const struct strv *references, struct v
 	return r;
 }
 
-/* Whether each that runs has been measured twice. */
-static bool measure(struct daemon *daemon, const struct vm_list *vms, const struct cancel *cancel,
-		    struct vm_load *loads)
+/* 1 when each that runs has been measured twice, 0 when it has not. */
+static int measure(struct daemon *daemon, const struct vm_list *vms, const struct cancel *cancel,
+		   struct vm_load *loads, struct err *err)
 {
 	const uint64_t deadline_ns = clock_now_ns() + GUESTS_WAIT_NS;
+	AUTO_NETWORK_TRAFFIC traffic = { 0 };
 	bool has_loads = true;
+	int r;
 
+	r = network_count_traffic(daemon->network, &traffic, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < vms->count; i++) {
-		stats_measure(daemon, &vms->items[i], cancel, deadline_ns, &loads[i]);
+		stats_measure(daemon, &vms->items[i], &traffic, cancel, deadline_ns, &loads[i]);
 		has_loads = has_loads && (loads[i].has_load || !loads[i].is_measured);
 	}
 	return has_loads;
@@ -137,6 +178,7 @@ static int vm_stats_call(struct rpc_call *call, const void *params, json_t *resu
 	AUTO_VM_LIST vms = { 0 };
 	struct host_load ignored;
 	size_t running = 0;
+	json_t *host;
 	int r;
 
 	json_put(result, "vms", list);
@@ -146,17 +188,22 @@ static int vm_stats_call(struct rpc_call *call, const void *params, json_t *resu
 	loads = mem_alloc(vms.count + 1, sizeof(*loads));
 	stats_measure_host(daemon, &ignored);
 	/* One that has just been started is measured a second time, a moment later. */
-	if (!measure(daemon, &vms, cancel, loads)) {
+	r = measure(daemon, &vms, cancel, loads, err);
+	if (r == 0) {
 		r = cancel_poll(cancel, -1, 0, clock_now_ns() + STATS_WINDOW_NS);
 		if (r == -ECANCELED)
 			return cancel_check(cancel, err);
-		IGNORE_RESULT(measure(daemon, &vms, cancel, loads));
+		r = measure(daemon, &vms, cancel, loads, err);
 	}
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < vms.count; i++) {
 		json_add(list, load_json(&vms.items[i], &loads[i]));
 		running += loads[i].is_measured;
 	}
-	json_put(result, "host", host_json(daemon, running));
+	host = host_json(daemon, running);
+	put_total_traffic(host, loads, vms.count);
+	json_put(result, "host", host);
 	api_put_time(result, "time", clock_wall_seconds());
 	return 0;
 }
@@ -166,12 +213,15 @@ static const struct rpc_result_field stats_results[] = {
 	  "id, name, state, frozen (stopped by a signal), vcpu, vm_memory_bytes (the guest's); "
 	  "cpu_milli (thousandths of a processor), cpu_ms (since its start), memory_bytes, "
 	  "memory_max_bytes (of its cgroup), disk_read_bytes, disk_written_bytes; "
+	  "net_in_bytes, net_in_packets, net_out_bytes, net_out_packets (as the guest sees it, "
+	  "since its start), net_in_rate, net_out_rate (bytes a second); "
 	  "guest_memory_total_bytes, guest_memory_used_bytes, guest_disk_total_bytes, "
 	  "guest_disk_used_bytes, guest_processes, guest_load_milli, guest_uptime_ms; null where "
 	  "it is not known" },
 	{ "host", "object",
-	  "cpus, cpu_milli, load_milli, memory_total_bytes, memory_used_bytes, vms_running (of "
-	  "these VMs)" },
+	  "cpus, cpu_milli, load_milli, memory_total_bytes, memory_used_bytes; of these "
+	  "VMs together: vms_running, vms_net_in_bytes, vms_net_out_bytes, vms_net_in_rate, "
+	  "vms_net_out_rate" },
 	{ "time", "string", "of these figures" },
 };
 

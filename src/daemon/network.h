@@ -19,6 +19,7 @@
 #include "base/macros.h"
 #include "model/vm.h"
 #include "net/address.h"
+#include "priv/net.h"
 
 struct config;
 struct network;
@@ -81,6 +82,22 @@ void network_pass(struct network *network);
 /* The worker. Stopping it also removes what no running VM needs. */
 int network_start(struct network *network, struct err *err) MUST_CHECK;
 void network_stop(struct network *network);
+
+/* What has passed the devices of the VMs that have one. */
+struct network_traffic {
+	struct priv_traffic *items; /* owned */
+	size_t count;
+};
+
+/* *ret is zeroed by the caller. One question to the kernel for all VMs. */
+int network_count_traffic(struct network *network, struct network_traffic *ret, struct err *err)
+	MUST_CHECK;
+void network_traffic_done(struct network_traffic *traffic);
+#define AUTO_NETWORK_TRAFFIC CLEANUP(network_traffic_done) struct network_traffic
+
+/* NULL for a VM without a device. Borrowed. */
+const struct priv_traffic *network_traffic_of(const struct network_traffic *traffic,
+					      const char *vm_id);
 
 struct network_summary {
 	bool is_up;    /* there is a bridge */

@@ -18,6 +18,9 @@
 struct moment {
 	uint64_t taken_ns; /* 0: none */
 	uint64_t cpu_us;
+	bool has_network;
+	uint64_t in_bytes;
+	uint64_t out_bytes;
 };
 
 /* The last two moments, STATS_WINDOW_NS or more apart. */
@@ -61,24 +64,47 @@ void stats_free(struct stats *stats)
 
 /* --- with the mutex held --- */
 
-static void window_add(struct window *window, uint64_t now_ns, uint64_t cpu_us)
+static void window_add(struct window *window, const struct moment *now)
 {
-	if (now_ns - window->last.taken_ns < STATS_WINDOW_NS)
+	if (now->taken_ns - window->last.taken_ns < STATS_WINDOW_NS)
 		return;
 	window->before = window->last;
-	window->last = (struct moment){ .taken_ns = now_ns, .cpu_us = cpu_us };
+	window->last = *now;
+}
+
+static uint64_t elapsed_us(const struct window *window)
+{
+	return (window->last.taken_ns - window->before.taken_ns) / (NSEC_PER_MSEC / 1000);
 }
 
 /* Thousandths of a processor between the two moments. */
 static bool window_load(const struct window *window, uint64_t *ret_milli)
 {
-	const uint64_t elapsed_us =
-		(window->last.taken_ns - window->before.taken_ns) / (NSEC_PER_MSEC / 1000);
+	const uint64_t elapsed = elapsed_us(window);
 
-	if (window->before.taken_ns == 0 || elapsed_us == 0 ||
+	if (window->before.taken_ns == 0 || elapsed == 0 ||
 	    window->last.cpu_us < window->before.cpu_us)
 		return false;
-	*ret_milli = (window->last.cpu_us - window->before.cpu_us) * 1000 / elapsed_us;
+	*ret_milli = (window->last.cpu_us - window->before.cpu_us) * 1000 / elapsed;
+	return true;
+}
+
+static uint64_t per_second(uint64_t bytes, uint64_t elapsed)
+{
+	return (uint64_t)((double)bytes * 1000000 / (double)elapsed);
+}
+
+/* Bytes a second between the two moments; unknown when the device was another one then. */
+static bool window_rates(const struct window *window, uint64_t *ret_in, uint64_t *ret_out)
+{
+	const struct moment *before = &window->before, *last = &window->last;
+	const uint64_t elapsed = elapsed_us(window);
+
+	if (before->taken_ns == 0 || elapsed == 0 || !before->has_network || !last->has_network ||
+	    last->in_bytes < before->in_bytes || last->out_bytes < before->out_bytes)
+		return false;
+	*ret_in = per_second(last->in_bytes - before->in_bytes, elapsed);
+	*ret_out = per_second(last->out_bytes - before->out_bytes, elapsed);
 	return true;
 }
 
@@ -174,21 +200,34 @@ static void ask_guest(struct daemon *daemon, const char *id, const struct cancel
 	(void)pthread_mutex_unlock(&daemon->stats->mutex);
 }
 
-void stats_measure(struct daemon *daemon, const struct vm *vm, const struct cancel *cancel,
+void stats_measure(struct daemon *daemon, const struct vm *vm,
+		   const struct network_traffic *traffic, const struct cancel *cancel,
 		   uint64_t guest_deadline_ns, struct vm_load *ret)
 {
+	const struct priv_traffic *passed = network_traffic_of(traffic, vm->id);
 	struct stats *stats = daemon->stats;
 	struct handles handles;
+	struct moment now;
 	struct entry *entry;
 
 	*ret = (struct vm_load){ 0 };
 	if (!vm_table_get(daemon->table, vm->id, &handles, NULL) ||
 	    !sample_vm(daemon, vm->id, handles.pid, ret))
 		return;
+	ret->has_network = passed != NULL;
+	if (passed)
+		ret->traffic = *passed;
+	now = (struct moment){ .taken_ns = clock_now_ns(),
+			       .cpu_us = ret->cpu_us,
+			       .has_network = ret->has_network,
+			       .in_bytes = ret->traffic.in_bytes,
+			       .out_bytes = ret->traffic.out_bytes };
 	(void)pthread_mutex_lock(&stats->mutex);
 	entry = find_or_add(stats, vm->id, handles.pid);
-	window_add(&entry->window, clock_now_ns(), ret->cpu_us);
+	window_add(&entry->window, &now);
 	ret->has_load = window_load(&entry->window, &ret->cpu_milli);
+	ret->has_rate =
+		ret->has_network && window_rates(&entry->window, &ret->in_rate, &ret->out_rate);
 	(void)pthread_mutex_unlock(&stats->mutex);
 
 	if (vm->state != VM_RUNNING || ret->is_frozen)
@@ -207,11 +246,13 @@ void stats_measure(struct daemon *daemon, const struct vm *vm, const struct canc
 void stats_measure_host(struct daemon *daemon, struct host_load *ret)
 {
 	struct stats *stats = daemon->stats;
+	struct moment now;
 
 	*ret = (struct host_load){ 0 };
 	sample_host(&ret->sample);
+	now = (struct moment){ .taken_ns = clock_now_ns(), .cpu_us = ret->sample.cpu_busy_us };
 	(void)pthread_mutex_lock(&stats->mutex);
-	window_add(&stats->host, clock_now_ns(), ret->sample.cpu_busy_us);
+	window_add(&stats->host, &now);
 	ret->has_load = window_load(&stats->host, &ret->cpu_milli);
 	(void)pthread_mutex_unlock(&stats->mutex);
 }
@@ -243,11 +284,13 @@ static void measure_all(struct stats_worker *worker)
 {
 	struct daemon *daemon = worker->daemon;
 	const uint64_t deadline_ns = clock_now_ns() + GUEST_ROUND_NS;
+	AUTO_NETWORK_TRAFFIC traffic = { 0 };
 	AUTO_VM_LIST list = { 0 };
 	struct err err = ERR_INIT;
 	struct host_load host;
 
-	if (store_vm_list(daemon->store, &list, &err) < 0) {
+	if (store_vm_list(daemon->store, &list, &err) < 0 ||
+	    network_count_traffic(daemon->network, &traffic, &err) < 0) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 			  "cannot measure VMs, retrying");
 		return;
@@ -256,7 +299,8 @@ static void measure_all(struct stats_worker *worker)
 		struct vm_load load;
 
 		if (vm_state_is_alive(list.items[i].state))
-			stats_measure(daemon, &list.items[i], &worker->stop, deadline_ns, &load);
+			stats_measure(daemon, &list.items[i], &traffic, &worker->stop, deadline_ns,
+				      &load);
 	}
 	stats_measure_host(daemon, &host);
 }

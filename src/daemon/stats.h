@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/macros.h"
+#include "daemon/network.h"
 #include "daemon/sample.h"
 #include "guest/agent.h"
 #include "model/vm.h"
@@ -33,6 +34,11 @@ struct vm_load {
 	uint64_t memory_max_bytes; /* of its cgroup; 0: not limited */
 	uint64_t read_bytes;
 	uint64_t written_bytes;
+	bool has_network;
+	struct priv_traffic traffic; /* since it was started */
+	bool has_rate;		     /* the next are known: bytes a second */
+	uint64_t in_rate;
+	uint64_t out_rate;
 	bool has_guest;
 	struct guest_stats guest;
 };
@@ -50,8 +56,10 @@ DEFINE_FREEP(stats, stats_free);
 /*
  * Measures one VM. A guest that is to be asked has until `guest_deadline_ns`; it is not asked when
  * that has passed, when the VM stands still, or when it has been asked within the interval.
+ * `traffic` is that of all VMs, counted just now.
  */
-void stats_measure(struct daemon *daemon, const struct vm *vm, const struct cancel *cancel,
+void stats_measure(struct daemon *daemon, const struct vm *vm,
+		   const struct network_traffic *traffic, const struct cancel *cancel,
 		   uint64_t guest_deadline_ns, struct vm_load *ret);
 
 void stats_measure_host(struct daemon *daemon, struct host_load *ret);

@@ -79,15 +79,15 @@ struct look {
 
 static void note_tap(struct look *look, const struct link *link, uint32_t index, const char *words)
 {
-	static const char vm_mark[] = " vm ";
+	const char *vm_id = net_vm_of_words(words);
 	struct priv_net_state *state = look->state;
 	struct priv_tap *tap;
 
 	state->taps = mem_grow(state->taps, state->tap_count + 1, sizeof(*state->taps));
 	tap = &state->taps[state->tap_count++];
 	*tap = (struct priv_tap){ .index = index };
-	if (str_starts(words, vm_mark) && name_is_vm_id(words + strlen(vm_mark)))
-		(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", words + strlen(vm_mark));
+	if (vm_id)
+		(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", vm_id);
 	if (look->bridge != 0 && link->master == look->bridge)
 		return;
 	look->strays = mem_grow(look->strays, look->stray_count + 1, sizeof(*look->strays));

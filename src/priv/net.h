@@ -57,6 +57,22 @@ int priv_net_look(struct priv_net *net, struct priv_net_state *ret, struct err *
 void priv_net_state_done(struct priv_net_state *state);
 #define AUTO_PRIV_NET_STATE CLEANUP(priv_net_state_done) struct priv_net_state
 
+/* What a guest has received (in) and sent (out) since its TAP was made, dropped or not. */
+struct priv_traffic {
+	char vm_id[VM_ID_SIZE];
+	uint64_t in_bytes;
+	uint64_t in_packets;
+	uint64_t out_bytes;
+	uint64_t out_packets;
+};
+
+/*
+ * That of all guests that have a TAP now, in an array of the caller's: one question to the kernel,
+ * however many there are.
+ */
+int priv_net_traffic(struct priv_net *net, struct priv_traffic **ret, size_t *ret_count,
+		     struct err *err) MUST_CHECK;
+
 /*
  * Makes it so that the bridge is up, our TAPs are its ports, and the rules are exactly those of
  * these guests. May be called at any time, and puts right what somebody else has changed.

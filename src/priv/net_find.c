@@ -15,6 +15,15 @@ const char *net_owner_words(const struct priv_net *net, const char *alias)
 	return alias + len;
 }
 
+const char *net_vm_of_words(const char *words)
+{
+	static const char vm_mark[] = " vm ";
+
+	return str_starts(words, vm_mark) && name_is_vm_id(words + strlen(vm_mark))
+		       ? words + strlen(vm_mark)
+		       : NULL;
+}
+
 void net_bridge_mac(const struct priv_net *net, uint8_t ret[static NET_MAC_SIZE])
 {
 	net_address_mac(net->policy.subnet.bridge, ret);

@@ -58,6 +58,9 @@ int net_setting_write(const char *family, const char *interface, const char *key
 /* What an alias says behind "banger TAG", or NULL when it is not ours. */
 const char *net_owner_words(const struct priv_net *net, const char *alias);
 
+/* The VM's id in the words of a TAP's alias; NULL for an idle one. */
+const char *net_vm_of_words(const char *words);
+
 void net_bridge_mac(const struct priv_net *net, uint8_t ret[static NET_MAC_SIZE]);
 
 /* 1 when it is there and ours, 0 when there is no such link; ERR_EXISTS when it is not ours. */

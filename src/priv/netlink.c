@@ -146,6 +146,20 @@ static void read_kind(struct nlattr *linkinfo, struct link *ret)
 		copy_text(attributes[IFLA_INFO_KIND], ret->kind, sizeof(ret->kind));
 }
 
+/* Attributes are aligned to four bytes only; a newer kernel's are longer. */
+static void read_counters(const struct nlattr *attribute, struct link_counters *ret)
+{
+	struct rtnl_link_stats64 stats = { .rx_packets = 0 };
+	const size_t size = attribute ? (size_t)nla_len(attribute) : 0;
+
+	if (attribute)
+		memcpy(&stats, nla_data(attribute), size < sizeof(stats) ? size : sizeof(stats));
+	*ret = (struct link_counters){ .received_bytes = stats.rx_bytes,
+				       .received_packets = stats.rx_packets,
+				       .sent_bytes = stats.tx_bytes,
+				       .sent_packets = stats.tx_packets };
+}
+
 static bool read_link(struct nlmsghdr *header, struct link *ret)
 {
 	const struct ifinfomsg *info = nlmsg_data(header);
@@ -159,6 +173,7 @@ static bool read_link(struct nlmsghdr *header, struct link *ret)
 	copy_text(attributes[IFLA_IFNAME], ret->name, sizeof(ret->name));
 	copy_text(attributes[IFLA_IFALIAS], ret->alias, sizeof(ret->alias));
 	read_kind(attributes[IFLA_LINKINFO], ret);
+	read_counters(attributes[IFLA_STATS64], &ret->counters);
 	if (attributes[IFLA_MASTER])
 		ret->master = (int)nla_get_u32(attributes[IFLA_MASTER]);
 	if (attributes[IFLA_ADDRESS] && nla_len(attributes[IFLA_ADDRESS]) == NET_MAC_SIZE)

@@ -15,6 +15,14 @@
 
 #define LINK_ALIAS_SIZE 256 /* the kernel's IFALIASZ */
 
+/* What the host has received from a link and sent to it since it was made. */
+struct link_counters {
+	uint64_t received_bytes;
+	uint64_t received_packets;
+	uint64_t sent_bytes;
+	uint64_t sent_packets;
+};
+
 struct link {
 	int index; /* the kernel's number */
 	int master;
@@ -23,6 +31,7 @@ struct link {
 	char name[NET_NAME_SIZE];
 	char alias[LINK_ALIAS_SIZE];
 	char kind[NET_NAME_SIZE]; /* "bridge", "tun", ... or "" */
+	struct link_counters counters;
 };
 
 int netlink_open(struct nl_sock **ret, struct err *err) MUST_CHECK;

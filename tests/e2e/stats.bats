@@ -25,9 +25,9 @@ stat_of() {
 	[ "$(stat_of box .guest_processes)" -gt 3 ]
 	in_vm box sh -c 'kill $(cat /tmp/pid)'
 	run_for 0 banger vm stats
-	matches "${lines[0]}" '^NAME +STATE +CPU +MEMORY +IN GUEST +DISK IN GUEST +READ +WRITTEN$'
-	matches "${lines[1]}" '^box +running +[0-9.]+% +[0-9.]+ MiB +[0-9.]+ MiB of [0-9.]+ MiB '
-	matches "${lines[2]}" '^host: .* CPU, load [0-9.]+, memory .*, 1 VM$'
+	matches "${lines[0]}" '^NAME +STATE +CPU +MEMORY +NET IN +NET OUT +IN GUEST +DISK IN GUEST +READ +WRITTEN$'
+	matches "${lines[1]}" '^box +running +[0-9.]+% +[0-9.]+ MiB +[0-9.]+ (Ki)?B +[0-9.]+ (Ki)?B +[0-9.]+ MiB of [0-9.]+ MiB '
+	matches "${lines[2]}" '^host: .* CPU, load [0-9.]+, memory .*, 1 VM, network [0-9.]+ (Ki)?B/s in, [0-9.]+ (Ki)?B/s out$'
 	kill -STOP "$(pgrep -P "$(vm_get box .pid)" -x qemu-system-x86)"
 	equal "$(stat_of box .frozen)" true
 	matches "$(banger vm stats box)" 'box +frozen'
@@ -42,7 +42,7 @@ stat_of() {
 	banger --quiet vm stop box
 	equal "$(banger --json vm stats | jq -c .vms)" "[]"
 	equal "$(stat_of box .state) $(stat_of box .cpu_milli) $(stat_of box .memory_bytes)" "stopped null null"
-	matches "$(banger vm stats box)" 'box +stopped +- +- +- +- +- +-'
+	matches "$(banger vm stats box)" 'box +stopped +- +- +- +- +- +- +- +-'
 	run_for 1 banger vm stats nobody
 	contains "$stderr" "nobody"
 	run_for 2 banger vm stats --interval 2s
@@ -83,6 +83,56 @@ has_lines() {
 	contains "$output" $'\033[3F\033[J'
 	# A reader that leaves ends it.
 	run_for 0 bash -c '"$BANGER" vm stats --watch --interval 1s | head -n 1'
+}
+
+net_of() {
+	stat_of "$1" ".net_$2"
+}
+
+@test "the network of each VM: bytes, packets and rates as the guest sees them; without one '-'" {
+	local out=$BATS_TEST_TMPDIR
+	banger --quiet vm run -d --name box
+	banger --quiet vm run -d --name other
+	ping -q -c 200 -i 0.002 -s 1400 172.16.0.2 >/dev/null
+	run_for 0 banger --json vm stats
+	echo "$output"
+	for way in in out; do
+		[ "$(jq ".vms[0].net_${way}_packets" <<<"$output")" -ge 200 ]
+		[ "$(jq ".vms[0].net_${way}_packets" <<<"$output")" -le 300 ]
+		[ "$(jq ".vms[0].net_${way}_bytes" <<<"$output")" -ge 280000 ]
+		[ "$(jq ".vms[1].net_${way}_bytes" <<<"$output")" -le 20000 ]
+		equal "$(jq ".host.vms_net_${way}_bytes" <<<"$output")" "$(jq "[.vms[].net_${way}_bytes] | add" <<<"$output")"
+	done
+	# A device that is removed under it counts no more.
+	ip link del bgr-3
+	equal "$(stat_of other '.net_in_bytes, .vms[0].net_out_rate' | paste -sd' ')" 'null null'
+	matches "$(banger vm stats other)" 'other +running +[0-9.]+% +[0-9.]+ MiB +- +- '
+	banger --quiet vm delete other
+	# Alone on a terminal, a busy guest fills its bars.
+	start flood ping -q -f -s 1400 172.16.0.2
+	run script -qec "stty cols 120; timeout -s INT 5 $BANGER vm stats --watch --interval 1s" /dev/null
+	kill -INT "$started"
+	wait_for_status "$started" 0
+	matches "$output" 'box .*running.* \[=+ *\] [0-9.]+ [KM]iB/s  \[=+ *\] [0-9.]+ [KM]iB/s'
+	matches "$output" 'network [0-9.]+ [KM]iB/s in, [0-9.]+ [KM]iB/s out'
+	wait_until 10 net_is_idle box
+	start lines "$BANGER" vm stats --watch --interval 1s
+	wait_until 10 has_lines "$out/lines.out" 2
+	kill -INT "$started"
+	wait_for_status "$started" 130
+	matches "$(tail -n 1 "$out/lines.out")" ' net_in=[0-9]+ net_out=[0-9]+ net_in_rate=[0-9]+ net_out_rate=[0-9]+$'
+	banger --quiet vm stop box
+	equal "$(net_of box in_bytes)" null
+	# Started again, it counts anew; and where there is no network, there is nothing to count.
+	banger --quiet daemon stop
+	sed -i '1i network = "none"' "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet vm start box
+	equal "$(net_of box in_bytes) $(net_of box out_rate)" 'null null'
+	equal "$(banger --json vm stats | jq -c '[.host.vms_net_in_bytes, .host.vms_net_in_rate]')" '[null,null]'
+}
+
+net_is_idle() {
+	[ "$(net_of "$1" in_rate)" -lt 1024 ]
 }
 
 @test "the daemon measures by itself while VMs run" {

@@ -3,6 +3,7 @@
  * COMMAND...
  *
  *     look                       has_bridge, and each TAP: INDEX and VM's id or "idle"
+ *     traffic                    of each guest: ID, bytes and packets in, bytes and packets out
  *     raise GUEST...             GUEST is INDEX:VM_ID or INDEX:VM_ID:nat
  *     whole GUEST...             raises, says "raised", waits for a line, then says "yes" or "no"
  *     clear
@@ -14,6 +15,7 @@
  * BRIDGE (environment) is the bridge's name, "br-fc" otherwise.
  */
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,19 @@ static int look(struct priv_net *net, struct err *err)
 		(void)printf("tap %u %s\n", state.taps[i].index,
 			     state.taps[i].vm_id[0] ? state.taps[i].vm_id : "idle");
 	return 0;
+}
+
+static int traffic(struct priv_net *net, struct err *err)
+{
+	AUTO_FREE struct priv_traffic *items = NULL;
+	size_t count = 0;
+	const int r = priv_net_traffic(net, &items, &count, err);
+
+	for (size_t i = 0; i < count; i++)
+		(void)printf("%s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", items[i].vm_id,
+			     items[i].in_bytes, items[i].in_packets, items[i].out_bytes,
+			     items[i].out_packets);
+	return r;
 }
 
 static int one_number(const char *text, uint32_t *ret, struct err *err)
@@ -126,6 +141,8 @@ static int run(struct priv_net *net, char **args, struct err *err)
 
 	if (str_eq(command, "look"))
 		return look(net, err);
+	if (str_eq(command, "traffic"))
+		return traffic(net, err);
 	if (str_eq(command, "clear"))
 		return priv_net_clear(net, err);
 	if (str_eq(command, "forward"))

@@ -387,6 +387,36 @@ guest_again() {
 	done
 }
 
+has_ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+@test "what passes a guest's TAP is counted, as the guest sees it; a TAP that is removed ends there" {
+	local before after
+	two_guests
+	in_space host ip tuntap add bgr-9 mode tap
+	net tap 8 0
+	equal "$(net traffic | cut -d' ' -f1 | sort)" "$ID2"$'\n'"$ID3"
+	before=$(net traffic | grep "^$ID3")
+	read -r _ in_bytes in_packets out_bytes out_packets < <(net traffic | grep "^$ID2")
+	# 1000 bytes and 28 of headers, in frames with 14 of their own; answered with as many; and ARP about both.
+	in_space host ping -q -c 10 -i 0.01 -W 1 -s 1000 $IP2 >/dev/null
+	after=$(net traffic | grep "^$ID2")
+	echo "before: $in_bytes $in_packets $out_bytes $out_packets, after: $after"
+	read -r _ in_bytes_now in_packets_now out_bytes_now out_packets_now <<<"$after"
+	[ $((in_packets_now - in_packets)) -ge 10 ] && [ $((in_packets_now - in_packets)) -le 16 ]
+	[ $((out_packets_now - out_packets)) -ge 10 ] && [ $((out_packets_now - out_packets)) -le 16 ]
+	[ $((in_bytes_now - in_bytes)) -ge 10420 ] && [ $((in_bytes_now - in_bytes)) -le 10920 ]
+	[ $((out_bytes_now - out_bytes)) -ge 10420 ] && [ $((out_bytes_now - out_bytes)) -le 10920 ]
+	# What is dropped was sent all the same, and nobody else got it.
+	in_space g2 ping -q -c 3 -i 0.01 -W 1 203.0.113.77 >/dev/null || true
+	[ "$(net traffic | awk -v id=$ID2 '$1 == id { print $5 }')" -ge $((out_packets_now + 3)) ]
+	[ "$(net traffic | awk -v id=$ID3 '$1 == id { print $3 }')" -le $(($(cut -d' ' -f3 <<<"$before") + 3)) ]
+	in_space host ip link del bgr-3
+	equal "$(net traffic | cut -d' ' -f1)" "$ID2"
+	wait_until 5 has_ended "$started"
+}
+
 @test "what is not ours stays, and in our way it is an error" {
 	run -0 net look
 	equal "$output" "bridge no"

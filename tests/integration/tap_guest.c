@@ -3,8 +3,9 @@
  * frame, so that the kernel's own network stack sits behind it: tap_guest NAME NAMESPACE_FILE [UID]
  *
  * There it is called "eth0". With UID, the first one is opened as that user. "ready" on standard
- * output says that it is connected; it ends when it is killed.
+ * output says that it is connected; it ends when it is killed, or with one of the devices.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -43,15 +44,17 @@ static int open_tap(const char *name, uid_t uid)
 	return r < 0 || (uid != 0 && seteuid(0) < 0) ? -1 : fd;
 }
 
-static void copy_frames(int from, int to)
+/* Whether the device is there still: one that was removed is readable for ever. */
+static bool copy_frames(int from, int to)
 {
 	static char frame[FRAME_MAX];
 	ssize_t n;
 
 	while ((n = read(from, frame, sizeof(frame))) > 0) {
 		if (write(to, frame, (size_t)n) < 0)
-			return; /* as a wire: it is lost */
+			return true; /* as a wire: it is lost */
 	}
+	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
 int main(int argc, char **argv)
@@ -76,7 +79,7 @@ int main(int argc, char **argv)
 	for (;;) {
 		if (poll(ends, ARRAY_LEN(ends), -1) < 0)
 			return fail("poll");
-		copy_frames(ends[0].fd, ends[1].fd);
-		copy_frames(ends[1].fd, ends[0].fd);
+		if (!copy_frames(ends[0].fd, ends[1].fd) || !copy_frames(ends[1].fd, ends[0].fd))
+			return fail("a TAP device is gone");
 	}
 }

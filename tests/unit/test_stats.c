@@ -123,12 +123,14 @@ static json_t *make_answer(void)
 		"\"frozen\":false,\"vcpu\":2,\"cpu_milli\":155,\"memory_bytes\":134217728,"
 		"\"guest_memory_used_bytes\":67108864,\"guest_memory_total_bytes\":536870912,"
 		"\"guest_disk_used_bytes\":null,\"guest_disk_total_bytes\":null,"
-		"\"disk_read_bytes\":1048576,\"disk_written_bytes\":0},"
+		"\"disk_read_bytes\":1048576,\"disk_written_bytes\":0,"
+		"\"net_in_bytes\":3145728,\"net_out_bytes\":2048,\"net_in_rate\":2097152,"
+		"\"net_out_rate\":1024},"
 		"{\"name\":\"stuck\",\"state\":\"running\",\"frozen\":true},"
 		"{\"name\":\"off\",\"state\":\"stopped\",\"frozen\":false}],"
 		"\"host\":{\"cpus\":2,\"cpu_milli\":700,\"load_milli\":710,"
 		"\"memory_used_bytes\":1073741824,\"memory_total_bytes\":4294967296,"
-		"\"vms_running\":2}}";
+		"\"vms_running\":2,\"vms_net_in_rate\":2097152,\"vms_net_out_rate\":1024}}";
 
 	return json_loads(text, 0, NULL);
 }
@@ -138,22 +140,30 @@ static void test_views(void **state)
 	AUTO_JSON *answer = make_answer();
 	AUTO_BUF table = BUF_INIT;
 	AUTO_BUF narrow = BUF_INIT;
+	AUTO_BUF wide = BUF_INIT;
 	AUTO_BUF lines = BUF_INIT;
 
 	(void)state;
 	assert_non_null(answer);
 	stats_view_table(answer, &(struct stats_look){ .width = 0 }, &table);
-	CHECK_HAS(table.ptr, "box    running  15.5%  128 MiB  64 MiB of 512 MiB");
+	CHECK_HAS(table.ptr, "box    running  15.5%  128 MiB   3 MiB    2 KiB  64 MiB of 512 MiB");
 	CHECK_HAS(table.ptr, "stuck  frozen");
-	CHECK_HAS(table.ptr, "host: 70.0% of 200% CPU, load 0.71, memory 1 GiB of 4 GiB, 2 VMs\n");
+	CHECK_HAS(table.ptr,
+		  "host: 70.0% of 200% CPU, load 0.71, memory 1 GiB of 4 GiB, 2 VMs, network "
+		  "2 MiB/s in, 1 KiB/s out\n");
 	stats_view_table(answer, &(struct stats_look){ .width = 60, .rows = 4, .has_bars = true },
 			 &narrow);
 	CHECK_HAS(narrow.ptr, "[          ] 15.5%");
 	CHECK_HAS(narrow.ptr, "and 2 more\n");
 	assert_null(strstr(narrow.ptr, "stuck"));
+	stats_view_table(answer, &(struct stats_look){ .width = 200, .has_bars = true }, &wide);
+	/* The busiest fills its bar. */
+	CHECK_HAS(wide.ptr, " 128 MiB  [==========] 2 MiB/s  [          ] 1 KiB/s  [=");
+	CHECK_HAS(wide.ptr, "stuck  frozen                    -        -                     -");
 	stats_view_lines(answer, &lines);
 	CHECK_STR(lines.ptr, "2026-11-22T03:00:00Z box running cpu=15.5% memory=134217728 "
-			     "guest_memory=67108864 read=1048576 written=0\n"
+			     "guest_memory=67108864 read=1048576 written=0 net_in=3145728 "
+			     "net_out=2048 net_in_rate=2097152 net_out_rate=1024\n"
 			     "2026-11-22T03:00:00Z stuck frozen\n"
 			     "2026-11-22T03:00:00Z off stopped\n");
 }

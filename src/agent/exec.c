@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "agent/mise.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
@@ -95,6 +96,8 @@ static int start(const struct request *request, struct wire_args *args, struct u
 	if (is_login)
 		strv_take(&args->argv, login_name(user->shell));
 	exec_build_env(user, &args->env, request->has_tty, &env);
+	if (request->has_mise && !is_login)
+		mise_wrap(request->cwd ? request->cwd : user->home, user->home, &args->argv, &env);
 
 	const struct exec_command command = {
 		.user = user,

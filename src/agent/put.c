@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent/root.h"
+#include "agent/stage.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -29,7 +30,8 @@ struct put_folder {
 struct put {
 	struct conn *conn; /* borrowed */
 	struct wire_reader *reader;
-	int top;    /* owned: the target folder */
+	int top;    /* owned: the target folder, or its stage */
+	int target; /* owned: the target folder of a staged put; -1: it goes there at once */
 	int parent; /* owned: the folder of the last entry, which most often is the next one's */
 	char *parent_path;	    /* owned */
 	struct put_folder *folders; /* owned */
@@ -411,6 +413,26 @@ static void put_done(struct put *put)
 	mem_free(put->parent_path);
 	fd_close(put->parent);
 	fd_close(put->top);
+	if (put->target >= 0)
+		stage_end(put->target);
+	fd_close(put->target);
+}
+
+/* The folder that `path` names. A staged put trusts no link for it: the host means that very one.
+ */
+static int open_target(struct put *put, const struct request *request, struct err *err)
+{
+	int fd;
+
+	if (!request->is_staged) {
+		put->top = dir_open(request->path);
+		return put->top < 0 ? err_sys(err, put->top, "open '%s'", request->path) : 0;
+	}
+	fd = dir_open_at(AT_FDCWD, request->path);
+	if (fd < 0)
+		return err_sys(err, fd, "open '%s'", request->path);
+	put->target = fd;
+	return stage_begin(put->target, &put->top, err);
 }
 
 static int send_summary(struct conn *conn, const struct put *put, struct err *err)
@@ -434,6 +456,7 @@ int put_serve(struct conn *conn, const struct request *request, struct err *err)
 		.conn = conn,
 		.reader = &reader,
 		.top = -1,
+		.target = -1,
 		.parent = -1,
 		.stream = &stream,
 	};
@@ -443,13 +466,17 @@ int put_serve(struct conn *conn, const struct request *request, struct err *err)
 	(void)snprintf(put.temporary, sizeof(put.temporary), ".banger-put.%d", (int)getpid());
 	if (r < 0)
 		return err_sys(err, r, "make '%s'", request->path);
-	put.top = dir_open(request->path);
-	if (put.top < 0)
-		return err_sys(err, put.top, "open '%s'", request->path);
-	r = conn_reply(conn, NULL, err);
+	r = open_target(&put, request, err);
+	if (r == 0)
+		r = conn_reply(conn, NULL, err);
 	if (r < 0)
 		return r;
 	conn_begin_frames(conn, &reader);
 	r = put_archive(&put, err);
+	if (r == 0 && request->is_staged)
+		r = stage_commit(put.target, put.top, err);
+	/* Before the host hears that all is done. */
+	if (put.target >= 0)
+		stage_end(put.target);
 	return r < 0 ? r : send_summary(conn, &put, err);
 }

@@ -28,11 +28,18 @@ static const struct json_field exec_fields[] = {
 	{ "tty", JSON_FIELD_BOOL, false, offsetof(struct request, has_tty), 0, NULL },
 	{ "rows", JSON_FIELD_U64, false, offsetof(struct request, rows), WINDOW_MAX, NULL },
 	{ "cols", JSON_FIELD_U64, false, offsetof(struct request, cols), WINDOW_MAX, NULL },
+	{ "mise", JSON_FIELD_BOOL, false, offsetof(struct request, has_mise), 0, NULL },
 };
 
 static const struct json_field path_fields[] = {
 	OP_FIELD,
 	{ "path", JSON_FIELD_STRING, true, offsetof(struct request, path), PATH_BYTES_MAX, NULL },
+};
+
+static const struct json_field put_fields[] = {
+	OP_FIELD,
+	{ "path", JSON_FIELD_STRING, true, offsetof(struct request, path), PATH_BYTES_MAX, NULL },
+	{ "staged", JSON_FIELD_BOOL, false, offsetof(struct request, is_staged), 0, NULL },
 };
 
 static const struct json_field get_fields[] = {
@@ -126,7 +133,7 @@ static int check_forward(struct request *request, const json_t *object, struct e
 
 static const struct op_row ops[WIRE_OP_COUNT] = {
 	[WIRE_OP_EXEC] = { FIELDS(exec_fields), .check = check_exec },
-	[WIRE_OP_PUT] = { FIELDS(path_fields), .check = check_put },
+	[WIRE_OP_PUT] = { FIELDS(put_fields), .check = check_put },
 	[WIRE_OP_GET] = { FIELDS(get_fields), .check = check_get },
 	[WIRE_OP_IDENTITY] = { FIELDS(identity_request_fields), .check = NULL },
 	[WIRE_OP_SHUTDOWN] = { FIELDS(shutdown_fields), .check = check_shutdown },

@@ -20,6 +20,8 @@ struct request {
 	uint64_t rows;	  /* exec; 0 when not given */
 	uint64_t cols;	  /* exec; 0 when not given */
 	char *path;	  /* owned; put, get, look; absolute */
+	bool is_staged;	  /* put: all of it, or nothing is changed */
+	bool has_mise;	  /* exec: through mise where that applies */
 	bool follows;	  /* get: `path` may be a link, and what it leads to is meant */
 	char *mode;	  /* owned; shutdown */
 	bool is_reboot;	  /* shutdown */

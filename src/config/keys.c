@@ -168,12 +168,11 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 
 static const struct config_key_row list_rows[] = {
 	{ "file_sync.host", "a path, absolute or below ~/", "(required)",
-	  "the file or folder on the host", "this version copies no files into guests at a start" },
+	  "the file or folder in your home that is copied into each guest when it starts", NULL },
 	{ "file_sync.guest", "a path below ~/ or /root/", "(required)", "where it goes in the guest",
-	  "this version copies no files into guests at a start" },
+	  NULL },
 	{ "file_sync.mode", "three or four octal digits, up to \"0777\"", "\"0600\"",
-	  "the mode of a single file; files in a folder keep theirs",
-	  "this version copies no files into guests at a start" },
+	  "the mode of a single file; files in a folder keep theirs", NULL },
 	{ "registry.host", "HOST or HOST:PORT", "(required)", "the registry that the entry is about",
 	  NULL },
 	{ "registry.mirror", "http or https URL", "(none)", "asked before the registry itself", NULL },
@@ -207,7 +206,4 @@ void config_each_without_effect(const struct config *config,
 	for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
 		if (config->is_set[i] && config_keys[i].row.without_effect)
 			visit(context, &config_keys[i].row);
-
-	if (config->file_sync_count > 0)
-		visit(context, &list_rows[0]);
 }

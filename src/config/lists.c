@@ -105,6 +105,24 @@ static bool parse_mode(const char *text, uint32_t *ret)
 	return true;
 }
 
+/* Whether a path in the guest names something below the home that it begins with. */
+static bool names_something(const char *path)
+{
+	const char *at = strchr(path + 1, '/');
+	size_t skipped = 0;
+
+	/* Past "~/" or "/root/"; "." and empty parts name nothing. */
+	while (at && *at) {
+		skipped = strspn(at, "/");
+		at += skipped;
+		skipped = strcspn(at, "/");
+		if (skipped > 0 && !(skipped == 1 && at[0] == '.'))
+			return true;
+		at += skipped;
+	}
+	return false;
+}
+
 static int read_sync(const char *file, const struct toml_node *entry, struct config_file_sync *sync,
 		     struct err *err)
 {
@@ -131,6 +149,10 @@ static int read_sync(const char *file, const struct toml_node *entry, struct con
 			file, guest->value_line, guest->value_column, err,
 			"guest is '%.100s': it must begin with ~/ or /root/, without '..'",
 			guest->text);
+	if (!names_something(guest->text))
+		return config_fail(file, guest->value_line, guest->value_column, err,
+				   "guest is '%.100s': it must name something below the home",
+				   guest->text);
 	sync->mode = SYNC_MODE;
 	if (mode && !parse_mode(mode->text, &sync->mode))
 		return config_fail(

@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/engine.h"
+#include "daemon/file_sync.h"
 #include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/ssh_key.h"
@@ -475,7 +476,11 @@ int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
 	int r;
 
 	r = run_steps(&boot, err);
+	/* Before anybody can run a command in it. */
+	if (r == 0)
+		r = file_sync_run(job, vm, boot.vsock_socket, warnings, err);
 	if (r == 0) {
+		failpoint("vm.start.files");
 		publish_serve(daemon->publish, vm, boot.vsock_socket);
 		warn_of_tcg(&boot, warnings);
 	}

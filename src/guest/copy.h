@@ -57,6 +57,14 @@ struct guest_tar {
 int guest_put(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
 	      struct guest_copied *ret, struct err *err) MUST_CHECK;
 
+/*
+ * The same, but the guest has all of it or is as it was: whatever fails, nothing has changed.
+ * Folders that are there are merged and keep their modes; `path` may be no link, and must be there
+ * or have its parent there.
+ */
+int guest_put_staged(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
+		     struct guest_copied *ret, struct err *err) MUST_CHECK;
+
 struct guest_get {
 	const char *path;      /* in the guest: absolute, UTF-8, its last component a real name */
 	int dest_fd;	       /* borrowed folder on the host */

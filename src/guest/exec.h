@@ -18,6 +18,7 @@ struct guest_exec {
 		*env; /* NULL-terminated "NAME=VALUE", or NULL; any bytes; on top of the agent's */
 	const char *cwd;  /* UTF-8, absolute; NULL: the user's home */
 	const char *user; /* UTF-8; NULL: root */
+	bool mise;	  /* through "mise exec" where the guest and the folder have it */
 	bool tty;	  /* with a terminal of `rows` x `cols`; stderr comes as stdout */
 	uint16_t rows;
 	uint16_t cols;

@@ -29,6 +29,8 @@ static int add_request(const struct guest_exec *exec, struct buf *out, struct er
 		r = put_text(request, "user", exec->user, err);
 	if (r < 0)
 		return r;
+	if (exec->mise)
+		json_put_bool(request, "mise", true);
 	if (exec->tty) {
 		json_put_bool(request, "tty", true);
 		if (exec->rows > 0 && exec->cols > 0) {

@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "guest/extract.h"
 
 #define READ_SIZE   (64UL * 1024)
 #define PERMISSIONS 0777
@@ -29,6 +30,10 @@ struct open_folder {
 };
 
 struct pack {
+	struct pack_rules rules;
+	size_t as_len; /* of the name that the whole goes by */
+	uint64_t entries;
+	uint64_t bytes;
 	struct archive *archive;		  /* owned */
 	struct archive_entry_linkresolver *links; /* owned */
 	struct open_folder folders[PACK_DEPTH_MAX];
@@ -108,6 +113,21 @@ static void fill_entry(struct archive_entry *entry, const char *path, const stru
 		archive_entry_set_size(entry, 0);
 }
 
+static int count_entry(struct pack *pack, const struct stat *st, struct err *err)
+{
+	const struct pack_rules *rules = &pack->rules;
+
+	pack->entries++;
+	if (S_ISREG(st->st_mode))
+		pack->bytes += (uint64_t)st->st_size;
+	if (rules->entries_max > 0 && pack->entries > rules->entries_max)
+		return err_set(err, ERR_LIMIT, "it has over %" PRIu64 " files and folders",
+			       rules->entries_max);
+	if (rules->bytes_max > 0 && pack->bytes > rules->bytes_max)
+		return err_set(err, ERR_LIMIT, "it has over %" PRIu64 " bytes", rules->bytes_max);
+	return 0;
+}
+
 /* The second name of a file becomes a hard link to the first; *ret_is_link says so. */
 static int put_header(struct pack *pack, struct archive_entry *entry, bool *ret_is_link,
 		      struct err *err)
@@ -139,7 +159,13 @@ static int add_file(struct pack *pack, int given, char *path, const struct stat 
 
 	if (!entry)
 		return err_sys(err, -ENOMEM, "pack");
+	r = count_entry(pack, st, err);
+	if (r < 0)
+		return r;
 	fill_entry(entry, own_path, st);
+	/* Only the whole that is packed can be a file without a folder open. */
+	if (pack->depth == 0 && pack->rules.file_mode != PACK_MODE_KEPT)
+		archive_entry_set_perm(entry, pack->rules.file_mode);
 	add_holes(entry, fd, st->st_size);
 	r = put_header(pack, entry, &is_link, err);
 	if (r < 0 || is_link)
@@ -168,6 +194,9 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	if (pack->depth == PACK_DEPTH_MAX)
 		return err_set(err, ERR_LIMIT, "'%s': over %d folders deep", own_path,
 			       PACK_DEPTH_MAX);
+	r = count_entry(pack, st, err);
+	if (r < 0)
+		return r;
 	fill_entry(entry, own_path, st);
 	r = put_header(pack, entry, &is_link, err);
 	if (r < 0)
@@ -181,6 +210,14 @@ static int add_folder(struct pack *pack, int given, char *path, const struct sta
 	return 0;
 }
 
+/* Whether the link at `path`, somewhere below the folder that is packed, stays in that folder. */
+static bool link_stays(const struct pack *pack, const char *path, const char *target)
+{
+	AUTO_FREE char *inner = mem_printf("folder%s", path + pack->as_len);
+
+	return extract_link_is_safe(inner, target);
+}
+
 static int add_link(struct pack *pack, int folder, const char *name, const char *path,
 		    const struct stat *st, struct err *err)
 {
@@ -188,6 +225,7 @@ static int add_link(struct pack *pack, int folder, const char *name, const char 
 	char target[GUEST_PATH_MAX + 1];
 	const ssize_t n = readlinkat(folder, name, target, sizeof(target));
 	bool is_link;
+	int r;
 
 	if (!entry)
 		return err_sys(err, -ENOMEM, "pack");
@@ -197,6 +235,14 @@ static int add_link(struct pack *pack, int folder, const char *name, const char 
 		return err_set(err, ERR_LIMIT, "the target of the link '%s' is over %d bytes", path,
 			       GUEST_PATH_MAX);
 	target[n] = '\0';
+	if (pack->rules.leaves_out_far_links && !link_stays(pack, path, target)) {
+		if (pack->rules.left_out)
+			pack->rules.left_out(pack->rules.context, path);
+		return 0;
+	}
+	r = count_entry(pack, st, err);
+	if (r < 0)
+		return r;
 	fill_entry(entry, path, st);
 	archive_entry_set_symlink(entry, target);
 	return put_header(pack, entry, &is_link, err);
@@ -322,28 +368,63 @@ static ssize_t pack_read(void *context, void *into, size_t size, struct err *err
 	return (ssize_t)len;
 }
 
-int pack_new(const char *path, const char *as, struct pack **ret, struct err *err)
+/* The folders above the name, for a guest that lacks them. */
+static int add_parents(struct pack *pack, const char *as, struct err *err)
+{
+	for (const char *slash = strchr(as, '/'); slash; slash = strchr(slash + 1, '/')) {
+		CLEANUP(entry_freep) struct archive_entry *entry = archive_entry_new();
+		AUTO_FREE char *path = mem_strndup(as, (size_t)(slash - as));
+		bool is_link;
+		int r;
+
+		if (!entry)
+			return err_sys(err, -ENOMEM, "pack");
+		archive_entry_set_pathname(entry, path);
+		archive_entry_set_filetype(entry, AE_IFDIR);
+		archive_entry_set_perm(entry, 0700);
+		r = put_header(pack, entry, &is_link, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int pack_new_fd(int given, const char *as, const struct pack_rules *rules, struct pack **ret,
+		struct err *err)
 {
 	CLEANUP(pack_freep) struct pack *pack = mem_alloc(1, sizeof(*pack));
-	const int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	AUTO_CLOSE int fd = given;
 	int r;
 
 	pack->file_fd = -1;
 	pack->out = BUF_INIT;
-	if (fd < 0)
-		return err_sys(err, -errno, "open '%s'", path);
+	pack->rules = *rules;
+	pack->as_len = strlen(as);
 	r = open_archive(pack, err);
-	if (r < 0) {
-		fd_close(fd);
-		return r;
-	}
-	r = add_opened(pack, fd, mem_strdup(as), err);
+	if (r == 0 && rules->has_parents)
+		r = add_parents(pack, as, err);
+	if (r == 0)
+		r = add_opened(pack, TAKE_FD(fd), mem_strdup(as), err);
 	if (r == 0 && pack->left_out > 0)
-		r = err_set(err, ERR_INVALID, "'%s' is neither a file nor a folder", path);
+		r = err_set(err, ERR_INVALID, "it is neither a file nor a folder");
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(pack);
 	return 0;
+}
+
+int pack_new(const char *path, const char *as, struct pack **ret, struct err *err)
+{
+	static const struct pack_rules rules = { .file_mode = PACK_MODE_KEPT };
+	const int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "open '%s'", path);
+	r = pack_new_fd(fd, as, &rules, ret, err);
+	if (r < 0 && err->kind == ERR_INVALID)
+		return err_set(err, ERR_INVALID, "'%s' is neither a file nor a folder", path);
+	return r;
 }
 
 void pack_free(struct pack *pack)

@@ -216,8 +216,8 @@ static int turn(struct upload *upload, struct err *err)
 	return r;
 }
 
-int guest_put(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
-	      struct guest_copied *ret, struct err *err)
+static int put(const struct guest_copy *copy, const char *path, bool is_staged,
+	       const struct guest_tar *tar, struct guest_copied *ret, struct err *err)
 {
 	CLEANUP(upload_freep) struct upload *upload = mem_alloc(1, sizeof(*upload));
 	AUTO_JSON *request = json_new_object();
@@ -233,6 +233,8 @@ int guest_put(const struct guest_copy *copy, const char *path, const struct gues
 		return r;
 	json_put_str(request, "op", wire_op_name(WIRE_OP_PUT));
 	json_put_str(request, "path", path);
+	if (is_staged)
+		json_put_bool(request, "staged", true);
 	r = transfer_request(&upload->io, request, err);
 	while (r == 0 && !upload->is_ended)
 		r = turn(upload, err);
@@ -240,4 +242,16 @@ int guest_put(const struct guest_copy *copy, const char *path, const struct gues
 		return err_context(err, r, "put files in '%s'", path);
 	*ret = upload->summary;
 	return 0;
+}
+
+int guest_put(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
+	      struct guest_copied *ret, struct err *err)
+{
+	return put(copy, path, false, tar, ret, err);
+}
+
+int guest_put_staged(const struct guest_copy *copy, const char *path, const struct guest_tar *tar,
+		     struct guest_copied *ret, struct err *err)
+{
+	return put(copy, path, true, tar, ret, err);
 }

@@ -187,6 +187,10 @@ start_undone() {
 	start_undone vm.start.healthy
 }
 
+@test "killed at vm.start.files: the VMM is ended" {
+	start_undone vm.start.files
+}
+
 @test "killed at vm.start.stored: the VM runs and is adopted" {
 	make_vm box
 	crash_at vm.start.stored banger vm start box

@@ -531,6 +531,99 @@ EOF
 	[ "$(ls -A "$BATS_TEST_TMPDIR/half")" = "" ]
 }
 
+@test "a staged put is all or nothing, merges folders and stays beneath its target" {
+	local to=$BATS_TEST_TMPDIR/to from=$BATS_TEST_TMPDIR/from
+	mkdir -p "$from/kept/new" "$from/link" "$to/kept" "$to/real" "$BATS_TEST_TMPDIR/outside"
+	echo new >"$from/file"
+	echo new >"$from/kept/file"
+	echo new >"$from/kept/new/deep"
+	echo new >"$from/link/through"
+	chmod 711 "$from/kept" "$from/kept/new"
+	chmod 750 "$to/kept"
+	echo old >"$to/kept/theirs"
+	echo old >"$to/kept/file"
+	ln -s real "$to/link"
+	tar -C "$from" -cf "$BATS_TEST_TMPDIR/all.tar" .
+	run client put-staged "$to" <"$BATS_TEST_TMPDIR/all.tar"
+	[ "$status" -eq 0 ]
+	[ "$(cat "$to"/{file,kept/file,kept/theirs,kept/new/deep,real/through})" = $'new\nnew\nold\nnew\nnew' ]
+	[ "$(stat -c %a "$to/kept" "$to/kept/new")" = $'750\n711' ]
+	[ -L "$to/link" ]
+	[ -z "$(find "$to" -name ".banger*")" ]
+
+	# Something is in the way of the last entry, or the stream ends early: then nothing has changed.
+	state() { (cd "$to" && find . -mindepth 1 -printf '%P %y %m %l %T@\n' | sort && cat file kept/file); }
+	echo newer >"$from/file"
+	echo newer >"$from/kept/file"
+	mkdir "$to/zz"
+	echo file >"$from/zz"
+	tar -C "$from" -cf "$BATS_TEST_TMPDIR/way.tar" file kept zz
+	state >"$BATS_TEST_TMPDIR/before"
+	run client put-staged "$to" <"$BATS_TEST_TMPDIR/way.tar"
+	[ "$status" -eq 125 ]
+	[[ $output == *"'zz' is a folder there"* ]]
+	run client put-staged "$to" < <(head -c 3000 "$BATS_TEST_TMPDIR/way.tar")
+	[ "$status" -eq 125 ]
+	rm -r "$from/zz" "$to/zz"
+	touch "$to/yy"
+	mkdir "$from/yy"
+	tar -C "$from" -cf "$BATS_TEST_TMPDIR/way.tar" file yy
+	state >"$BATS_TEST_TMPDIR/before"
+	run client put-staged "$to" <"$BATS_TEST_TMPDIR/way.tar"
+	[ "$status" -eq 125 ]
+	[[ $output == *"open the folder 'yy'"* ]]
+	rm "$to/yy"
+	for target in ../outside /etc none; do
+		ln -sfn "$target" "$to/out"
+		mkdir -p "$from/out"
+		touch "$from/out/x"
+		tar -C "$from" -cf "$BATS_TEST_TMPDIR/way.tar" file out
+		state >"$BATS_TEST_TMPDIR/before"
+		run client put-staged "$to" <"$BATS_TEST_TMPDIR/way.tar"
+		[ "$status" -eq 125 ] || { echo "$target: $output"; return 1; }
+		[[ $output == *"open the folder 'out'"* ]]
+		state | diff "$BATS_TEST_TMPDIR/before" -
+	done
+	[ -z "$(ls -A "$BATS_TEST_TMPDIR/outside")" ]
+	# What a put that was killed left is no obstacle; a link is no target.
+	rm "$to/out"
+	mkdir -p "$to/.banger-staged.$(sh -c 'echo $$')/junk" "$to/.banger-staged.$$"
+	run client put-staged "$to" <"$BATS_TEST_TMPDIR/all.tar"
+	[ "$status" -eq 0 ]
+	[ "$(cd "$to" && echo .banger-staged*)" = ".banger-staged.$$" ]
+	ln -s to "$BATS_TEST_TMPDIR/other"
+	run client put-staged "$BATS_TEST_TMPDIR/other" <"$BATS_TEST_TMPDIR/all.tar"
+	[[ $output == *"open '$BATS_TEST_TMPDIR/other'"* ]]
+}
+
+@test "exec goes through mise where folder and guest have it" {
+	local folder=$BATS_TEST_TMPDIR/folder bin=$BATS_TEST_TMPDIR/bin
+	mkdir "$folder" "$bin"
+	cat >"$bin/mise" <<-'SH'
+		#!/bin/sh
+		echo "mise $1 $2 [$MISE_TRUSTED_CONFIG_PATHS] $MISE_YES"
+		shift 2
+		exec "$@"
+	SH
+	chmod 755 "$bin/mise"
+	through() { agent_exec --mise --cwd "$folder" --env "PATH=$bin:/usr/bin:/bin" -- "$@"; }
+	[ "$(through echo plain)" = plain ]
+	for file in .mise.toml mise.toml .tool-versions; do
+		touch "$folder/$file"
+		[ "$(through printf '<%s>' 'a b' $'\xff' '')" = "mise exec -- [$folder] 1"$'\n<a b><\xff><>' ]
+		rm "$folder/$file"
+	done
+	touch "$folder/.mise.toml"
+	run through sh -c 'exit 7'
+	[ "$status" -eq 7 ]
+	# Unasked, itself, and where the guest has none.
+	[ "$(agent_exec --cwd "$folder" --env "PATH=$bin:/usr/bin:/bin" -- echo plain)" = plain ]
+	[ "$(through mise a b echo once)" = $'mise a b [] \nonce' ]
+	[ "$(agent_exec --mise --cwd "$folder" -- echo plain)" = plain ]
+	chmod 644 "$bin/mise"
+	[ "$(through echo plain)" = plain ]
+}
+
 @test "forward reaches TCP and Unix sockets with half-close" {
 	cat >"$BATS_TEST_TMPDIR/echo.py" <<'EOF'
 import socket, sys

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Speaks the agent protocol (docs/agent-protocol.md) for tests, independently of src/wire.
 
-usage: agent_client.py SOCKET exec [--tty] [--rows N] [--cols N] [--cwd DIR] [--user NAME] [--env K=V]
+usage: agent_client.py SOCKET exec [--tty] [--mise] [--rows N] [--cols N] [--cwd DIR] [--user NAME] [--env K=V]
                        [--signal-after TEXT NUMBER] [--close-after TEXT] [--resize-after TEXT ROWS COLS]
                        [--no-eof] -- ARGV...
-       agent_client.py SOCKET put PATH < tar        get PATH > tar
+       agent_client.py SOCKET put|put-staged PATH < tar        get PATH > tar
        agent_client.py SOCKET http TARGET           request JSON        raw < bytes
        agent_client.py SOCKET forward tcp|unix WHERE
 
@@ -98,6 +98,8 @@ def take_options(words):
             break
         if word == "--tty":
             options["members"]["tty"] = True
+        elif word == "--mise":
+            options["members"]["mise"] = True
         elif word in ("--rows", "--cols"):
             options["members"][word[2:]] = int(words.pop(0))
         elif word in ("--cwd", "--user"):
@@ -164,8 +166,8 @@ def run_exec(stream, options):
         act_on(stream, options, seen)
 
 
-def run_put(stream, path):
-    request(stream, op="put", path=path)
+def run_put(stream, path, **members):
+    request(stream, op="put", path=path, **members)
     reply(stream)
     try:
         while data := os.read(0, PAYLOAD_MAX):
@@ -213,6 +215,8 @@ def main():
         run_exec(stream, take_options(words))
     elif what == "put":
         run_put(stream, words[0])
+    elif what == "put-staged":
+        run_put(stream, words[0], staged=True)
     elif what == "get":
         run_get(stream, words[0])
     elif what == "http":

@@ -281,28 +281,36 @@ static size_t count_elements(const char *listing)
 	return count;
 }
 
+/* How many elements a guest has in a listing; 0 when one that it should have is not there. */
+static size_t count_elements_of(const struct net_policy *policy, const struct net_guest *guest,
+				const char *listing)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	add_identity(policy, guest, &text);
+	add_comment(guest, &text);
+	if (!strstr(listing, text.ptr))
+		return 0;
+	if (!guest->has_nat)
+		return 1;
+	buf_clear(&text);
+	buf_add_byte(&text, ' '); /* not the end of another element */
+	add_address(policy, guest, &text);
+	add_comment(guest, &text);
+	return strstr(listing, text.ptr) ? 2 : 0;
+}
+
 bool net_rules_have(const struct net_policy *policy, const struct net_guest *guests, size_t count,
 		    size_t opened_count, const char *listing)
 {
 	size_t expected = opened_count;
 
 	for (size_t i = 0; i < count; i++) {
-		AUTO_BUF text = BUF_INIT;
+		const size_t elements = count_elements_of(policy, &guests[i], listing);
 
-		add_identity(policy, &guests[i], &text);
-		add_comment(&guests[i], &text);
-		if (!strstr(listing, text.ptr))
+		if (elements == 0)
 			return false;
-		expected++;
-		if (!guests[i].has_nat)
-			continue;
-		buf_clear(&text);
-		buf_add_byte(&text, ' '); /* not the end of another element */
-		add_address(policy, &guests[i], &text);
-		add_comment(&guests[i], &text);
-		if (!strstr(listing, text.ptr))
-			return false;
-		expected++;
+		expected += elements;
 	}
 	return count_elements(listing) == expected;
 }

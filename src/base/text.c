@@ -21,11 +21,7 @@ bool str_ends(const char *text, const char *suffix)
 	return len >= suffix_len && strcmp(text + len - suffix_len, suffix) == 0;
 }
 
-/*
- * Decodes one UTF-8 character of at most `bytes.len` bytes: its length, or 0 when it is malformed
- * (overlong, surrogate, too large, truncated). RFC 3629, section 4.
- */
-static size_t utf8_decode(struct span bytes, uint32_t *ret)
+size_t text_decode(struct span bytes, uint32_t *ret)
 {
 	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	const uint8_t first = bytes.len ? bytes.ptr[0] : 0xFF;
@@ -62,7 +58,7 @@ bool text_is_utf8(struct span bytes)
 {
 	while (bytes.len > 0) {
 		uint32_t value;
-		const size_t len = utf8_decode(bytes, &value);
+		const size_t len = text_decode(bytes, &value);
 
 		if (len == 0)
 			return false;
@@ -86,7 +82,7 @@ void text_escape(struct buf *out, struct span bytes, size_t max)
 		bytes.len = max;
 	while (bytes.len > 0) {
 		uint32_t c;
-		const size_t len = utf8_decode(bytes, &c);
+		const size_t len = text_decode(bytes, &c);
 
 		if (len == 0)
 			buf_addf(out, "\\x%02x", bytes.ptr[0]);

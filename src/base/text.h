@@ -17,6 +17,12 @@ static inline bool str_empty(const char *text)
 	return !text || text[0] == '\0';
 }
 
+/*
+ * Decodes the first UTF-8 character: its length, or 0 when there is none or it is malformed
+ * (overlong, surrogate, too large, truncated; RFC 3629, section 4).
+ */
+size_t text_decode(struct span bytes, uint32_t *ret);
+
 /* Whether all of it is well-formed UTF-8 (RFC 3629: no surrogates, nothing over U+10FFFF). */
 bool text_is_utf8(struct span bytes);
 

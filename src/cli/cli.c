@@ -30,12 +30,10 @@ int cli_usage(struct cli *cli, const struct command *command, struct err *err)
 {
 	AUTO_BUF name = BUF_INIT;
 
-	if (command) {
+	if (command)
 		command_name(command, &name);
-		err_hint(err, "see 'banger %s --help'", name.ptr);
-	} else if (!err->hint[0]) {
-		err_hint(err, "see 'banger --help'");
-	}
+	if (!err->hint[0])
+		err_hint(err, "see 'banger %s%s--help'", name.ptr, command ? " " : "");
 	out_error(&cli->out, err);
 	return EXIT_USAGE;
 }
@@ -92,6 +90,13 @@ static void apply_globals(struct cli *cli, const struct global_args *globals)
 	cli->out.is_quiet = globals->quiet;
 }
 
+/* "vm exec box ls -l": the option that we do not know was not meant for us. */
+static bool lacks_dashes(const struct command *command, const struct opt_parsed *parsed)
+{
+	return command->takes_command && !parsed->command &&
+	       parsed->operand_count > command->operands_min;
+}
+
 static int run_command(struct cli *cli, struct line *line, const struct command *command)
 {
 	AUTO_FREE void *args = mem_alloc(1, command->args_size ? command->args_size : 1);
@@ -114,6 +119,9 @@ static int run_command(struct cli *cli, struct line *line, const struct command 
 	if (line->globals.help && r == 0) {
 		help_command(cli, command, &cli->out.pending);
 		status = 0;
+	} else if (r < 0 && lacks_dashes(command, &parsed)) {
+		err_hint(&err, "a command for the guest, with its options, goes after '--'");
+		status = cli_usage(cli, command, &err);
 	} else if (r < 0 || command_check_operands(command, &parsed, &err) < 0) {
 		status = cli_usage(cli, command, &err);
 	} else {

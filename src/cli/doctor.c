@@ -1,4 +1,8 @@
 /* doctor and version. */
+#include "cli/doctor_fix.h"
+
+#include <string.h>
+
 #include "base/json.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -7,8 +11,10 @@
 #include "cli/commands.h"
 #include "cli/link.h"
 #include "cli/vm_view.h"
+#include "cli/wrap.h"
 
-#define NAME_COLUMN    20
+#define NAME_COLUMN    6
+#define TEXT_COLUMN    21
 #define TEXT_BYTES_MAX 4096
 
 struct verdict {
@@ -32,22 +38,29 @@ static const struct verdict *find_verdict(const char *status)
 	return &verdicts[ARRAY_LEN(verdicts) - 1]; /* what we do not know is not good */
 }
 
-static void add_check(const json_t *check, bool has_colour, struct buf *out)
+static void add_text(struct out *out, const char *text)
 {
-	const struct verdict *verdict = find_verdict(json_get_str(check, "status"));
-	const char *name = json_get_str(check, "name");
-	const char *message = json_get_str(check, "message");
-	const char *hint = json_get_str(check, "hint");
+	AUTO_BUF escaped = BUF_INIT;
 
-	out_colour(out, has_colour, verdict->colour, verdict->shown);
-	buf_addf(out, "  %-*s ", NAME_COLUMN, name ? name : "?");
-	text_escape(out, span_str(message ? message : ""), TEXT_BYTES_MAX);
-	buf_add_byte(out, '\n');
+	text_escape(&escaped, span_str(text), TEXT_BYTES_MAX);
+	wrap_text(&out->pending, escaped.ptr, TEXT_COLUMN, out->out_width);
+}
+
+/* "PASS  name           what was found", and below it what to do. */
+static void add_line(struct out *out, const char *shown, enum colour colour, const json_t *item)
+{
+	const char *name = json_get_str(item, "name");
+	const char *message = json_get_str(item, "message");
+	const char *hint = json_get_str(item, "hint");
+
+	out_colour(&out->pending, out->out_has_colour, colour, shown);
+	wrap_pad(&out->pending, strlen(shown), NAME_COLUMN);
+	buf_addf(&out->pending, "%-*s", TEXT_COLUMN - NAME_COLUMN, name ? name : "?");
+	add_text(out, message ? message : "");
 	if (str_empty(hint))
 		return;
-	buf_addf(out, "%*s", 6 + NAME_COLUMN + 1, "");
-	text_escape(out, span_str(hint), TEXT_BYTES_MAX);
-	buf_add_byte(out, '\n');
+	wrap_pad(&out->pending, 0, TEXT_COLUMN);
+	add_text(out, hint);
 }
 
 /* A daemon that cannot start is the first thing that a doctor should name. */
@@ -67,40 +80,67 @@ static json_t *without_daemon(const struct err *err)
 	return result;
 }
 
-static void add_checks(const json_t *checks, bool has_colour, struct buf *out)
+static void add_report(const json_t *result, struct out *out)
 {
-	const json_t *check;
+	const json_t *item;
 	size_t i;
 
-	json_array_foreach(checks, i, check) {
-		add_check(check, has_colour, out);
+	json_array_foreach(json_object_get(result, "fixed"), i, item) {
+		add_line(out, "FIXED", COLOUR_BLUE, item);
+	}
+	json_array_foreach(json_object_get(result, "checks"), i, item) {
+		const struct verdict *verdict = find_verdict(json_get_str(item, "status"));
+
+		add_line(out, verdict->shown, verdict->colour, item);
 	}
 }
 
+struct doctor_args {
+	bool fix;
+};
+
+static const struct opt doctor_opts[] = {
+	{ .type = OPT_FLAG,
+	  .name = "fix",
+	  .offset = offsetof(struct doctor_args, fix),
+	  .help = "first put right what is safe to: modes of banger's own folders, "
+		  "configuration and ssh key, and that key's public half" },
+};
+
 static int run_doctor(struct cli *cli, const struct invocation *invocation)
 {
+	const struct doctor_args *args = invocation->args;
 	struct out *out = &cli->out;
+	AUTO_JSON *fixed = json_new_array();
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 
-	(void)invocation;
+	if (args->fix && doctor_fix(fixed, &err) < 0)
+		return cli_fail(cli, &err);
 	if (ask(cli, "doctor", NULL, &result, &err) < 0) {
 		if (err.kind == ERR_CANCELLED)
 			return cli_fail(cli, &err);
 		result = without_daemon(&err);
 	}
+	json_put(result, "fixed", TAKE_PTR(fixed));
 	if (out->is_json)
 		out_json(out, result);
 	else
-		add_checks(json_object_get(result, "checks"), out->out_has_colour, &out->pending);
+		add_report(result, out);
 	return json_get_bool(result, "ok") ? 0 : EXIT_FAILED;
 }
 
 const struct command doctor_command = {
 	.noun = "doctor",
 	.summary = "check every prerequisite",
-	.description = "Each check is PASS, WARN or FAIL, with what to do. Exits with 1 when one "
-		       "failed.",
+	.description =
+		"Each check is PASS, WARN or FAIL, with what to do. Exits with 1 when one "
+		"failed.\n"
+		"--fix never deletes anything, installs nothing and does not touch what is not "
+		"yours or not banger's.",
+	.opts = doctor_opts,
+	.opt_count = ARRAY_LEN(doctor_opts),
+	.args_size = sizeof(struct doctor_args),
 	.run = run_doctor,
 };
 

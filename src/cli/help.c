@@ -1,70 +1,28 @@
 #include "cli/help.h"
 
-#include <string.h>
-
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
-#include "cli/table.h"
+#include "cli/width.h"
+#include "cli/wrap.h"
 
 #define HELP_WIDTH    80
 #define OPTION_COLUMN 34 /* where the texts of options begin */
 #define VERB_COLUMN   21
 
-static void add_padding(struct buf *out, size_t used, size_t column)
-{
-	while (used++ < column)
-		buf_add_byte(out, ' ');
-}
-
-/* Adds words from `column` on, breaking at HELP_WIDTH; '\n' in the text breaks too. */
-static void add_wrapped(struct buf *out, const char *text, size_t column)
-{
-	size_t at = column;
-	bool is_first = true;
-
-	while (*text) {
-		const size_t len = strcspn(text, " \n");
-		const size_t width = table_text_width(text) - table_text_width(text + len);
-
-		if (!is_first && at + 1 + width > HELP_WIDTH) {
-			buf_add_byte(out, '\n');
-			add_padding(out, 0, column);
-			at = column;
-			is_first = true;
-		}
-		if (!is_first) {
-			buf_add_byte(out, ' ');
-			at++;
-		}
-		buf_add(out, span_of(text, len));
-		at += width;
-		is_first = false;
-		text += len;
-		if (*text == '\n') {
-			buf_add_byte(out, '\n');
-			at = column;
-			is_first = true;
-		}
-		if (*text)
-			text++;
-	}
-	buf_add_byte(out, '\n');
-}
-
 /* "  left   right", the right one on the next line when the left is too wide. */
 static void add_entry(struct buf *out, const char *left, const char *right, size_t column)
 {
-	const size_t used = 2 + table_text_width(left);
+	const size_t used = 2 + width_of_text(left);
 
 	buf_addf(out, "  %s", left);
 	if (used + 2 > column) {
 		buf_add_byte(out, '\n');
-		add_padding(out, 0, column);
+		wrap_pad(out, 0, column);
 	} else {
-		add_padding(out, used, column);
+		wrap_pad(out, used, column);
 	}
-	add_wrapped(out, right, column);
+	wrap_text(out, right, column, HELP_WIDTH);
 }
 
 void help_option(const struct opt *opt, struct buf *out)
@@ -121,10 +79,10 @@ void help_command(struct cli *cli, const struct command *command, struct buf *ou
 	buf_add_byte(out, '\n');
 	add_aliases(command, out);
 	buf_add_byte(out, '\n');
-	add_wrapped(out, command->summary, 0);
+	wrap_text(out, command->summary, 0, HELP_WIDTH);
 	if (command->description) {
 		buf_add_byte(out, '\n');
-		add_wrapped(out, command->description, 0);
+		wrap_text(out, command->description, 0, HELP_WIDTH);
 	}
 	if (command->opt_count)
 		add_options("flags:", command->opts, command->opt_count, out);

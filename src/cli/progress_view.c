@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "cli/table.h"
+#include "cli/width.h"
 
 #define REDRAW_MS     100  /* faster is only flicker */
 #define SAMPLE_MS     500  /* of the rate */
@@ -72,19 +72,9 @@ static void add_amounts(struct buf *out, const struct progress_line *line, bool 
 	}
 }
 
-/* Cuts to `width` columns at a code point. */
 static void cut_to_width(struct buf *text, size_t width)
 {
-	size_t seen = 0;
-
-	for (size_t i = 0; i < text->len; i++) {
-		if (((unsigned char)text->ptr[i] & 0xc0) == 0x80)
-			continue;
-		if (seen++ == width) {
-			buf_truncate(text, i);
-			return;
-		}
-	}
+	buf_truncate(text, width_prefix(buf_span(text), width, NULL));
 }
 
 void progress_line_render(const struct progress_line *line, size_t width, struct buf *out)

@@ -220,7 +220,10 @@ void spec_args_help_tail(struct cli *cli, struct buf *out)
 	}
 	defaults = json_object_get(status, "defaults");
 	image = json_get_str(status, "default_image");
-	buf_add_str(out, "\nwhat holds here where nothing is given:\n");
+	buf_add_str(out, "\nwhat holds here where nothing is given:\n  spec: ");
+	vm_view_spec(json_get_u64(defaults, "vcpu"), json_get_u64(defaults, "memory_bytes"),
+		     json_get_u64(defaults, "disk_bytes"), image, out);
+	buf_add_byte(out, '\n');
 	buf_addf(out, "  %-30s  %s\n", "--image", image ? image : "-");
 	add_default(out, defaults, "--vcpu", "vcpu", "vcpu_source");
 	add_default(out, defaults, "--memory", "memory_bytes", "memory_source");

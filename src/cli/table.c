@@ -5,9 +5,11 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/width.h"
 
 #define COLUMN_GAP     2
-#define SHRINK_MIN     8 /* a column is not cut below this */
+#define READABLE       16 /* less of a name is hard to tell from another's */
+#define SHRINK_MIN     8  /* a column is not cut below this */
 #define CELL_BYTES_MAX 256
 
 void table_init(struct table *table, const struct table_column *columns, size_t column_count)
@@ -68,21 +70,12 @@ void table_add_size(struct table *table, uint64_t bytes)
 	table_add(table, text.ptr);
 }
 
-size_t table_text_width(const char *text)
-{
-	size_t width = 0;
-
-	for (; *text; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
-}
-
 static void measure(const struct table *table, size_t widths[static TABLE_COLUMNS_MAX])
 {
 	for (size_t c = 0; c < table->column_count; c++)
-		widths[c] = table_text_width(table->columns[c].title);
+		widths[c] = width_of_text(table->columns[c].title);
 	for (size_t i = 0; i < table->cell_count; i++) {
-		const size_t width = table_text_width(table->cells[i]);
+		const size_t width = width_of_text(table->cells[i]);
 		const size_t c = i % table->column_count;
 
 		if (width > widths[c])
@@ -115,8 +108,57 @@ static size_t widest_to_shrink(const struct table *table,
 	return widest;
 }
 
+/* No row has anything in this column. */
+static bool is_empty(const struct table *table, size_t column)
+{
+	for (size_t i = column; i < table->cell_count; i += table->column_count) {
+		if (!str_eq(table->cells[i], "-"))
+			return false;
+	}
+	return true;
+}
+
+/* How wide it would be if everything that may shrink did so, but stayed readable. */
+static size_t readable_width(const struct table *table,
+			     const size_t widths[static TABLE_COLUMNS_MAX])
+{
+	size_t total = total_width(table, widths);
+
+	for (size_t c = 0; c < table->column_count; c++) {
+		if (table->columns[c].may_shrink && widths[c] > READABLE)
+			total -= widths[c] - READABLE;
+	}
+	return total;
+}
+
+/* The column to do without, or column_count when all that are left must stay. */
+static size_t next_to_go(const struct table *table, const size_t widths[static TABLE_COLUMNS_MAX])
+{
+	size_t least = table->column_count;
+
+	for (size_t c = 0; c < table->column_count; c++) {
+		if (widths[c] == 0 || !table->columns[c].may_go)
+			continue;
+		if (least == table->column_count ||
+		    table->columns[c].worth <= table->columns[least].worth)
+			least = c;
+	}
+	return least;
+}
+
 static void fit(const struct table *table, size_t limit, size_t widths[static TABLE_COLUMNS_MAX])
 {
+	for (size_t c = table->column_count; c-- > 0 && readable_width(table, widths) > limit;) {
+		if (table->columns[c].may_go && is_empty(table, c))
+			widths[c] = 0;
+	}
+	while (readable_width(table, widths) > limit) {
+		const size_t least = next_to_go(table, widths);
+
+		if (least == table->column_count)
+			break;
+		widths[least] = 0;
+	}
 	while (total_width(table, widths) > limit) {
 		const size_t widest = widest_to_shrink(table, widths);
 
@@ -124,28 +166,16 @@ static void fit(const struct table *table, size_t limit, size_t widths[static TA
 			break;
 		widths[widest]--;
 	}
-	for (size_t c = table->column_count; c-- > 0 && total_width(table, widths) > limit;) {
-		if (table->columns[c].may_go)
-			widths[c] = 0;
-	}
 }
 
 /* Appends the first `width` columns of the text, the last one as "…" when it is cut. */
 static void add_cut(struct buf *out, const char *text, size_t width)
 {
-	size_t seen = 0;
-	const char *end = text;
-
-	if (table_text_width(text) <= width) {
+	if (width_of_text(text) <= width) {
 		buf_add_str(out, text);
 		return;
 	}
-	while (*end) {
-		if (((unsigned char)*end & 0xc0) != 0x80 && seen++ == width - 1)
-			break;
-		end++;
-	}
-	buf_add(out, span_of(text, (size_t)(end - text)));
+	buf_add(out, span_of(text, width_prefix(span_str(text), width - 1, NULL)));
 	buf_add_str(out, "…");
 }
 
@@ -168,7 +198,7 @@ static void render_row(const struct table *table, const size_t widths[static TAB
 		if (widths[c] == 0)
 			continue;
 		add_cut(&cut, text, widths[c]);
-		blank = widths[c] - table_text_width(cut.ptr);
+		blank = widths[c] - width_of_text(cut.ptr);
 		add_spaces(out, pending + (table->columns[c].is_right ? blank : 0));
 		out_colour(out, colours != NULL, colours ? colours[c] : COLOUR_NONE, cut.ptr);
 		pending = COLUMN_GAP + (table->columns[c].is_right ? 0 : blank);

@@ -1,7 +1,9 @@
 /*
  * Tables for people: columns as wide as they must be, in as many as the terminal has. Where it is
- * too narrow, the columns that may shrink do, the widest first, and end in "…"; a pipe gets
- * everything, uncut. Cells are escaped, so names made by somebody else cannot drive the terminal.
+ * too narrow, columns that say nothing go first, then those worth least, as long as the rest would
+ * be cut to less than is readable; what remains shrinks, the widest first, and ends in "…". A pipe
+ * gets everything, uncut. Cells are escaped, so names made by somebody else cannot drive the
+ * terminal.
  */
 #pragma once
 
@@ -17,7 +19,9 @@ struct table_column {
 	const char *title;
 	bool is_right; /* numbers */
 	bool may_shrink;
-	bool may_go; /* left out altogether when shrinking is not enough */
+	bool may_go;	/* may be left out altogether */
+	unsigned worth; /* of those that may go, what is worth least goes first; among equals the
+			   rightmost */
 };
 
 struct table {
@@ -41,6 +45,3 @@ void table_add_size(struct table *table, uint64_t bytes);
 
 /* Lays it out in `width` columns (0: no limit). An empty table is its title line. */
 void table_render(const struct table *table, size_t width, bool has_colour, struct buf *out);
-
-/* Columns that a text takes on a terminal: its code points. */
-size_t table_text_width(const char *text);

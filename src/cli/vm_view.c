@@ -16,12 +16,12 @@ static const struct table_column vm_columns[] = {
 	{ .title = "NAME", .may_shrink = true },
 	{ .title = "STATE" },
 	{ .title = "IMAGE", .may_shrink = true },
-	{ .title = "IP", .may_go = true },
-	{ .title = "VCPU", .is_right = true, .may_go = true },
-	{ .title = "MEM", .is_right = true, .may_go = true },
+	{ .title = "IP", .may_go = true, .worth = 5 },
+	{ .title = "VCPU", .is_right = true, .may_go = true, .worth = 1 },
+	{ .title = "MEM", .is_right = true, .may_go = true, .worth = 2 },
 	{ .title = "DISK", .is_right = true, .may_go = true },
-	{ .title = "WORKSPACE", .may_shrink = true, .may_go = true },
-	{ .title = "CREATED", .may_go = true },
+	{ .title = "WORKSPACE", .may_shrink = true, .may_go = true, .worth = 4 },
+	{ .title = "CREATED", .may_go = true, .worth = 3 },
 };
 
 enum colour vm_view_state_colour(const char *state)

@@ -20,7 +20,7 @@ static int check_status(const char *path, const struct stat *status, struct err 
 	if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
 		const int r = err_set(err, ERR_INVALID, "%s: others may write it (mode %04o)", path,
 				      status->st_mode & 07777U);
-		err_hint(err, "chmod go-w '%s'", path);
+		err_hint(err, "chmod go-w '%s', or 'banger doctor --fix'", path);
 		return r;
 	}
 	if (status->st_size > CONFIG_FILE_BYTES_MAX)

@@ -293,7 +293,7 @@ static int make_folder(const char *what, const char *path, struct err *err)
 	if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
 		r = err_set(err, ERR_INVALID, "others may write the %s folder '%s' (mode %04o)",
 			    what, path, status.st_mode & 07777U);
-		err_hint(err, "chmod go-w '%s'", path);
+		err_hint(err, "chmod go-w '%s', or 'banger doctor --fix'", path);
 		return r;
 	}
 	return 0;

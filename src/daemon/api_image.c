@@ -143,8 +143,8 @@ static int image_show_call(struct rpc_call *call, const void *params, json_t *re
 	struct image_record image = { 0 };
 	const int r = store_image_get(daemon->store, p->name, &image, err);
 
-	if (r < 0)
-		err_hint(err, "'banger image list' shows what is here");
+	if (r < 0 && err->kind == ERR_NOT_FOUND)
+		artifact_hint_images(daemon, p->name, err);
 	return answer(daemon, r, &image, result);
 }
 

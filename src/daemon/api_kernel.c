@@ -159,7 +159,8 @@ static int kernel_show_call(struct rpc_call *call, const void *params, json_t *r
 
 	r = store_kernel_get(daemon->store, p->name, &kernel, err);
 	if (r < 0) {
-		err_hint(err, "'banger kernel list' shows what is here");
+		if (err->kind == ERR_NOT_FOUND)
+			artifact_hint_kernels(daemon, p->name, err);
 		return r;
 	}
 	answer(daemon, &kernel, result);

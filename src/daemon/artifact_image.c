@@ -9,17 +9,34 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/image_origin.h"
 #include "image/image.h"
 #include "image/register.h"
 
-int artifact_no_image(const char *name, struct err *err)
+/* What is here and has nearly that name goes into the hint. */
+void artifact_hint_images(struct daemon *daemon, const char *name, struct err *err)
+{
+	AUTO_IMAGE_RECORD_LIST here = { 0 };
+	AUTO_STRV names = { .items = NULL };
+	struct err ignored = ERR_INIT;
+	const char *nearest;
+
+	if (store_image_list(daemon->store, &here, &ignored) == 0)
+		for (size_t i = 0; i < here.count; i++)
+			strv_add(&names, here.items[i].name);
+	nearest = text_nearest(name, (const char *const *)names.items, names.count);
+	err_hint(err, "%s%s%s'banger image list' shows what is here",
+		 nearest ? "did you mean '" : "", nearest ? nearest : "", nearest ? "'? " : "");
+}
+
+int artifact_no_image(struct daemon *daemon, const char *name, struct err *err)
 {
 	const int r = err_set(err, ERR_NOT_FOUND, "no image '%s'", name);
 
-	err_hint(err, "'banger image list' shows what is here");
+	artifact_hint_images(daemon, name, err);
 	return r;
 }
 
@@ -294,7 +311,7 @@ int artifact_delete_image(struct daemon *daemon, const char *name, const struct 
 		return r;
 	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
 	if (r < 0)
-		return err->kind == ERR_NOT_FOUND ? artifact_no_image(name, err) : r;
+		return err->kind == ERR_NOT_FOUND ? artifact_no_image(daemon, name, err) : r;
 	failpoint("image.delete.intent");
 	r = image_remove(daemon->images_dir, name, err);
 	if (r < 0 && err->kind != ERR_NOT_FOUND)

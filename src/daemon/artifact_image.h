@@ -49,4 +49,5 @@ int image_making_settle(struct image_making *making, struct err *err) MUST_CHECK
 int artifact_load_image(struct daemon *daemon, const char *name, struct image_record *ret,
 			struct err *err) MUST_CHECK;
 
-int artifact_no_image(const char *name, struct err *err);
+/* ERR_NOT_FOUND, with the hint of artifact_hint_images(). */
+int artifact_no_image(struct daemon *daemon, const char *name, struct err *err);

@@ -18,9 +18,8 @@
 #include "model/names.h"
 
 /* What is here or in the catalog and has nearly that name goes into the hint. */
-static int no_kernel(struct daemon *daemon, const char *name, struct err *err)
+void artifact_hint_kernels(struct daemon *daemon, const char *name, struct err *err)
 {
-	const int r = err_set(err, ERR_NOT_FOUND, "no kernel '%s'", name);
 	AUTO_KERNEL_CATALOG catalog = { 0 };
 	AUTO_KERNEL_RECORD_LIST here = { 0 };
 	AUTO_STRV names = { .items = NULL };
@@ -37,6 +36,13 @@ static int no_kernel(struct daemon *daemon, const char *name, struct err *err)
 	err_hint(err,
 		 "%s%s%s'banger kernel list --available' shows what is here and what can be pulled",
 		 nearest ? "did you mean '" : "", nearest ? nearest : "", nearest ? "'? " : "");
+}
+
+static int no_kernel(struct daemon *daemon, const char *name, struct err *err)
+{
+	const int r = err_set(err, ERR_NOT_FOUND, "no kernel '%s'", name);
+
+	artifact_hint_kernels(daemon, name, err);
 	return r;
 }
 

@@ -115,7 +115,7 @@ int artifact_promote_image(struct daemon *daemon, const char *name, const struct
 		return r;
 	r = artifact_load_image(daemon, name, &present, err);
 	if (r <= 0)
-		return r < 0 ? r : artifact_no_image(name, err);
+		return r < 0 ? r : artifact_no_image(daemon, name, err);
 	/* VMs that use it go on: what lies under their disks has the same content afterwards. */
 	r = image_promote(&request, job->cancel, job->progress, ret, err);
 	if (r == 0)

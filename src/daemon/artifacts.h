@@ -58,6 +58,9 @@ int artifact_register_image(struct daemon *daemon, const struct artifact_image_f
 int artifact_promote_image(struct daemon *daemon, const char *name, const struct job *job,
 			   struct image_record *ret, struct err *err) MUST_CHECK;
 
+/* The hint for an image that is not here: the nearest name that is. */
+void artifact_hint_images(struct daemon *daemon, const char *name, struct err *err);
+
 /* ERR_BUSY while a VM uses it. */
 int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
 			  struct err *err) MUST_CHECK;
@@ -68,6 +71,9 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 			   struct kernel_record *ret, struct err *err) MUST_CHECK;
 /* ERR_NOT_FOUND when it is neither here nor in the catalog. */
 int artifact_check_kernel(struct daemon *daemon, const char *name, struct err *err) MUST_CHECK;
+
+/* The hint for a kernel that is not here: the nearest name, of the catalog's, too. */
+void artifact_hint_kernels(struct daemon *daemon, const char *name, struct err *err);
 
 int artifact_pull_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			 struct kernel_record *ret, struct err *err) MUST_CHECK;

@@ -1,6 +1,7 @@
 #include "daemon/doctor.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -272,18 +273,67 @@ static void check_defaults(const struct daemon *daemon, json_t *checks)
 	text_size(&text, defaults->memory_bytes);
 	buf_addf(&text, " (%s), disk ", defaults->memory_source);
 	text_size(&text, defaults->disk_bytes);
-	buf_addf(&text, " (%s)", defaults->disk_source);
+	buf_addf(&text, " (%s), root file system ", defaults->disk_source);
+	text_size(&text, defaults->system_overlay_bytes);
+	buf_addf(&text, " (%s)", defaults->system_overlay_source);
 	add(checks, "defaults", PASS, text.ptr, NULL);
+}
+
+/* Whether anybody but its owner may do something with it; ret_mode is set then. */
+static bool is_open_to_others(const char *path, mode_t *ret_mode)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0 || (status.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+		return false;
+	*ret_mode = status.st_mode & 07777U;
+	return true;
+}
+
+/* What is in them (databases, disks, sockets) has modes of its own; this is the second lock. */
+static void check_permissions(const struct daemon *daemon, json_t *checks)
+{
+	const char *const folders[] = { daemon->paths.state_dir, daemon->paths.cache_dir,
+					daemon->paths.runtime_dir };
+	AUTO_BUF text = BUF_INIT;
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		mode_t mode;
+
+		if (is_open_to_others(folders[i], &mode))
+			buf_addf(&text, "%s'%s' has mode %04o", text.len > 0 ? ", " : "",
+				 folders[i], mode);
+	}
+	if (text.len > 0)
+		add(checks, "permissions", WARN, text.ptr,
+		    "others have no business there: 'banger doctor --fix', or chmod 700");
+	else
+		add(checks, "permissions", PASS, "state, cache and runtime folder are yours alone",
+		    NULL);
 }
 
 static void check_user_key(const struct daemon *daemon, json_t *checks)
 {
 	AUTO_FREE char *public_path = mem_printf("%s.pub", daemon->ssh_key_path);
-	const bool is_there = access(public_path, R_OK) == 0;
+	AUTO_FREE char *is_open = NULL;
+	mode_t mode;
 
-	add(checks, "ssh key", is_there ? PASS : WARN, public_path,
-	    is_there ? NULL
-		     : "it cannot be read, so new VMs authorise no key: ssh-keygen -y writes it");
+	if (access(public_path, R_OK) < 0) {
+		add(checks, "ssh key", WARN, public_path,
+		    daemon->config.ssh_key_path
+			    ? "it cannot be read, so new VMs authorise no key: ssh-keygen -y "
+			      "writes it"
+			    : "it cannot be read, so new VMs authorise no key: 'banger doctor "
+			      "--fix' makes it again");
+	} else if (is_open_to_others(daemon->ssh_key_path, &mode)) {
+		is_open = mem_printf("'%s' has mode %04o, with which ssh refuses to use it",
+				     daemon->ssh_key_path, mode);
+		add(checks, "ssh key", WARN, is_open,
+		    daemon->config.ssh_key_path ? "chmod 600"
+						: "'banger doctor --fix', or chmod 600");
+	} else {
+		add(checks, "ssh key", PASS, public_path, NULL);
+	}
 }
 
 /* Whether there is an ssh that understands what it is told of VMs. The user's own configuration is
@@ -405,6 +455,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_names(daemon, checks);
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
+	check_permissions(daemon, checks);
 	check_user_key(daemon, checks);
 	check_ssh(daemon, checks);
 	check_disks(daemon, job, checks);

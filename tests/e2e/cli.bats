@@ -374,6 +374,34 @@ members() {
 	equal "$(jq -r .error.kind <<<"$stderr")" invalid
 }
 
+@test "a name that is nearly right: the hint has the right one" {
+	banger --quiet vm create --no-start --name box >/dev/null
+	while IFS='|' read -r words meant; do
+		# shellcheck disable=SC2086 # words are words
+		run_for 1 banger --quiet $words
+		contains "$stderr" "hint: did you mean '$meant'?"
+		is_one_error
+	done <<-'ROWS'
+		vm show bxo|box
+		vm start bxo|box
+		vm exec bxo -- true|box
+		vm cp /etc/hostname bxo:/|box
+		vm logs boxx|box
+		vm create --no-start --image debian-bokworm|debian-bookworm
+		vm create --no-start --kernel debian-clod|debian-cloud
+		image show debian-bookwrm|debian-bookworm
+		image delete debian-bookwrm|debian-bookworm
+		image promote debian-bookwrm|debian-bookworm
+		image pull debian-bokworm|debian-bookworm
+		kernel show debian-clod|debian-cloud
+		kernel rm debian-clod|debian-cloud
+		kernel pull debian-clod|debian-cloud
+	ROWS
+	# A name that is near nothing gets no guess.
+	run_for 1 banger image show zzzzzz
+	lacks "$stderr" 'did you mean'
+}
+
 @test "--quiet says nothing but errors; in a pipe nothing has colour" {
 	run_for 0 banger --quiet vm create --no-start --name box
 	equal "$stderr" ''

@@ -141,7 +141,11 @@ hint: see 'banger vm --help'"
 	expect "$status" 2
 	expect "$errors" "banger: unknown option '--nmae'; did you mean '--name'?
 hint: see 'banger vm run --help'"
-	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" "vm run ./repo" "vm run --nat" \
+	run_apart banger vm exec box ls -l
+	expect "$status" 2
+	expect "$errors" "banger: unknown option '-l' in '-l'
+hint: a command for the guest, with its options, goes after '--'"
+	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" "vm run ./repo" \
 		"vm run -p 80:x" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
 		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull ../x"; do
 		# shellcheck disable=SC2086 # words are words
@@ -593,7 +597,8 @@ line><\$HOME><><--><-x><"$'\xff\x01'"><é>"
 	start_agent
 	export PS1='ready> '
 	run terminal --size 30x90 raw 'send:stty size\n' 'expect:30 90' resize:40x100 'send:stty size\n' 'expect:40 100' \
-		'send:sleep 1000\n' 'send:\x03' 'send:echo $((40+2))\n' expect:42 'send:exit 5\n' -- banger vm shell box
+		'send:sleep 1000\n' 'expect:sleep 1000' 'send:\x03' 'expect:^C' expect:# \
+		'send:echo $((40+2))\n' expect:42 'send:exit 5\n' -- banger vm shell box
 	expect "$output" "exit 5 cooked"
 	run terminal --show 'send:exit\n' "expect:'box' still runs" -- banger vm run
 	contains "$output" "'banger vm stop box' stops it"
@@ -666,11 +671,11 @@ line><\$HOME><><--><-x><"$'\xff\x01'"><é>"
 		{"name": "store", "status": "pass", "message": "fine", "hint": null}]}}}}'
 	run_apart banger doctor
 	expect "$status" 1
-	expect "$output" "WARN  kvm                  useless
-                           use another host
-FAIL  qemu                 absent
-                           install it
-PASS  store                fine"
+	expect "$output" "WARN  kvm            useless
+                     use another host
+FAIL  qemu           absent
+                     install it
+PASS  store          fine"
 	run_apart banger doctor --json
 	expect "$status" 1
 	expect "$(jq -r '.checks[1].status' <<<"$output")" fail

@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "cli/table.h"
+#include "cli/width.h"
 
 #define FILE_BYTES_MAX (1024 * 1024)
 
@@ -48,7 +48,7 @@ static void check_shape(const struct buf *text)
 
 		assert_non_null(end);
 		line = mem_strndup((const char *)rest.ptr, (size_t)(end - rest.ptr));
-		if (table_text_width(line) > 80 || str_ends(line, " "))
+		if (width_of_text(line) > 80 || str_ends(line, " "))
 			fail_msg("bad line of help: \"%s\"", line);
 		rest = span_skip(rest, (size_t)(end - rest.ptr) + 1);
 	}

@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "daemon/lease.h"
+#include "daemon/network.h"
 #include "daemon/operations.h"
 #include "daemon/private.h"
 #include "daemon/vm_files.h"
@@ -19,13 +20,14 @@
 
 #define SOCKETS_BYTES_MAX (16UL << 20) /* of /proc/net/unix: over 100000 sockets */
 #define INTERVAL_MIN_MS	  200
-#define INTERVAL_MAX_MS	  30000
+#define INTERVAL_MAX_MS	  AUTOSTOP_TALK_WINDOW_MS /* else every talk would be too old */
 #define PARTS		  16 /* of the time: what is stored may lag by one of them */
 
 /* One VM that was used since this daemon began. */
 struct use {
 	char id[VM_ID_SIZE];
-	uint64_t used_ms;
+	uint64_t used_ms; /* 0: not by now */
+	struct autostop_talk talk;
 	struct use *next;
 };
 
@@ -70,6 +72,41 @@ uint64_t autostop_interval_ms(uint64_t stale_after_ms)
 	if (part < INTERVAL_MIN_MS)
 		return INTERVAL_MIN_MS;
 	return part < INTERVAL_MAX_MS ? part : INTERVAL_MAX_MS;
+}
+
+/* What leaks away in `elapsed_ms`, and then comes in. */
+static uint64_t pour(uint64_t level_milli, uint64_t elapsed_ms, uint64_t packets)
+{
+	const uint64_t full = AUTOSTOP_TALK_PACKETS * 1000;
+	const uint64_t leaked = elapsed_ms < AUTOSTOP_TALK_WINDOW_MS
+					? elapsed_ms * full / AUTOSTOP_TALK_WINDOW_MS
+					: full;
+	const uint64_t left = level_milli > leaked ? level_milli - leaked : 0;
+
+	return packets >= AUTOSTOP_TALK_PACKETS || left + packets * 1000 > full
+		       ? full
+		       : left + packets * 1000;
+}
+
+bool autostop_talks(struct autostop_talk *talk, uint64_t in_packets, uint64_t out_packets,
+		    uint64_t now_ms)
+{
+	/* Fewer than before: it is another device. */
+	const bool is_same = talk->at_ms != 0 && now_ms >= talk->at_ms &&
+			     in_packets >= talk->in_packets && out_packets >= talk->out_packets;
+
+	if (is_same) {
+		const uint64_t elapsed_ms = now_ms - talk->at_ms;
+
+		talk->in_milli = pour(talk->in_milli, elapsed_ms, in_packets - talk->in_packets);
+		talk->out_milli =
+			pour(talk->out_milli, elapsed_ms, out_packets - talk->out_packets);
+	}
+	talk->at_ms = now_ms;
+	talk->in_packets = in_packets;
+	talk->out_packets = out_packets;
+	return is_same && talk->in_milli >= AUTOSTOP_TALK_PACKETS * 1000 &&
+	       talk->out_milli >= AUTOSTOP_TALK_PACKETS * 1000;
 }
 
 /* "Num RefCount Protocol Flags Type St Inode Path": the fields before the path have no blanks. */
@@ -121,22 +158,39 @@ static struct use *find_use(struct autostop *autostop, const char *id)
 	return use;
 }
 
+static struct use *find_or_add_use(struct autostop *autostop, const char *id)
+{
+	struct use *use = find_use(autostop, id);
+
+	if (use)
+		return use;
+	use = mem_alloc(1, sizeof(*use));
+	(void)memcpy(use->id, id, sizeof(use->id));
+	use->next = autostop->first;
+	autostop->first = use;
+	return use;
+}
+
 void autostop_touch(struct autostop *autostop, const char *id)
 {
 	const uint64_t now_ms = clock_awake_ms();
-	struct use *use;
 
 	if (!autostop)
 		return;
 	(void)pthread_mutex_lock(&autostop->mutex);
-	use = find_use(autostop, id);
-	if (!use) {
-		use = mem_alloc(1, sizeof(*use));
-		(void)memcpy(use->id, id, sizeof(use->id));
-		use->next = autostop->first;
-		autostop->first = use;
-	}
-	use->used_ms = now_ms;
+	find_or_add_use(autostop, id)->used_ms = now_ms;
+	(void)pthread_mutex_unlock(&autostop->mutex);
+}
+
+static void note_traffic(struct autostop *autostop, const struct priv_traffic *passed)
+{
+	const uint64_t now_ms = clock_awake_ms();
+	struct use *use;
+
+	(void)pthread_mutex_lock(&autostop->mutex);
+	use = find_or_add_use(autostop, passed->vm_id);
+	if (autostop_talks(&use->talk, passed->in_packets, passed->out_packets, now_ms))
+		use->used_ms = now_ms;
 	(void)pthread_mutex_unlock(&autostop->mutex);
 }
 
@@ -178,6 +232,27 @@ static void forget_others(struct autostop *autostop, const struct vm_list *vms)
 
 /* --- looking --- */
 
+/* What there is to be seen of all VMs at one moment. */
+struct sight {
+	struct buf sockets; /* /proc/net/unix */
+	struct network_traffic traffic;
+};
+
+static void sight_done(struct sight *sight)
+{
+	buf_done(&sight->sockets);
+	network_traffic_done(&sight->traffic);
+}
+
+static int see(struct autostop *autostop, struct sight *ret, struct err *err)
+{
+	const int r = file_read(AT_FDCWD, "/proc/self/net/unix", SOCKETS_BYTES_MAX, &ret->sockets);
+
+	if (r < 0)
+		return err_sys(err, r, "read /proc/self/net/unix");
+	return network_count_traffic(autostop->daemon->network, &ret->traffic, err);
+}
+
 /* Whether a stream to its agent is open. `table` is of our network namespace, a VMM may have its
  * own. */
 static bool has_streams(struct autostop *autostop, const char *id, struct span table)
@@ -218,12 +293,15 @@ static void store_use(struct autostop *autostop, const struct vm *vm, uint64_t l
 }
 
 /* Looks at one VM; whether it is to be stopped. */
-static bool look(struct autostop *autostop, const struct vm *vm, struct span sockets)
+static bool look(struct autostop *autostop, const struct vm *vm, const struct sight *sight)
 {
+	const struct priv_traffic *passed = network_traffic_of(&sight->traffic, vm->id);
 	uint64_t now_ms, last_ms;
 
-	if (has_streams(autostop, vm->id, sockets))
+	if (has_streams(autostop, vm->id, buf_span(&sight->sockets)))
 		autostop_touch(autostop, vm->id);
+	if (passed)
+		note_traffic(autostop, passed);
 	now_ms = clock_awake_ms();
 	last_ms = autostop_last_use(known_use(autostop, vm->id), vm->used_at_ms, now_ms);
 	store_use(autostop, vm, last_ms);
@@ -258,17 +336,16 @@ static int stop_stale(struct autostop *autostop, const struct vm *found, const s
 {
 	struct daemon *daemon = autostop->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_BUF sockets = BUF_INIT;
+	CLEANUP(sight_done) struct sight sight = { .sockets = BUF_INIT };
 	AUTO_VM vm = { 0 };
 	int r;
 
 	r = daemon_claim_vm(daemon, found->id, job->cancel, &hold, &vm, err);
+	if (r == 0)
+		r = see(autostop, &sight, err);
 	if (r < 0)
 		return r;
-	r = file_read(AT_FDCWD, "/proc/self/net/unix", SOCKETS_BYTES_MAX, &sockets);
-	if (r < 0)
-		return err_sys(err, r, "read /proc/self/net/unix");
-	if (!is_watched(autostop, &vm) || !look(autostop, &vm, buf_span(&sockets)))
+	if (!is_watched(autostop, &vm) || !look(autostop, &vm, &sight))
 		return 0;
 	return stop_claimed(autostop, &vm, job, err);
 }
@@ -321,19 +398,17 @@ static void run_pass(struct autostop *autostop)
 {
 	struct daemon *daemon = autostop->daemon;
 	AUTO_VM_LIST list = { 0 };
-	AUTO_BUF sockets = BUF_INIT;
+	CLEANUP(sight_done) struct sight sight = { .sockets = BUF_INIT };
 	struct err err = ERR_INIT;
 
-	if (store_vm_list(daemon->store, &list, &err) < 0 ||
-	    file_read(AT_FDCWD, "/proc/self/net/unix", SOCKETS_BYTES_MAX, &sockets) < 0) {
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = err.kind ? &err : NULL },
+	if (store_vm_list(daemon->store, &list, &err) < 0 || see(autostop, &sight, &err) < 0) {
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 			  "cannot look which VMs are used, retrying");
 		return;
 	}
 	forget_others(autostop, &list);
 	for (size_t i = 0; i < list.count && !cancel_is_fired(&autostop->stop); i++) {
-		if (is_watched(autostop, &list.items[i]) &&
-		    look(autostop, &list.items[i], buf_span(&sockets)))
+		if (is_watched(autostop, &list.items[i]) && look(autostop, &list.items[i], &sight))
 			stop_one(autostop, &list.items[i]);
 	}
 }

@@ -80,3 +80,29 @@ has_use_after() {
 	equal "$(used_at_ms)" "$before"
 	wait_until 30 vm_is box stopped
 }
+
+@test "a guest that talks over its network device is used; one that only sends, or is kept alive, is not" {
+	local pinging slow
+	stop_after 8s
+	run_vm box
+	banger --quiet vm create --name other >/dev/null
+	# Nobody answers that: our rules let nothing out.
+	in_vm other sh -c 'nohup bash -c "while :; do echo x >/dev/udp/203.0.113.9/9; sleep 0.1; done" >/dev/null 2>&1 &'
+	start pinging ping -q -i 0.2 172.16.0.2
+	pinging=$started
+	wait_until 40 vm_is other stopped
+	equal "$(vm_get other .last_error)" 'nobody used it for 8.0 s (auto_stop_stale_after)'
+	equal "$(state_of box)" running
+	# Others' traffic is none of its own, and a packet now and then none at all.
+	start_vm other
+	in_vm box true
+	kill -INT "$pinging"
+	wait_for_status "$pinging" 0
+	start slow ping -q -i 3 172.16.0.2
+	slow=$started
+	start pinging ping -q -i 0.2 172.16.0.3
+	wait_until 40 vm_is box stopped
+	equal "$(state_of other)" running
+	kill -INT "$started" "$slow"
+	wait_until 40 vm_is other stopped
+}

@@ -64,7 +64,7 @@ static void test_storing(void **state)
 				     rows[i].must);
 	CHECK_INT(autostop_interval_ms(1), 200);
 	CHECK_INT(autostop_interval_ms(16000), 1000);
-	CHECK_INT(autostop_interval_ms(24 * HOUR), 30000);
+	CHECK_INT(autostop_interval_ms(24 * HOUR), 10000);
 }
 
 #define TITLE		  "Num       RefCount Protocol Flags    Type St Inode Path\n"
@@ -105,13 +105,71 @@ static void test_streams(void **state)
 	}
 }
 
+/* A guest's life: what comes in and goes out every so often, and whether that is a talk by its end.
+ */
+static void test_talks(void **state)
+{
+	static const struct {
+		uint64_t every_ms;
+		uint64_t in;
+		uint64_t out;
+		uint64_t passes;
+		bool talks;
+	} rows[] = {
+		{ 1000, 0, 0, 100, false },
+		/* One request and its answer. */
+		{ 1000, 5, 4, 1, true },
+		{ 10000, 4, 4, 1, true },
+		{ 10000, 3, 4, 1000, false },
+		{ 10000, 4, 3, 1000, false },
+		/* A ping each second, whenever we look; a connection that is kept alive. */
+		{ 1000, 1, 1, 5, false },
+		{ 1000, 1, 1, 6, true },
+		{ 10000, 10, 10, 1, true },
+		{ 15000, 1, 1, 1000, false },
+		{ 2500, 1, 1, 1000, false },
+		/* To nobody, and of broadcasts. */
+		{ 1000, 0, 100, 1000, false },
+		{ 1000, 100, 0, 1000, false },
+		{ 200, UINT32_MAX, UINT32_MAX, 1, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct autostop_talk talk = { 0 };
+		bool talks = autostop_talks(&talk, 1000, 1000, 5);
+
+		CHECK_ROW(i, !talks);
+		for (uint64_t pass = 1; pass <= rows[i].passes; pass++)
+			talks = autostop_talks(&talk, 1000 + pass * rows[i].in,
+					       1000 + pass * rows[i].out,
+					       5 + pass * rows[i].every_ms);
+		CHECK_ROW(i, talks == rows[i].talks);
+	}
+}
+
+static void test_talk_ends(void **state)
+{
+	struct autostop_talk talk = { 0 };
+
+	(void)state;
+	assert_false(autostop_talks(&talk, 0, 0, 1000));
+	assert_true(autostop_talks(&talk, 1000000, 1000000, 1200));
+	assert_false(autostop_talks(&talk, 1000000, 1000000, 1400));
+	/* A flood before is no reason for a while. */
+	assert_false(autostop_talks(&talk, 1000001, 1000001, 11500));
+	/* Another device, another time. */
+	assert_false(autostop_talks(&talk, 5, 2000000, 11600));
+	assert_true(autostop_talks(&talk, 10, 2000005, 11700));
+	assert_false(autostop_talks(&talk, 100, 3000000, 100));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_last_use),
-		cmocka_unit_test(test_stale),
-		cmocka_unit_test(test_storing),
-		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_last_use), cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_storing),	 cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_talks),	 cmocka_unit_test(test_talk_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

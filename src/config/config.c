@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "config/private.h"
 
@@ -278,4 +279,15 @@ int config_load(const char *path, struct config *ret, struct err *err)
 	*ret = config;
 	config = (struct config){ .is_present = false };
 	return 0;
+}
+
+uint16_t config_dns_port_on_bridge(const struct config *config)
+{
+	const size_t len = strlen(config->bridge_ip);
+	uint64_t port;
+
+	if (!str_starts(config->dns_listen, config->bridge_ip) || config->dns_listen[len] != ':' ||
+	    !parse_u64_text(config->dns_listen + len + 1, UINT16_MAX, &port))
+		return 0;
+	return (uint16_t)port;
 }

@@ -159,6 +159,9 @@ int config_parse(const char *file, struct span text, struct config *ret, struct 
  */
 int config_check_routes(const struct config *config, struct span table, struct err *err) MUST_CHECK;
 
+/* The port of dns_listen when its address is the bridge's; 0 otherwise. */
+uint16_t config_dns_port_on_bridge(const struct config *config) MUST_CHECK;
+
 /* The host's share of the answer: cpus and memory. 0 for what cannot be read. */
 void config_read_host(struct spec_host *ret);
 

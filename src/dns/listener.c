@@ -55,6 +55,12 @@ static bool parse_address(const char *text, union address *ret)
 	return is_good;
 }
 
+static bool is_loopback(const union address *address)
+{
+	return address->any.sa_family == AF_INET6 ||
+	       ntohl(address->in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
+}
+
 static int open_socket(const union address *address, int type)
 {
 	AUTO_CLOSE int fd = socket(address->any.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -64,6 +70,9 @@ static int open_socket(const union address *address, int type)
 		return -errno;
 	/* Only of TCP: with UDP this would let somebody else take the port beside us. */
 	if (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+		return -errno;
+	/* A bridge comes with the first VM, and may be removed and made again. */
+	if (!is_loopback(address) && setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) < 0)
 		return -errno;
 	/* A larger queue rides out a burst; one that the kernel does not grant changes nothing. */
 	if (type == SOCK_DGRAM)

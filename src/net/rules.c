@@ -199,15 +199,22 @@ static void make_host_chains(const struct net_policy *policy, struct buf *out)
 	buf_add_str(out, "\tchain input {\n"
 			 "\t\ttype filter hook input priority -10; policy accept;\n");
 	drop_strays(policy, out);
+	buf_addf(out, "\t\tiifname \"%s\" jump to_host\n", policy->bridge_name);
+	/* Linux takes what is for one interface's address from any other, too. */
+	if (policy->dns_port != 0)
+		buf_addf(out,
+			 "\t\tiifname != { \"lo\", \"%s\" } ip daddr %s meta l4proto { tcp, udp }"
+			 " th dport %u counter drop\n",
+			 policy->bridge_name, bridge_ip, policy->dns_port);
 	buf_addf(out,
-		 "\t\tiifname \"%s\" jump to_host\n\t}\n"
+		 "\t}\n"
 		 "\tchain to_host {\n"
 		 "\t\ticmp type redirect counter drop\n"
 		 "\t\tct state established accept\n"
 		 "\t\tct state related meta l4proto icmp accept\n"
 		 "\t\tip daddr %s udp dport 53 accept\n"
 		 "\t\tip daddr %s tcp dport 53 accept\n",
-		 policy->bridge_name, bridge_ip, bridge_ip);
+		 bridge_ip, bridge_ip);
 	if (policy->dns_port != 0 && policy->dns_port != 53)
 		buf_addf(out,
 			 "\t\tip daddr %s udp dport %u accept\n"

@@ -14,8 +14,8 @@
  *   unless it is in the set `nat`; then it is masqueraded, but never to link-local addresses
  *   (metadata services), to other guests, or to where the host forwards its own published services
  *   (`ct status dnat`). Packets that belong to no connection are not masqueraded, so they stay.
- *   Into the bridge come only answers, so that a LAN peer with a route finds nothing. A TAP that
- *   somebody has taken out of the bridge reaches nothing.
+ *   Into the bridge come only answers, so that a LAN peer with a route finds nothing, nor does it
+ * at the DNS server on the bridge. A TAP that somebody has taken out of the bridge reaches nothing.
  *
  * A verdict of ours never overrides a drop by the user's own rules. `opened` has the interfaces
  * that forward only because our guests need the way back: from these nothing goes anywhere else.

@@ -124,3 +124,25 @@ status_of() {
 		[ "$output" = "'$address' is not an ADDRESS:PORT" ]
 	done
 }
+
+# The VMs' bridge may come later, go, and come again. Nothing of it reaches the machine's own network.
+@test "an address that no interface has yet is answered when one has it" {
+	# shellcheck disable=SC2016 # it is for the inner shell
+	run unshare --map-root-user --net bash -eu -c '
+		ip link set lo up
+		coproc TOOL { "$TOOL" 172.16.0.1:0; }
+		read -r _ port <&"${TOOL[0]}"
+		echo "box 172.16.0.2" >&"${TOOL[1]}"
+		read -r _ <&"${TOOL[0]}"
+		for _ in 1 2; do
+			dig +tries=1 +time=1 -p "$port" @172.16.0.1 box.vm >/dev/null && exit 1
+			ip link add br-fc type bridge
+			ip addr add 172.16.0.1/24 dev br-fc
+			ip link set br-fc up
+			dig +short +tries=1 +time=5 -p "$port" @172.16.0.1 box.vm
+			dig +short +tcp +tries=1 +time=5 -p "$port" @172.16.0.1 box.vm
+			ip link del br-fc
+		done'
+	[ "$output" = $'172.16.0.2\n172.16.0.2\n172.16.0.2\n172.16.0.2' ]
+	[ "$status" -eq 0 ]
+}

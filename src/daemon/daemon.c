@@ -36,6 +36,7 @@
 #include "daemon/private.h"
 #include "daemon/publish.h"
 #include "daemon/reconcile.h"
+#include "daemon/resolver.h"
 #include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
 #include "daemon/stats.h"
@@ -314,11 +315,14 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 
 	r = network_start(daemon->network, err);
 	if (r == 0)
+		r = resolver_start(daemon, &daemon->resolver, err);
+	if (r == 0)
 		r = autostop_start(daemon, &daemon->autostop, err);
 	if (r == 0)
 		r = watcher_start(daemon, &watcher, err);
 	if (r < 0) {
 		autostop_stop(TAKE_PTR(daemon->autostop));
+		resolver_stop(TAKE_PTR(daemon->resolver));
 		network_stop(daemon->network);
 		return r;
 	}
@@ -336,6 +340,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 	stats_worker_stop(stats_worker);
 	autostop_stop(TAKE_PTR(daemon->autostop));
 	watcher_stop(watcher);
+	resolver_stop(TAKE_PTR(daemon->resolver));
 	network_stop(daemon->network);
 	return r;
 }

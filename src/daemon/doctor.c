@@ -20,14 +20,16 @@
 #include "daemon/names.h"
 #include "daemon/network.h"
 #include "daemon/private.h"
+#include "daemon/resolver.h"
 #include "daemon/ssh_config.h"
 #include "daemon/vm_disks.h"
 #include "priv/priv.h"
 #include "vmm/engine.h"
 
-#define ROUTES_BYTES_MAX (4UL << 20)
-#define SPACE_WARN_BYTES (4ULL << 30)	/* an image and a few VMs */
-#define SPACE_FAIL_BYTES (256ULL << 20) /* not even a VM's first writes */
+#define ROUTES_BYTES_MAX      (4UL << 20)
+#define RESOLV_CONF_BYTES_MAX 65536
+#define SPACE_WARN_BYTES      (4ULL << 30)   /* an image and a few VMs */
+#define SPACE_FAIL_BYTES      (256ULL << 20) /* not even a VM's first writes */
 
 enum verdict { PASS, WARN, FAIL };
 
@@ -92,9 +94,61 @@ static void check_names(const struct daemon *daemon, json_t *checks)
 		add_err(checks, "dns", WARN, &err);
 		return;
 	}
-	AUTO_FREE char *text = mem_printf("NAME.vm is answered on %s", daemon->config.dns_listen);
+	AUTO_BUF text = BUF_INIT;
 
-	add(checks, "dns", PASS, text, NULL);
+	buf_addf(&text, "NAME.vm is answered on %s", daemon->config.dns_listen);
+	if (config_dns_port_on_bridge(&daemon->config) == 0) {
+		add(checks, "dns", PASS, text.ptr, NULL);
+	} else if (network_is_on(daemon->network)) {
+		buf_add_str(&text, network_has_bridge(daemon->network)
+					   ? ", for guests, too"
+					   : ", once the first VM brings the bridge");
+		add(checks, "dns", PASS, text.ptr, NULL);
+	} else {
+		buf_add_str(&text, ", the address of a bridge that VMs do not have here");
+		add(checks, "dns", WARN, text.ptr, "set dns_listen to a loopback address");
+	}
+}
+
+static const char *recipe(void)
+{
+	static const char *const recipes[] = {
+		[RESOLVER_SYSTEMD] = "docs/network.md has a recipe for systemd-resolved",
+		[RESOLVER_NETWORK_MANAGER] = "docs/network.md has a recipe for NetworkManager",
+		[RESOLVER_LOCAL] = "docs/network.md has a recipe for dnsmasq",
+		[RESOLVER_PLAIN] = "docs/network.md has a recipe for a plain resolv.conf",
+	};
+	AUTO_BUF text = BUF_INIT;
+
+	/* Without the file, libc asks this host. */
+	IGNORE_RESULT(file_read(AT_FDCWD, "/etc/resolv.conf", RESOLV_CONF_BYTES_MAX, &text));
+	return recipes[resolver_kind_of(buf_span(&text))];
+}
+
+/* How programs of this host find the names that "dns" tells of; without a network, names have no
+ * addresses. */
+static void check_resolver(struct daemon *daemon, const struct job *job, json_t *checks)
+{
+	struct network_summary summary;
+	struct err err = ERR_INIT;
+	enum resolver_state state;
+
+	if (!network_is_on(daemon->network) || names_check(daemon->names, &err) < 0)
+		return;
+	network_summarise(daemon->network, &summary);
+	state = resolver_state(daemon->resolver, &err);
+	if (state == RESOLVER_FAILED)
+		add_err(checks, "names", WARN, &err);
+	else if (state != RESOLVER_NONE && summary.guests == 0)
+		add(checks, "names", PASS, "systemd-resolved asks for NAME.vm while VMs run", NULL);
+	else if (resolver_finds_names(daemon, job->cancel))
+		add(checks, "names", PASS,
+		    state == RESOLVER_ASKS
+			    ? "programs of this host find NAME.vm, through systemd-resolved"
+			    : "programs of this host find NAME.vm",
+		    NULL);
+	else
+		add(checks, "names", WARN, "programs of this host do not find NAME.vm", recipe());
 }
 
 static void check_program(json_t *checks, const char *name, const struct vmm_program *program,
@@ -453,6 +507,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_daemon(checks);
 	check_config(daemon, checks);
 	check_names(daemon, checks);
+	check_resolver(daemon, job, checks);
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
 	check_permissions(daemon, checks);

@@ -95,6 +95,16 @@ int names_new(struct store *store, struct names **ret, struct err *err)
 	return 0;
 }
 
+void names_lend(struct names *names, const char *name, uint32_t address)
+{
+	dns_zone_set(names->zone, name, address);
+}
+
+void names_take_back(struct names *names, const char *name)
+{
+	dns_zone_remove(names->zone, name);
+}
+
 void names_listen(struct names *names, const char *address)
 {
 	struct err err = ERR_INIT;

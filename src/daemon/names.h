@@ -21,6 +21,10 @@ DEFINE_FREEP(names, names_free);
  * outlive it. */
 int names_new(struct store *store, struct names **ret, struct err *err) MUST_CHECK;
 
+/* A name that no VM has, for as long as somebody wants to know whether it is found. */
+void names_lend(struct names *names, const char *name, uint32_t address);
+void names_take_back(struct names *names, const char *name);
+
 /* Begins to answer on `address` unless it does already. A failure is kept for names_check(), and
  * logged once. */
 void names_listen(struct names *names, const char *address);

@@ -11,25 +11,12 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "config/config.h"
 #include "daemon/network_private.h"
 #include "store/store.h"
 
 /* --- what VMs get here --- */
-
-/* The port of "ADDRESS:PORT" when the address is the bridge's; 0 otherwise. */
-static uint16_t dns_port_on_bridge(const struct config *config)
-{
-	const size_t len = strlen(config->bridge_ip);
-	uint64_t port;
-
-	if (!str_starts(config->dns_listen, config->bridge_ip) || config->dns_listen[len] != ':' ||
-	    !parse_u64_text(config->dns_listen + len + 1, UINT16_MAX, &port))
-		return 0;
-	return (uint16_t)port;
-}
 
 static void decide(struct network *network)
 {
@@ -63,7 +50,7 @@ int network_open(const struct config *config, const struct priv *priv, struct st
 	const struct priv_net_config settings = {
 		.bridge_name = config->bridge_name,
 		.subnet = { .bridge = config->bridge_address, .prefix = (uint32_t)config->cidr },
-		.dns_port = dns_port_on_bridge(config),
+		.dns_port = config_dns_port_on_bridge(config),
 	};
 	struct network *network = mem_alloc(1, sizeof(*network));
 	int r;
@@ -188,6 +175,12 @@ static bool any_has_nat(const struct network *network)
 	return false;
 }
 
+static void tell_change(const struct network *network)
+{
+	if (network->on_change)
+		network->on_change(network->on_change_context);
+}
+
 int network_raise(struct network *network, struct err *err)
 {
 	AUTO_FREE struct net_guest *guests = NULL;
@@ -197,6 +190,7 @@ int network_raise(struct network *network, struct err *err)
 	guests = network_guests(network, &count);
 	r = priv_net_raise(network->net, guests, count, err);
 	network->is_up = r == 0;
+	tell_change(network);
 	return r;
 }
 
@@ -211,6 +205,7 @@ bool network_repair(struct network *network)
 	guests = network_guests(network, &count);
 	if (network->is_up && !priv_net_is_whole(network->net, guests, count)) {
 		r = priv_net_raise(network->net, guests, count, &err);
+		tell_change(network);
 		log_write(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
 			  &(struct log_fields){ .err = r < 0 ? &err : NULL },
 			  r < 0 ? "somebody has changed the VMs' network, and it cannot be put "
@@ -331,10 +326,11 @@ json_t *network_identity(const struct network *network, const struct vm *vm)
 	json_put_u64(object, "prefix", network->subnet.prefix);
 	/* Also without NAT: it can be switched on later. */
 	json_put_str(object, "gateway", network->config->bridge_ip);
+	/* What we refuse, resolvers ask the next one. */
+	if (config_dns_port_on_bridge(network->config) == 53)
+		json_add(dns, json_new_str(network->config->bridge_ip));
 	if (vm->spec.nat)
 		json_add(dns, json_new_str(network->config->default_dns));
-	else if (dns_port_on_bridge(network->config) == 53)
-		json_add(dns, json_new_str(network->config->bridge_ip));
 	json_put(object, "dns", dns);
 	return object;
 }
@@ -400,6 +396,7 @@ static int attach(struct network *network, const struct vm *vm, struct err *err)
 		return r;
 	failpoint("vm.start.tap");
 	tap->is_joined = true; /* whatever happens now, there is something to take back */
+	tell_change(network);
 	return join(network, tap, err);
 }
 

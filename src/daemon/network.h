@@ -107,5 +107,12 @@ struct network_summary {
 	uint32_t capacity;
 };
 
+/* Whether there is a bridge, made by this daemon. */
+bool network_has_bridge(struct network *network);
+
+/* Calls `on_change` (NULL: nobody) whenever the bridge was made or put right and when a VM was
+ * connected to it, from any thread and with the lock held: it may do no more than wake somebody. */
+void network_watch_bridge(struct network *network, void (*on_change)(void *context), void *context);
+
 /* For doctor. */
 void network_summarise(struct network *network, struct network_summary *ret);

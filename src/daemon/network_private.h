@@ -34,6 +34,8 @@ struct network {
 	bool is_up;	/* raised by this daemon */
 	bool is_ending; /* no more TAPs */
 	bool is_left;	/* an earlier daemon left something */
+	void (*on_change)(void *context);
+	void *on_change_context; /* borrowed */
 };
 
 /* All of these want the lock held. */

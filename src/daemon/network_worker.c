@@ -301,6 +301,24 @@ int network_settle(struct network *network, const struct vm_list *vms, struct er
 	return r;
 }
 
+bool network_has_bridge(struct network *network)
+{
+	bool has;
+
+	(void)pthread_mutex_lock(&network->lock);
+	has = network->is_up;
+	(void)pthread_mutex_unlock(&network->lock);
+	return has;
+}
+
+void network_watch_bridge(struct network *network, void (*on_change)(void *context), void *context)
+{
+	(void)pthread_mutex_lock(&network->lock);
+	network->on_change = on_change;
+	network->on_change_context = context;
+	(void)pthread_mutex_unlock(&network->lock);
+}
+
 void network_summarise(struct network *network, struct network_summary *ret)
 {
 	AUTO_FREE struct net_guest *guests = NULL;

@@ -24,6 +24,7 @@ struct oci_blobs;
 struct operations;
 struct priv;
 struct publish;
+struct resolver;
 struct stats;
 struct vm_table;
 
@@ -45,6 +46,7 @@ struct daemon {
 	struct stats *stats;	       /* owned: what VMs use */
 	struct listing *listing;       /* owned: the answer to vm.list */
 	struct names *names;	       /* owned: what DNS says of the VMs */
+	struct resolver *resolver;     /* owned while clients are served; how programs find them */
 	struct autostop *autostop;     /* owned while clients are served; NULL: VMs run for ever */
 	struct cancel stop;	       /* fired by daemon.stop and by signals */
 	struct cancel released;	       /* written at each release of a key: the watcher retries */

@@ -12,6 +12,7 @@
 #include "daemon/names.h"
 #include "daemon/private.h"
 #include "daemon/reconcile.h"
+#include "daemon/resolver.h"
 #include "daemon/vm_table.h"
 
 #define RECONCILE_INTERVAL_NS (60 * NSEC_PER_SEC) /* SPEC 4 */
@@ -91,6 +92,7 @@ static void *watcher_run(void *context)
 			reconcile_pass(daemon);
 			store_restore_reserve(daemon->store);
 			names_listen(daemon->names, daemon->config.dns_listen);
+			resolver_look(daemon->resolver);
 			next_pass_ns = clock_now_ns() + RECONCILE_INTERVAL_NS;
 		}
 	}

@@ -13,7 +13,8 @@
 #include "image/worker.h"
 
 static const char usage[] =
-	"usage: bangerd [--ready-fd FD] | --check-migrations | --defaults | --version | --help\n"
+	"usage: bangerd [--ready-fd FD] | --check-migrations | --defaults | --plan | --census | "
+	"--version | --help\n"
 	"\n"
 	"Runs in the foreground and logs JSON lines to standard error; the CLI starts it in the "
 	"background.\n"
@@ -22,12 +23,16 @@ static const char usage[] =
 	"  --check-migrations   exit 0: the database is up to date; 1: it will be migrated; 2: a "
 	"newer version made it\n"
 	"  --defaults           print as JSON what a VM gets where nothing is said\n"
+	"  --plan               print as JSON what a daemon would put right that starts now\n"
+	"  --census             print as JSON everything of banger's that exists\n"
 	"  --version            print the version\n";
 
 struct arguments {
 	int ready_fd;
 	bool check_migrations;
 	bool defaults;
+	bool plan;
+	bool census;
 	bool version;
 	bool help;
 };
@@ -45,6 +50,10 @@ static bool parse_arguments(int argc, char **argv, struct arguments *ret)
 			ret->check_migrations = true;
 		} else if (str_eq(argv[i], "--defaults")) {
 			ret->defaults = true;
+		} else if (str_eq(argv[i], "--plan")) {
+			ret->plan = true;
+		} else if (str_eq(argv[i], "--census")) {
+			ret->census = true;
 		} else if (str_eq(argv[i], "--ready-fd") && i + 1 < argc &&
 			   parse_u64_text(argv[i + 1], 1023, &fd) && fd > STDERR_FILENO) {
 			ret->ready_fd = (int)fd;
@@ -76,6 +85,16 @@ static int print_defaults(void)
 	return fd_write_all(STDOUT_FILENO, buf_span(&text)) < 0 ? 1 : 0;
 }
 
+static int print_view(enum daemon_view view)
+{
+	AUTO_BUF text = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	if (daemon_look(view, &text, &err) < 0)
+		return fail(&err);
+	return fd_write_all(STDOUT_FILENO, buf_span(&text)) < 0 ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { .ready_fd = -1 };
@@ -101,6 +120,8 @@ int main(int argc, char **argv)
 	}
 	if (arguments.defaults)
 		return print_defaults();
+	if (arguments.plan || arguments.census)
+		return print_view(arguments.plan ? DAEMON_VIEW_PLAN : DAEMON_VIEW_CENSUS);
 	log_init("bangerd", STDERR_FILENO, LOG_LEVEL_INFO);
 	struct daemon_options options = { .ready_fd = arguments.ready_fd };
 

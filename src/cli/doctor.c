@@ -9,6 +9,7 @@
 #include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/doctor_look.h"
 #include "cli/link.h"
 #include "cli/vm_view.h"
 #include "cli/wrap.h"
@@ -97,6 +98,8 @@ static void add_report(const json_t *result, struct out *out)
 
 struct doctor_args {
 	bool fix;
+	bool plan;
+	bool census;
 };
 
 static const struct opt doctor_opts[] = {
@@ -105,6 +108,14 @@ static const struct opt doctor_opts[] = {
 	  .offset = offsetof(struct doctor_args, fix),
 	  .help = "first put right what is safe to: modes of banger's own folders, "
 		  "configuration and ssh key, and that key's public half" },
+	{ .type = OPT_FLAG,
+	  .name = "plan",
+	  .offset = offsetof(struct doctor_args, plan),
+	  .help = "print what reconcile would do now; changes nothing" },
+	{ .type = OPT_FLAG,
+	  .name = "census",
+	  .offset = offsetof(struct doctor_args, census),
+	  .help = "print everything of banger's that exists, and what has a name like it" },
 };
 
 static int run_doctor(struct cli *cli, const struct invocation *invocation)
@@ -115,6 +126,16 @@ static int run_doctor(struct cli *cli, const struct invocation *invocation)
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 
+	if (args->fix + args->plan + args->census > 1) {
+		IGNORE_RESULT(
+			err_set(&err, ERR_INVALID,
+				"of --fix, --plan and --census only one can be had at a time"));
+		return cli_usage(cli, invocation->command, &err);
+	}
+	if (args->plan)
+		return doctor_print_plan(cli);
+	if (args->census)
+		return doctor_print_census(cli);
 	if (args->fix && doctor_fix(fixed, &err) < 0)
 		return cli_fail(cli, &err);
 	if (ask(cli, "doctor", NULL, &result, &err) < 0) {
@@ -137,7 +158,10 @@ const struct command doctor_command = {
 		"Each check is PASS, WARN or FAIL, with what to do. Exits with 1 when one "
 		"failed.\n"
 		"--fix never deletes anything, installs nothing and does not touch what is not "
-		"yours or not banger's.",
+		"yours or not banger's.\n"
+		"With --plan or --census it looks instead, and bangerd is not started for it: what "
+		"reconcile would put right (VMs that an operation is at left out), or what there "
+		"is. Foreign objects are shown by the census and never touched.",
 	.opts = doctor_opts,
 	.opt_count = ARRAY_LEN(doctor_opts),
 	.args_size = sizeof(struct doctor_args),

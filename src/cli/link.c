@@ -19,6 +19,7 @@
 #define READY_BYTES_MAX	 4096
 #define PAUSE_MS	 10
 #define OUTPUT_BYTES_MAX 65536
+#define VIEW_BYTES_MAX	 (64UL << 20)
 
 int link_paths(struct paths *ret, struct err *err)
 {
@@ -181,7 +182,8 @@ static int start_daemon(struct cli *cli, const struct paths *paths, struct err *
 }
 
 /* What the daemon's program prints when it is asked with one option. */
-static int ask_program(struct cli *cli, const char *option, struct buf *ret, struct err *err)
+static int ask_program(struct cli *cli, const char *option, size_t bytes_max, struct buf *ret,
+		       struct err *err)
 {
 	AUTO_STRV argv = { .items = NULL };
 	AUTO_FREE char *program = NULL;
@@ -194,7 +196,7 @@ static int ask_program(struct cli *cli, const char *option, struct buf *ret, str
 	strv_add(&argv, "bangerd");
 	strv_add(&argv, option);
 	spawn = (struct spawn){ .path = program, .argv = strv_argv(&argv), .envp = environ };
-	return spawn_run(&spawn, &cli->cancel, LINK_START_MS, OUTPUT_BYTES_MAX, ret, err);
+	return spawn_run(&spawn, &cli->cancel, LINK_START_MS, bytes_max, ret, err);
 }
 
 int link_read_defaults(struct cli *cli, json_t **ret, struct err *err)
@@ -202,7 +204,16 @@ int link_read_defaults(struct cli *cli, json_t **ret, struct err *err)
 	AUTO_BUF output = BUF_INIT;
 	int r;
 
-	r = ask_program(cli, "--defaults", &output, err);
+	r = ask_program(cli, "--defaults", OUTPUT_BYTES_MAX, &output, err);
+	return r < 0 ? r : json_read(buf_span(&output), ret, err);
+}
+
+int link_read_view(struct cli *cli, const char *option, json_t **ret, struct err *err)
+{
+	AUTO_BUF output = BUF_INIT;
+	int r;
+
+	r = ask_program(cli, option, VIEW_BYTES_MAX, &output, err);
 	return r < 0 ? r : json_read(buf_span(&output), ret, err);
 }
 
@@ -215,7 +226,7 @@ static bool program_is_this_version(struct cli *cli)
 	AUTO_BUF output = BUF_INIT;
 	struct err ignored = ERR_INIT;
 
-	return ask_program(cli, "--version", &output, &ignored) == 0 &&
+	return ask_program(cli, "--version", OUTPUT_BYTES_MAX, &output, &ignored) == 0 &&
 	       str_starts(output.ptr, wanted);
 }
 

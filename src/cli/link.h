@@ -35,6 +35,11 @@ int link_open_running(struct cli *cli, json_t **ret_ping, struct err *err) MUST_
  */
 int link_read_defaults(struct cli *cli, json_t **ret, struct err *err) MUST_CHECK;
 
+/*
+ * What `bangerd OPTION` prints as JSON ("--plan", "--census"), for when no daemon runs.
+ */
+int link_read_view(struct cli *cli, const char *option, json_t **ret, struct err *err) MUST_CHECK;
+
 /* Waits until the daemon that was told to stop has gone. */
 int link_wait_gone(struct cli *cli, const char *socket, struct err *err) MUST_CHECK;
 

@@ -10,8 +10,10 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "daemon/census.h"
 #include "daemon/doctor.h"
 #include "daemon/engine.h"
+#include "daemon/look.h"
 #include "daemon/names.h"
 #include "daemon/operations.h"
 
@@ -191,6 +193,34 @@ static int doctor(struct rpc_call *call, const void *params, json_t *result, str
 	return 0;
 }
 
+static int plan(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	AUTO_PLAN plan = { 0 };
+	int r;
+
+	(void)params;
+	r = look_at_all(rpc_call_context(call), false, &plan, err);
+	if (r < 0)
+		return r;
+	plan_put_json(&plan, result);
+	json_put_bool(result, "daemon_runs", true);
+	return 0;
+}
+
+static int census(struct rpc_call *call, const void *params, json_t *result, struct err *err)
+{
+	json_t *objects = NULL;
+	int r;
+
+	(void)params;
+	r = census_take(rpc_call_context(call), getpid(), &objects, err);
+	if (r < 0)
+		return r;
+	json_put(result, "objects", objects);
+	json_put_bool(result, "daemon_runs", true);
+	return 0;
+}
+
 static const struct rpc_result_field version_results[] = {
 	{ "version", "string", "of the daemon" },
 	{ "commit", "string", "that it was built from" },
@@ -233,6 +263,21 @@ static const struct rpc_result_field doctor_results[] = {
 	{ "ok", "boolean", "nothing failed" },
 };
 
+static const struct rpc_result_field plan_results[] = {
+	{ "actions", "array",
+	  "in their order: action (undo, finish, adopt, set-state, note-end, note-gone, clean, "
+	  "delete, set-address, end, remove, record, restore), vm (id), name, object, reason" },
+	{ "left", "array", "likewise what cannot be put right, or is not understood: leave" },
+	{ "daemon_runs", "boolean", "true; what `bangerd --plan` prints says false" },
+};
+static const struct rpc_result_field census_results[] = {
+	{ "objects", "array",
+	  "kind (process, socket, folder, file, cgroup, bridge, tap, rules, row), name, owner (vm, "
+	  "banger, none: of no VM, foreign: not ours) and, where known, vm (id), vm_name, pid, "
+	  "detail, bytes, used_bytes, processes, files (name, bytes, used_bytes)" },
+	{ "daemon_runs", "boolean", "true; what `bangerd --census` prints says false" },
+};
+
 const struct rpc_method api_daemon_methods[] = {
 	{ .name = "ping",
 	  .summary = "tells who is there",
@@ -268,5 +313,15 @@ const struct rpc_method api_daemon_methods[] = {
 	  .handler = doctor,
 	  .results = doctor_results,
 	  .result_count = ARRAY_LEN(doctor_results) },
+	{ .name = "doctor.plan",
+	  .summary = "what reconcile would do now, VMs that an operation is at left out",
+	  .handler = plan,
+	  .results = plan_results,
+	  .result_count = ARRAY_LEN(plan_results) },
+	{ .name = "doctor.census",
+	  .summary = "everything of banger's that exists, and what has a name like it",
+	  .handler = census,
+	  .results = census_results,
+	  .result_count = ARRAY_LEN(census_results) },
 };
 const size_t api_daemon_method_count = ARRAY_LEN(api_daemon_methods);

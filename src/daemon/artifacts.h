@@ -122,6 +122,11 @@ void artifact_settle(struct daemon *daemon);
 void artifact_settle_images(struct daemon *daemon);
 void artifact_settle_kernels(struct daemon *daemon);
 
+/* Adds what artifact_reconcile() would do (`is_start`), or artifact_settle(). */
+struct plan;
+int artifact_look(struct daemon *daemon, bool is_start, struct plan *plan, struct err *err)
+	MUST_CHECK;
+
 /* Takes the key of one of them; says so when it has to be waited for (ret_waited may be NULL). */
 int artifact_lock(const struct job *job, const char *kind, const char *name, struct keyhold *ret,
 		  bool *ret_waited, struct err *err) MUST_CHECK;

@@ -41,3 +41,10 @@ int daemon_check_migrations(struct err *err) MUST_CHECK;
  */
 struct buf;
 int daemon_defaults(struct buf *out, struct err *err) MUST_CHECK;
+
+/*
+ * For `bangerd --plan` and `--census`, while no daemon runs: appends what doctor.plan or
+ * doctor.census would answer, for a daemon that would start now. Nothing is changed.
+ */
+enum daemon_view { DAEMON_VIEW_PLAN, DAEMON_VIEW_CENSUS };
+int daemon_look(enum daemon_view view, struct buf *out, struct err *err) MUST_CHECK;

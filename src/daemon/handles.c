@@ -1,5 +1,6 @@
 #include "daemon/handles.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -113,6 +114,11 @@ int handles_load(const struct daemon *daemon, const char *id, struct handles *re
 	return r < 0 ? err_context(err, r, "read '%s'", path) : 0;
 }
 
+bool handles_is_shortage(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO;
+}
+
 int handles_save(const struct daemon *daemon, const char *id, const struct handles *handles,
 		 struct err *err)
 {
@@ -125,14 +131,18 @@ int handles_save(const struct daemon *daemon, const char *id, const struct handl
 		return err_sys(err, dir_fd, "open '%s'", folder);
 	handles_format(handles, &text);
 	r = file_replace(dir_fd, "handles.json", buf_span(&text), 0600);
+	/* Somebody has put a folder there. */
+	if (r == -EISDIR && dir_remove_tree(dir_fd, "handles.json") == 0)
+		r = file_replace(dir_fd, "handles.json", buf_span(&text), 0600);
 	return r < 0 ? err_sys(err, r, "write '%s/handles.json'", folder) : 0;
 }
 
 int handles_remove(const struct daemon *daemon, const char *id, struct err *err)
 {
 	AUTO_FREE char *path = vm_file(daemon, id, VM_FILE_HANDLES);
+	int r = unlink(path) < 0 ? -errno : 0;
 
-	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(err, -errno, "remove '%s'", path);
-	return 0;
+	if (r == -EISDIR)
+		r = dir_remove_tree(AT_FDCWD, path);
+	return r < 0 && r != -ENOENT && r != -ENOTDIR ? err_sys(err, r, "remove '%s'", path) : 0;
 }

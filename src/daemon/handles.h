@@ -34,6 +34,9 @@ void handles_format(const struct handles *handles, struct buf *out);
 struct daemon;
 int handles_load(const struct daemon *daemon, const char *id, struct handles *ret, struct err *err)
 	MUST_CHECK;
+/* Whether a file could not be read for want of something: then it may say anything. */
+bool handles_is_shortage(int errnum);
+
 int handles_save(const struct daemon *daemon, const char *id, const struct handles *handles,
 		 struct err *err) MUST_CHECK;
 int handles_remove(const struct daemon *daemon, const char *id, struct err *err) MUST_CHECK;

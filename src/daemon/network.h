@@ -76,6 +76,20 @@ int network_adopt(struct network *network, struct err *err) MUST_CHECK;
 /* ... and afterwards keeps what belongs to VMs that run, and removes the rest. */
 int network_settle(struct network *network, const struct vm_list *vms, struct err *err) MUST_CHECK;
 
+/*
+ * Adds to the plan what is to be done about the network of these VMs, whose states are those that
+ * they will have: by a daemon that starts (`is_start`), or by this one.
+ */
+struct plan;
+int network_look(struct network *network, const struct vm_list *vms, bool is_start,
+		 struct plan *plan, struct err *err) MUST_CHECK;
+
+/* As priv_net_census(); nothing where there can be none. */
+int network_census(struct network *network,
+		   void (*visit)(void *context, const char *kind, const char *name, bool is_ours,
+				 const char *vm_id),
+		   void *context, struct err *err) MUST_CHECK;
+
 /* Every minute. */
 void network_pass(struct network *network);
 

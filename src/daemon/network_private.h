@@ -48,6 +48,20 @@ size_t network_count_idle(const struct network *network);
 struct net_guest *network_guests(const struct network *network, size_t *ret_count) MUST_CHECK;
 int network_raise(struct network *network, struct err *err) MUST_CHECK;
 
+/*
+ * What rows must say: a VM that runs has the place of its TAP, nobody else may have that, and an
+ * address follows from its place. Those that say something else, in an array of the caller's, whose
+ * texts are in `texts`.
+ */
+struct strv;
+struct store_address *network_wrong_addresses(const struct network *network,
+					      const struct priv_net_state *state,
+					      const struct vm_list *vms, struct strv *texts,
+					      size_t *ret_count) MUST_CHECK;
+
+/* Why the TAP of a VM, whose row may be NULL, is to be removed; NULL: it stays. */
+const char *network_tap_is_stray(const struct vm *vm) MUST_CHECK;
+
 /* These take the lock. */
 
 /* Looks whether all is as it was made, and puts right what is not. False: not yet. */

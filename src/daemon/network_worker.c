@@ -10,8 +10,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "config/config.h"
+#include "daemon/look.h"
 #include "daemon/network_private.h"
 #include "store/store.h"
 
@@ -239,15 +241,6 @@ int network_adopt(struct network *network, struct err *err)
 	return r;
 }
 
-static const struct vm *find_vm(const struct vm_list *vms, const char *id)
-{
-	for (size_t i = 0; i < vms->count; i++) {
-		if (str_eq(vms->items[i].id, id))
-			return &vms->items[i];
-	}
-	return NULL;
-}
-
 /* Of a VM that neither runs nor is half way to it nothing is left. */
 static int settle_tap(struct network *network, struct network_tap *tap, const struct vm *vm,
 		      struct err *err)
@@ -255,28 +248,50 @@ static int settle_tap(struct network *network, struct network_tap *tap, const st
 	const struct net_guest guest = { .index = tap->index, .vm_id = tap->vm_id };
 	int r;
 
-	if (vm && (vm_state_is_alive(vm->state) || vm->intent != VM_INTENT_NONE)) {
+	const char *reason = network_tap_is_stray(vm);
+
+	if (!reason) {
 		tap->has_nat = vm->spec.nat;
 		return 0;
 	}
 	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = tap->vm_id },
-		  "removing its TAP device: %s",
-		  vm ? "its VM does not run" : "there is no such VM");
+		  "removing its TAP device: %s", reason);
 	r = priv_guest_leave(network->net, &guest, err);
 	if (r == 0)
 		network_tap_drop(network, tap);
 	return r;
 }
 
+/* Guests have the addresses of their TAPs, whatever the rows say. */
+static int correct_addresses(struct network *network, const struct vm_list *vms, struct err *err)
+{
+	AUTO_FREE struct store_address *wrong = NULL;
+	AUTO_PRIV_NET_STATE state = { 0 };
+	AUTO_STRV texts = { 0 };
+	size_t count = 0;
+	int r;
+
+	r = priv_net_look(network->net, &state, err);
+	if (r < 0)
+		return r;
+	wrong = network_wrong_addresses(network, &state, vms, &texts, &count);
+	for (size_t i = 0; i < count; i++)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = wrong[i].vm_id },
+			  "its row had a wrong address: %s is right",
+			  wrong[i].ip ? wrong[i].ip : "none");
+	return count > 0 ? store_vm_set_addresses(network->store, wrong, count, err) : 0;
+}
+
 static int settle(struct network *network, const struct vm_list *vms, struct err *err)
 {
-	int r = 0;
+	int r;
 
+	r = correct_addresses(network, vms, err);
 	for (size_t i = network->tap_count; i-- > 0 && r == 0;) {
 		struct network_tap *tap = &network->taps[i];
 
 		if (tap->is_joined)
-			r = settle_tap(network, tap, find_vm(vms, tap->vm_id), err);
+			r = settle_tap(network, tap, look_find_vm(vms, tap->vm_id), err);
 	}
 	if (r < 0)
 		return r;

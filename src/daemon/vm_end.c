@@ -17,6 +17,7 @@
 #include "daemon/publish.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
+#include "daemon/vmm_search.h"
 #include "guest/agent.h"
 #include "priv/priv.h"
 #include "vmm/fc_client.h"
@@ -26,12 +27,6 @@
 #define KILL_GRACE_MS  10000 /* a killed process goes as soon as the kernel has freed its memory */
 #define ASK_TIMEOUT_MS 3000  /* for the agent to agree to a shutdown */
 #define ENDING_MS      1000  /* for a VMM to end whose guest has */
-
-/* Whether a file could not be read for want of something, so that it may say anything. */
-static bool is_shortage(int errnum)
-{
-	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO;
-}
 
 /*
  * The VMM's process, from the table or, for one that this daemon has not adopted, from
@@ -53,7 +48,7 @@ static int open_vmm(struct daemon *daemon, const char *id, int *ret_pidfd, struc
 		return 0;
 	}
 	r = handles_load(daemon, id, &handles, &load_err);
-	if (r < 0 && is_shortage(load_err.errnum)) {
+	if (r < 0 && handles_is_shortage(load_err.errnum)) {
 		*err = load_err;
 		return r;
 	}
@@ -61,6 +56,12 @@ static int open_vmm(struct daemon *daemon, const char *id, int *ret_pidfd, struc
 	if (r < 0 || !str_eq(handles.boot_id, daemon->boot_id))
 		return 0;
 	pidfd = process_open(handles.pid, handles.start_time);
+	/* A file in the wrong place names somebody else. */
+	r = pidfd < 0 ? 0 : vmm_search_is(daemon, id, handles.pid, handles.start_time);
+	if (pidfd >= 0 && r <= 0) {
+		fd_close(pidfd);
+		return r < 0 ? err_sys(err, r, "look at VMM process %d", (int)handles.pid) : 0;
+	}
 	if (pidfd == -ESRCH)
 		return 0;
 	if (pidfd < 0)
@@ -237,7 +238,7 @@ static int ask_guest(struct daemon *daemon, const char *id, uint64_t timeout_ms,
 
 	*ret_told = guest_shutdown(&target, GUEST_POWEROFF, &ask_err) == 0;
 	/* That we have nothing left to ask with is no reason to force it. */
-	if (!*ret_told && is_shortage(ask_err.errnum)) {
+	if (!*ret_told && handles_is_shortage(ask_err.errnum)) {
 		*err = ask_err;
 		return -ask_err.errnum;
 	}

@@ -1,5 +1,6 @@
 #include "daemon/vmm_search.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -92,28 +93,73 @@ static bool is_ours(int process_fd)
 	       read_uid(buf_span(&status), &uid) && uid == geteuid();
 }
 
+/* One process: 1 a VMM of this daemon, 0 something else, or ended; -errno when it cannot be told.
+ */
+static int look_at_process(const struct daemon *daemon, int process_fd, struct vmm_sighting *ret)
+{
+	AUTO_FREE char *wanted = NULL;
+	AUTO_BUF cmdline = BUF_INIT;
+	const char *api_socket;
+	int r;
+
+	r = file_read(process_fd, "cmdline", PROC_BYTES_MAX, &cmdline);
+	if (r < 0)
+		return r == -ENOENT || r == -ESRCH || r == -EFBIG ? 0 : r;
+	if (!vmm_sighting_parse(buf_span(&cmdline), ret, &api_socket) || !is_ours(process_fd))
+		return 0;
+	/* Another daemon's VM may have any id, but never a socket in our folder. */
+	wanted = vm_file(daemon, ret->id, VM_FILE_API_SOCKET);
+	return str_eq(api_socket, wanted);
+}
+
+int vmm_search_is(const struct daemon *daemon, const char *id, pid_t pid, uint64_t start_time)
+{
+	AUTO_FREE char *path = mem_printf("/proc/%d", (int)pid);
+	AUTO_CLOSE int process_fd = dir_open(path);
+	AUTO_CLOSE int pidfd = -1;
+	struct vmm_sighting sighting;
+	int r;
+
+	if (process_fd < 0)
+		return process_fd == -ENOENT ? 0 : process_fd;
+	/* What is open now is that very process's, or gone with it. */
+	pidfd = process_open(pid, start_time);
+	if (pidfd < 0)
+		return pidfd == -ESRCH ? 0 : pidfd;
+	r = look_at_process(daemon, process_fd, &sighting);
+	return r > 0 ? str_eq(sighting.id, id) : r;
+}
+
+const struct vmm_sighting *vmm_sightings_find(const struct vmm_sightings *list, const char *id)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct vmm_sighting *found = &list->items[i];
+		int pidfd;
+
+		if (!str_eq(found->id, id))
+			continue;
+		pidfd = process_open(found->handles.pid, found->handles.start_time);
+		fd_close(pidfd);
+		if (pidfd != -ESRCH)
+			return found;
+	}
+	return NULL;
+}
+
 static int look_at(void *context, const char *name)
 {
 	const struct search *search = context;
 	struct vmm_sightings *found = search->found;
 	AUTO_CLOSE int process_fd = -1;
-	AUTO_FREE char *wanted = NULL;
-	AUTO_BUF cmdline = BUF_INIT;
 	struct vmm_sighting sighting;
 	uint64_t pid, start_time = 0;
-	const char *api_socket;
 
 	/* The start time first: should the number become another's meanwhile, it does not fit. */
 	if (!parse_u64_text(name, INT32_MAX, &pid) ||
 	    process_start_time((pid_t)pid, &start_time) < 0)
 		return 0;
 	process_fd = dir_open_at(search->proc_fd, name);
-	if (process_fd < 0 || file_read(process_fd, "cmdline", PROC_BYTES_MAX, &cmdline) < 0 ||
-	    !vmm_sighting_parse(buf_span(&cmdline), &sighting, &api_socket) || !is_ours(process_fd))
-		return 0;
-	/* Another daemon's VM may have any id, but never a socket in our folder. */
-	wanted = vm_file(search->daemon, sighting.id, VM_FILE_API_SOCKET);
-	if (!str_eq(api_socket, wanted))
+	if (process_fd < 0 || look_at_process(search->daemon, process_fd, &sighting) <= 0)
 		return 0;
 	sighting.handles.pid = (pid_t)pid;
 	sighting.handles.start_time = start_time;
@@ -139,7 +185,7 @@ int vmm_search(const struct daemon *daemon, struct vmm_sightings *ret, struct er
 	int r;
 
 	r = sockets_fd < 0 ? sockets_fd : dir_each(sockets_fd, stop_at_first, NULL);
-	if (r == 0)
+	if (r == 0 || r == -ENOENT)
 		return 0;
 	if (r != -EEXIST)
 		return err_sys(err, r, "look into '%s'", sockets);

@@ -35,6 +35,18 @@ void vmm_sightings_done(struct vmm_sightings *list);
 int vmm_search(const struct daemon *daemon, struct vmm_sightings *ret, struct err *err) MUST_CHECK;
 
 /*
+ * Whether that process is the VMM of VM `id` of this daemon: 1, else 0, also when it has ended.
+ * What handles.json says is only where to look: another VM's file may be in its place. -errno when
+ * it cannot be told.
+ */
+int vmm_search_is(const struct daemon *daemon, const char *id, pid_t pid, uint64_t start_time)
+	MUST_CHECK;
+
+/* The VMM of that VM among those found; NULL when there is none, or it has ended since. */
+const struct vmm_sighting *vmm_sightings_find(const struct vmm_sightings *list, const char *id)
+	MUST_CHECK;
+
+/*
  * Reads a command line as /proc has it, each word with a NUL behind it: true when it is one that
  * vmm_spawn() makes. Fills id, engine and accelerator, and borrows the API socket's path from it.
  * Pure.

@@ -288,60 +288,6 @@ int priv_cgroup_end(const struct priv *priv, const char *id, struct err *err)
 	return r;
 }
 
-/* --- what is left over --- */
-
-struct sweep {
-	bool (*is_known)(void *context, const char *id);
-	void *context;
-	int folder_fd; /* borrowed */
-	size_t removed;
-	size_t busy;
-};
-
-static int sweep_one(void *context, const char *name)
-{
-	struct sweep *sweep = context;
-
-	/* The kernel's own files have other names. */
-	if (!name_is_vm_id(name) || sweep->is_known(sweep->context, name))
-		return 0;
-	if (unlinkat(sweep->folder_fd, name, AT_REMOVEDIR) == 0)
-		sweep->removed++;
-	else if (errno == EBUSY)
-		sweep->busy++;
-	else if (errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-static int sweep_hierarchy(const struct priv *priv, const struct hierarchy *hierarchy,
-			   struct sweep *sweep)
-{
-	AUTO_CLOSE int fd = dir_open_at(hierarchy->base_fd, priv->folder);
-
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	sweep->folder_fd = fd;
-	return dir_each(fd, sweep_one, sweep);
-}
-
-int priv_cgroup_sweep(const struct priv *priv, bool (*is_known)(void *context, const char *id),
-		      void *context, size_t *ret_removed, size_t *ret_busy, struct err *err)
-{
-	struct sweep sweep = { .is_known = is_known, .context = context };
-	int r = 0;
-
-	for (size_t i = 0; i < priv->hierarchy_count && r == 0; i++) {
-		if (priv->hierarchies[i].base_fd >= 0)
-			r = sweep_hierarchy(priv, &priv->hierarchies[i], &sweep);
-	}
-	if (r < 0)
-		return err_sys(err, r, "sweep cgroup '%s'", priv->folder);
-	*ret_removed = sweep.removed;
-	*ret_busy = sweep.busy;
-	return 0;
-}
-
 /* --- counting --- */
 
 static bool read_number(int fd, const char *name, uint64_t *ret)

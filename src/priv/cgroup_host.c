@@ -192,9 +192,23 @@ int cgroup_folder_make(const struct hierarchy *hierarchy, const char *folder)
 	return error;
 }
 
-static void open_hierarchy(struct hierarchy *hierarchy, const char *folder)
+/* Shares our controllers out, and makes the folder of our VMs' cgroups. */
+static int prepare_base(struct hierarchy *hierarchy, int base_fd, const char *folder,
+			int *ret_missing)
 {
 	const unsigned all = (1U << CONTROLLER_COUNT) - 1;
+	int r;
+
+	hierarchy->base_fd = base_fd;
+	if (hierarchy->is_v2)
+		hierarchy->controllers = enable_controllers(base_fd, all, ret_missing);
+	r = cgroup_folder_make(hierarchy, folder);
+	hierarchy->base_fd = -1;
+	return r;
+}
+
+static void open_hierarchy(struct hierarchy *hierarchy, const char *folder, bool only_looks)
+{
 	AUTO_FREE char *base = NULL;
 	AUTO_CLOSE int base_fd = -1;
 	int error = 0, r;
@@ -215,17 +229,14 @@ static void open_hierarchy(struct hierarchy *hierarchy, const char *folder)
 	}
 	base_fd = open_cgroup(hierarchy, base);
 	r = base_fd < 0 ? base_fd : 0;
-	if (r == 0 && moves)
+	if (r == 0 && moves && !only_looks)
 		r = move_to_leaf(base_fd);
 	if (r < 0) {
 		refuse(hierarchy, "bangerd cannot move into a leaf of its cgroup", r);
 		return;
 	}
-	hierarchy->base_fd = base_fd;
-	if (hierarchy->is_v2)
-		hierarchy->controllers = enable_controllers(base_fd, all, &error);
-	r = cgroup_folder_make(hierarchy, folder);
-	hierarchy->base_fd = -1;
+	if (!only_looks)
+		r = prepare_base(hierarchy, base_fd, folder, &error);
 	if (r < 0) {
 		refuse(hierarchy, "a cgroup cannot be made here", r);
 		return;
@@ -253,7 +264,7 @@ int cgroups_open(struct priv *priv, struct err *err)
 	priv->hierarchy_count =
 		hierarchies_parse(buf_span(&mounts), buf_span(&own), priv->hierarchies);
 	for (size_t i = 0; i < priv->hierarchy_count; i++)
-		open_hierarchy(&priv->hierarchies[i], priv->folder);
+		open_hierarchy(&priv->hierarchies[i], priv->folder, priv->only_looks);
 	return 0;
 }
 
@@ -272,7 +283,7 @@ void cgroups_close(struct priv *priv)
 {
 	/* It stays as long as VMs run. */
 	for (size_t i = 0; i < priv->hierarchy_count; i++) {
-		if (priv->hierarchies[i].base_fd >= 0)
+		if (priv->hierarchies[i].base_fd >= 0 && !priv->only_looks)
 			(void)unlinkat(priv->hierarchies[i].base_fd, priv->folder, AT_REMOVEDIR);
 	}
 	hierarchies_done(priv->hierarchies, priv->hierarchy_count);

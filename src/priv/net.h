@@ -74,6 +74,15 @@ int priv_net_traffic(struct priv_net *net, struct priv_traffic **ret, size_t *re
 		     struct err *err) MUST_CHECK;
 
 /*
+ * Calls `visit` with each link and table whose name is as ours are: "bridge", "tap" or "rules", and
+ * whether it is ours; `vm_id` is the VM that a TAP belongs to, or NULL. For looking only.
+ */
+typedef void priv_net_visit(void *context, const char *kind, const char *name, bool is_ours,
+			    const char *vm_id);
+int priv_net_census(struct priv_net *net, priv_net_visit *visit, void *context, struct err *err)
+	MUST_CHECK;
+
+/*
  * Makes it so that the bridge is up, our TAPs are its ports, and the rules are exactly those of
  * these guests. May be called at any time, and puts right what somebody else has changed.
  * ERR_EXISTS when the bridge's name is somebody else's.

@@ -62,6 +62,20 @@ int net_nft_list(struct priv_net *net, bool is_terse, struct buf *ret, struct er
 	return r < 0 ? r : list_table(net, "inet", ret, err);
 }
 
+int net_nft_tables(struct priv_net *net, struct buf *ret, struct err *err)
+{
+	const char *text;
+	int r;
+
+	nft_ctx_output_set_flags(net->nft, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
+	r = nft_run_cmd_from_buffer(net->nft, "list tables");
+	text = nft_ctx_get_output_buffer(net->nft);
+	if (r != 0)
+		return describe(net, err);
+	buf_add_str(ret, text ? text : "");
+	return 0;
+}
+
 bool net_nft_is_foreign(struct priv_net *net)
 {
 	static const char *const families[] = { "bridge", "inet" };

@@ -31,6 +31,9 @@ int net_nft_run(struct priv_net *net, const char *commands, struct err *err) MUS
 /* What our tables have, without counters; without elements when `is_terse`. */
 int net_nft_list(struct priv_net *net, bool is_terse, struct buf *ret, struct err *err) MUST_CHECK;
 
+/* One line for each table of this network namespace. */
+int net_nft_tables(struct priv_net *net, struct buf *ret, struct err *err) MUST_CHECK;
+
 /* Whether somebody else has tables of our names. */
 bool net_nft_is_foreign(struct priv_net *net) MUST_CHECK;
 

@@ -21,11 +21,12 @@ static int make_tag(const char *state_dir, char ret[static PRIV_TAG_SIZE], struc
 	return 0;
 }
 
-int priv_open(const char *state_dir, struct priv **ret, struct err *err)
+static int open_priv(const char *state_dir, bool only_looks, struct priv **ret, struct err *err)
 {
 	CLEANUP(priv_closep) struct priv *priv = mem_alloc(1, sizeof(*priv));
 	int r;
 
+	priv->only_looks = only_looks;
 	r = make_tag(state_dir, priv->tag, err);
 	if (r == 0)
 		r = cgroups_open(priv, err);
@@ -34,6 +35,16 @@ int priv_open(const char *state_dir, struct priv **ret, struct err *err)
 	users_open(priv);
 	*ret = TAKE_PTR(priv);
 	return 0;
+}
+
+int priv_open(const char *state_dir, struct priv **ret, struct err *err)
+{
+	return open_priv(state_dir, false, ret, err);
+}
+
+int priv_open_to_look(const char *state_dir, struct priv **ret, struct err *err)
+{
+	return open_priv(state_dir, true, ret, err);
 }
 
 void priv_close(struct priv *priv)

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 
+#define PRIV_ID_SIZE  33 /* a VM's id and the terminator */
 #define PRIV_TAG_SIZE 17 /* sixteen hexadecimal digits and the terminator */
 
 struct priv;
@@ -28,6 +29,8 @@ struct priv;
  * thread: where bangerd's own cgroup was delegated to it, it moves into a leaf of that.
  */
 int priv_open(const char *state_dir, struct priv **ret, struct err *err) MUST_CHECK;
+/* The same for looking only: it makes nothing, and moves nowhere. */
+int priv_open_to_look(const char *state_dir, struct priv **ret, struct err *err) MUST_CHECK;
 void priv_close(struct priv *priv); /* VMs and what they have stay */
 DEFINE_FREEP(priv, priv_close);
 
@@ -71,13 +74,27 @@ int priv_cgroup_make(const struct priv *priv, const char *id, const struct priv_
 /* Kills whatever is left in the VM's cgroups and removes them. Missing ones are fine. */
 int priv_cgroup_end(const struct priv *priv, const char *id, struct err *err) MUST_CHECK;
 
-/*
- * Removes those cgroups of ours that are empty and whose VM `is_known` denies; one that has
- * processes is left alone and counted in *ret_busy, since what they are is not known.
- */
-int priv_cgroup_sweep(const struct priv *priv, bool (*is_known)(void *context, const char *id),
-		      void *context, size_t *ret_removed, size_t *ret_busy, struct err *err)
-	MUST_CHECK;
+/* The VMs that have cgroups of ours, each once. */
+struct strv;
+int priv_cgroup_ids(const struct priv *priv, struct strv *ret, struct err *err) MUST_CHECK;
+
+/* What is to be seen of a VM's cgroups; all zero when it has none, or an id is none. */
+struct priv_cgroup_view {
+	bool exists;
+	bool has_others; /* cgroups below, made by somebody else */
+	size_t processes;
+};
+void priv_cgroup_look(const struct priv *priv, const char *id, struct priv_cgroup_view *ret);
+
+/* Cgroups beside ours whose names are as ours, but which are others': other state folders'. */
+void priv_cgroup_others(const struct priv *priv, struct strv *ret);
+
+/* Removes a VM's cgroups if they are empty: 0, -EBUSY when they are not, or -errno. */
+int priv_cgroup_drop(const struct priv *priv, const char *id) MUST_CHECK;
+
+/* Where a process's cgroup is ours: the VM's id, as the text of /proc/PID/cgroup has it. Pure. */
+struct span;
+bool priv_cgroup_vm(const struct priv *priv, struct span text, char ret[static PRIV_ID_SIZE]);
 
 /* What a VM's cgroups have counted; a member whose `has_` is false is not counted here. */
 struct priv_usage {

@@ -32,6 +32,7 @@ struct priv {
 	char folder[sizeof("banger-") + PRIV_TAG_SIZE]; /* the parent of our VMs' cgroups */
 	struct hierarchy hierarchies[HIERARCHIES_MAX];
 	size_t hierarchy_count;
+	bool only_looks; /* makes and removes nothing */
 	enum priv_user user_kind;
 };
 

@@ -305,6 +305,67 @@ int store_open(const char *path, const char *reserve_path, struct store **ret, s
 	return 0;
 }
 
+/* Whether a daemon that was killed has left a log, which is part of the database. */
+static bool has_log(const char *path)
+{
+	AUTO_FREE char *wal = mem_printf("%s-wal", path);
+	struct stat status;
+
+	return lstat(wal, &status) == 0;
+}
+
+static int open_reader(struct connection *reader, const char *path, struct err *err)
+{
+	const bool keeps_log = has_log(path);
+	int64_t version = 0;
+	int r;
+
+	r = open_existing(path, reader, err);
+	if (r < 0)
+		return r;
+	/* Closing would fold it back: that is for the daemon to do. */
+	if (keeps_log)
+		(void)sqlite3_db_config(reader->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	r = connection_exec(reader, "PRAGMA query_only = ON", err, "set it up");
+	if (r == 0)
+		r = migrations_version(reader, &version, err);
+	if (r == 0 && version != (int64_t)store_migration_count) {
+		r = err_set(err, ERR_UNSUPPORTED,
+			    "the state database '%s' is of schema %" PRId64
+			    ", this version reads %zu",
+			    path, version, store_migration_count);
+		err_hint(err, "start bangerd, which migrates an older one");
+	}
+	return r;
+}
+
+int store_open_to_look(const char *path, struct store **ret, struct err *err)
+{
+	CLEANUP(store_closep) struct store *store = NULL;
+	AUTO_FREE char *folder = folder_of(path);
+	int64_t pid;
+	int r;
+
+	r = look_at(path, err);
+	if (r <= 0) {
+		*ret = NULL;
+		return r < 0 ? r : 0;
+	}
+	/* Not locked ourselves: that would keep a daemon from starting. */
+	pid = folder_lock_holder(folder);
+	if (pid > 0)
+		return err_set(err, ERR_BAD_STATE,
+			       "the state folder '%s' is in use by process %" PRId64, folder, pid);
+	store = mem_alloc(1, sizeof(*store));
+	store->folder_fd = -1;
+	/* What writes finds no connection to do it with: it is refused before. */
+	IGNORE_RESULT(err_set(&store->failure, ERR_BAD_STATE, "it was opened for reading only"));
+	r = open_reader(&store->reader, path, err);
+	if (r == 0)
+		*ret = TAKE_PTR(store);
+	return r;
+}
+
 void store_close(struct store *store)
 {
 	if (!store)

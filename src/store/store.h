@@ -35,7 +35,14 @@ struct store;
 int store_open(const char *path, const char *reserve_path, struct store **ret, struct err *err)
 	MUST_CHECK;
 void store_close(struct store *store); /* NULL is accepted */
-DEFINE_FREEP(store, store_close);      /* for CLEANUP(store_closep) */
+
+/*
+ * The same for reading only, while no daemon has it: nothing is made, migrated or folded back, and
+ * what would change something is refused. *ret is NULL when there is no database. ERR_UNSUPPORTED
+ * when it is of another schema.
+ */
+int store_open_to_look(const char *path, struct store **ret, struct err *err) MUST_CHECK;
+DEFINE_FREEP(store, store_close); /* for CLEANUP(store_closep) */
 
 enum store_schema {
 	STORE_SCHEMA_CURRENT = 0, /* up to date */
@@ -105,6 +112,17 @@ int store_vm_set_address(struct store *store, const char *id, uint32_t net_index
 /* Records the checkout that it was given last; ERR_NOT_FOUND. */
 int store_vm_set_workspace(struct store *store, const char *id,
 			   const struct vm_workspace *workspace, struct err *err) MUST_CHECK;
+/*
+ * The same for several at once, which may exchange what they have; index 0 and a NULL ip take it
+ * away. All or none.
+ */
+struct store_address {
+	const char *vm_id; /* borrowed */
+	uint32_t net_index;
+	const char *ip; /* borrowed */
+};
+int store_vm_set_addresses(struct store *store, const struct store_address *addresses, size_t count,
+			   struct err *err) MUST_CHECK;
 
 /* The indexes that VMs have, ascending, in an array of the caller's. */
 int store_vm_net_indexes(struct store *store, uint32_t **ret, size_t *ret_count, struct err *err)

@@ -275,7 +275,7 @@ stop_done() {
 	[ -e "$handles" ]
 	[ -e "$runtime" ]
 	recover vm.end.stored
-	log_has 'removing what it left when it ended'
+	log_has 'clean handles.json, .*: it does not run'
 	equal "$(state_of box) $(vm_get box .last_error)" "stopped null"
 	assert_stopped box
 	start_vm box
@@ -810,7 +810,7 @@ kernel_rm_done() {
 	kill_daemon
 	change_database "UPDATE vms SET state = 'stopped'"
 	recover "row of a VM that stopped"
-	log_has 'ending VMM [0-9]*: its VM should not run'
+	log_has 'clean VMM [0-9]*, .*: it does not run'
 	equal "$(state_of box)" stopped
 	assert_stopped box
 	start_vm box
@@ -818,8 +818,8 @@ kernel_rm_done() {
 	kill_daemon
 	change_database 'DELETE FROM vms'
 	recover "no row"
-	log_has 'ending VMM [0-9]*: it belongs to no VM'
-	log_has "folder '$(basename "$folder")' has disks, but belongs to no VM of the database, leaving it"
+	log_has 'end VMM [0-9]*: it belongs to no VM'
+	log_has "leave .*$(basename "$folder"): the folder has disks, but belongs to no VM of the database"
 	no_vmm_runs
 	equal "$(ls "$BANGER_RUNTIME_DIR/vm")" ""
 	equal "$(banger --json vm list | jq -c .vms)" "[]"

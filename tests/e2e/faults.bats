@@ -92,7 +92,7 @@ do_in_guest() {
 	equal "$(state_of box) $(state_of other)" "running created"
 	# Its successor does not know what is wrong either, and leaves it alone.
 	restart_daemon "kill -9 beside a VMM that hangs"
-	log_has 'the VMM lives but does not answer, leaving it alone'
+	log_has 'leave VMM [0-9]*: it lives, but does not answer'
 	equal "$(state_of box) $(vm_get box .pid)" "running $vmm"
 	kill -CONT "$vmm"
 	in_vm box true
@@ -341,7 +341,7 @@ database_refused() {
 	equal "$(images)" "$(jq -r '"\(.name) ready"' "$BANGER_CACHE"/state/images/*/image.json | sort)"
 	equal "$(kernels)" "debian-cloud ready"
 	qemu-img check -q -f qcow2 "$folder/system.qcow2"
-	log_has "folder '$(basename "$folder")' has disks, but belongs to no VM of the database, leaving it"
+	log_has "leave .*$(basename "$folder"): the folder has disks, but belongs to no VM of the database"
 	run banger --json doctor
 	equal "$(jq -c '.checks[] | select(.name == "folders") | [.status, .message]' <<<"$output")" \
 		"[\"warn\",\"in '$(dirname "$folder")', disks of no VM that the database knows: $(basename "$folder")\"]"

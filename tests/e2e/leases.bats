@@ -57,7 +57,7 @@ lease_holder_of() {
 	equal "$(state_of brief) $(boot_id brief)" "running $guest"
 	end_client
 	restart_daemon "kill -9 after the end of the client"
-	log_has 'deleting: it was to live as long as its client'
+	log_has 'delete: it was to live as long as its client'
 	assert_no_vms
 	no_vmm_runs
 }

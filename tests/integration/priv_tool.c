@@ -17,11 +17,12 @@
 #include "base/buf.h"
 #include "base/parse.h"
 #include "base/spawn.h"
+#include "base/strv.h"
 #include "base/text.h"
 #include "priv/priv.h"
 
 struct known {
-	char **ids;
+	char *const *ids;
 	int count;
 };
 
@@ -93,6 +94,28 @@ static int run(const struct priv *priv, const char *id, const struct priv_limits
 	return priv_cgroup_end(priv, id, err);
 }
 
+/* Removes the empty cgroups of all VMs but those given. */
+static int sweep(const struct priv *priv, char *const *ids, int count, struct err *err)
+{
+	struct known known = { .ids = ids, .count = count };
+	size_t removed = 0, busy = 0;
+	AUTO_STRV found = { 0 };
+	int r;
+
+	r = priv_cgroup_ids(priv, &found, err);
+	for (size_t i = 0; i < found.count && r == 0; i++) {
+		if (is_known(&known, found.items[i]))
+			continue;
+		if (priv_cgroup_drop(priv, found.items[i]) == 0)
+			removed++;
+		else
+			busy++;
+	}
+	if (r == 0)
+		(void)printf("removed %zu busy %zu\n", removed, busy);
+	return r;
+}
+
 static int act(const struct priv *priv, int argc, char **argv, struct err *err)
 {
 	struct priv_limits limits = { .vcpu = 1 };
@@ -111,15 +134,8 @@ static int act(const struct priv *priv, int argc, char **argv, struct err *err)
 	}
 	if (str_eq(argv[1], "end") && argc == 4)
 		return priv_cgroup_end(priv, argv[3], err);
-	if (str_eq(argv[1], "sweep")) {
-		struct known known = { .ids = argv + 3, .count = argc - 3 };
-		size_t removed = 0, busy = 0;
-		const int r = priv_cgroup_sweep(priv, is_known, &known, &removed, &busy, err);
-
-		if (r == 0)
-			(void)printf("removed %zu busy %zu\n", removed, busy);
-		return r;
-	}
+	if (str_eq(argv[1], "sweep"))
+		return sweep(priv, argv + 3, argc - 3, err);
 	return err_set(err, ERR_INVALID, "unknown command");
 }
 

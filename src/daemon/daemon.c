@@ -218,8 +218,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(&daemon->config, daemon->priv, daemon->store, &daemon->network,
-				 err);
+		r = network_open(&daemon->config, daemon->priv, daemon->store, daemon->table,
+				 &daemon->network, err);
 	if (r == 0)
 		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
 	if (r < 0)

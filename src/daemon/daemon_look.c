@@ -39,8 +39,8 @@ static int open_to_look(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open_to_look(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(&daemon->config, daemon->priv, daemon->store, &daemon->network,
-				 err);
+		r = network_open(&daemon->config, daemon->priv, daemon->store, daemon->table,
+				 &daemon->network, err);
 	return r;
 }
 

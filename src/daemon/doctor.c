@@ -491,7 +491,12 @@ static void check_network(struct daemon *daemon, json_t *checks)
 	else
 		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready", summary.guests,
 			 summary.capacity, summary.ready);
-	add(checks, "network", PASS, text.ptr, NULL);
+	if (summary.lost > 0)
+		buf_addf(&text, "; somebody has removed the TAP device of %zu", summary.lost);
+	add(checks, "network", summary.lost > 0 ? WARN : PASS, text.ptr,
+	    summary.lost > 0 ? "'banger vm show' says of which VMs: they have no network until "
+			       "they are restarted"
+			     : NULL);
 	if (summary.is_up)
 		add(checks, "packet rules", summary.is_whole ? PASS : WARN,
 		    summary.is_whole ? "as bangerd made them"

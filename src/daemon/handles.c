@@ -22,6 +22,7 @@ struct record {
 	char *boot_id;
 	char *engine;
 	char *accelerator;
+	bool has_network;
 	uint64_t lease_pid;
 	uint64_t lease_start_time;
 };
@@ -36,6 +37,8 @@ static const struct json_field fields[] = {
 	  "qemu, firecracker" },
 	{ "accelerator", JSON_FIELD_STRING, true, offsetof(struct record, accelerator), 32,
 	  "kvm, tcg" },
+	{ "network", JSON_FIELD_BOOL, false, offsetof(struct record, has_network), 0,
+	  "whether it was started with a network device" },
 	{ "lease_pid", JSON_FIELD_U64, false, offsetof(struct record, lease_pid), INT_MAX,
 	  "the client of an ephemeral VM" },
 	{ "lease_start_time", JSON_FIELD_U64, false, offsetof(struct record, lease_start_time), 0,
@@ -47,6 +50,7 @@ static int convert(const struct record *record, struct handles *ret, struct err 
 	struct handles handles = {
 		.pid = (pid_t)record->pid,
 		.start_time = record->start_time,
+		.has_network = record->has_network,
 		.lease_pid = (pid_t)record->lease_pid,
 		.lease_start_time = record->lease_start_time,
 		.accelerator =
@@ -91,6 +95,7 @@ void handles_format(const struct handles *handles, struct buf *out)
 	json_put_str(json, "boot_id", handles->boot_id);
 	json_put_str(json, "engine", vmm_engine_name(handles->engine));
 	json_put_str(json, "accelerator", vmm_accelerator_name(handles->accelerator));
+	json_put_bool(json, "network", handles->has_network);
 	if (handles->lease_pid > 0) {
 		json_put_i64(json, "lease_pid", handles->lease_pid);
 		json_put_u64(json, "lease_start_time", handles->lease_start_time);

@@ -21,7 +21,8 @@ struct handles {
 	char boot_id[BOOT_ID_SIZE];
 	enum vmm_engine engine;
 	enum vmm_accelerator accelerator;
-	pid_t lease_pid; /* the client that an ephemeral VM lives for; 0: none */
+	bool has_network; /* it was started with a network device */
+	pid_t lease_pid;  /* the client that an ephemeral VM lives for; 0: none */
 	uint64_t lease_start_time;
 };
 

@@ -45,7 +45,7 @@ static void decide(struct network *network)
 }
 
 int network_open(const struct config *config, const struct priv *priv, struct store *store,
-		 struct network **ret, struct err *err)
+		 struct vm_table *table, struct network **ret, struct err *err)
 {
 	const struct priv_net_config settings = {
 		.bridge_name = config->bridge_name,
@@ -57,6 +57,7 @@ int network_open(const struct config *config, const struct priv *priv, struct st
 
 	*network = (struct network){ .config = config,
 				     .store = store,
+				     .table = table,
 				     .subnet = settings.subnet,
 				     .stop = CANCEL_INIT,
 				     .wake = CANCEL_INIT,
@@ -202,6 +203,8 @@ bool network_repair(struct network *network)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&network->lock);
+	if (network->is_up)
+		network_mend(network);
 	guests = network_guests(network, &count);
 	if (network->is_up && !priv_net_is_whole(network->net, guests, count)) {
 		r = priv_net_raise(network->net, guests, count, &err);

@@ -25,12 +25,13 @@ struct config;
 struct network;
 struct priv;
 struct store;
+struct vm_table;
 
 /*
  * Decides what VMs get here; makes nothing. All but `ret` and `err` is borrowed and outlives it.
  */
 int network_open(const struct config *config, const struct priv *priv, struct store *store,
-		 struct network **ret, struct err *err) MUST_CHECK;
+		 struct vm_table *table, struct network **ret, struct err *err) MUST_CHECK;
 void network_close(struct network *network); /* NULL is accepted; bridge and TAPs stay */
 
 /* Whether VMs get a network device, and in words why so. Borrowed. */
@@ -62,6 +63,9 @@ int network_attach(struct network *network, const struct vm *vm, struct network_
 
 /* Whether the VM has a device now. */
 bool network_has(struct network *network, const char *vm_id);
+
+/* Whether somebody has removed its device, so that it must be started again to have one. */
+bool network_has_lost(struct network *network, const char *vm_id);
 
 /* Removes what a VM has while it runs. Nothing there is fine. */
 int network_detach(struct network *network, const char *vm_id, struct err *err) MUST_CHECK;
@@ -117,6 +121,7 @@ struct network_summary {
 	bool is_up;    /* there is a bridge */
 	bool is_whole; /* and everything is as we made it */
 	size_t guests;
+	size_t lost;  /* of the guests, as network_has_lost() */
 	size_t ready; /* idle TAPs */
 	uint32_t capacity;
 };

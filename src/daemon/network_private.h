@@ -14,11 +14,13 @@ struct network_tap {
 	char vm_id[VM_ID_SIZE]; /* "" for an idle one */
 	bool is_joined;
 	bool has_nat;
+	bool is_lost; /* somebody has removed it, and it cannot be made anew */
 };
 
 struct network {
 	const struct config *config; /* borrowed, as the next */
 	struct store *store;
+	struct vm_table *table;
 	struct priv_net *net; /* owned; NULL when we may not change the network here */
 	struct net_subnet subnet;
 	bool is_on;
@@ -61,6 +63,12 @@ struct store_address *network_wrong_addresses(const struct network *network,
 
 /* Why the TAP of a VM, whose row may be NULL, is to be removed; NULL: it stays. */
 const char *network_tap_is_stray(const struct vm *vm) MUST_CHECK;
+
+/* Makes TAPs anew that somebody has removed under running VMs. */
+void network_mend(struct network *network);
+
+/* At the daemon's start: a VM that runs, and was started with a TAP, should have one. */
+void network_expect(struct network *network, const struct vm *vm);
 
 /* These take the lock. */
 

@@ -295,8 +295,13 @@ static int settle(struct network *network, const struct vm_list *vms, struct err
 	}
 	if (r < 0)
 		return r;
-	if (has_guests(network))
-		return network_raise(network, err);
+	for (size_t i = 0; i < vms->count; i++)
+		network_expect(network, &vms->items[i]);
+	if (has_guests(network)) {
+		r = network_raise(network, err);
+		network_mend(network);
+		return r;
+	}
 	if (!network->is_left)
 		return 0;
 	network->is_left = false;
@@ -341,6 +346,8 @@ void network_summarise(struct network *network, struct network_summary *ret)
 	*ret = (struct network_summary){ .capacity = net_subnet_capacity(&network->subnet) };
 	(void)pthread_mutex_lock(&network->lock);
 	guests = network_guests(network, &ret->guests);
+	for (size_t i = 0; i < network->tap_count; i++)
+		ret->lost += network->taps[i].is_lost;
 	ret->is_up = network->is_up;
 	ret->ready = network_count_idle(network);
 	ret->is_whole = ret->is_up && priv_net_is_whole(network->net, guests, ret->guests);

@@ -11,7 +11,6 @@
 #include "base/parse.h"
 
 #define PROC_FILE_MAX (1U << 20)
-#define CHILDREN_MAX  64 /* a VMM has one */
 
 /* proc(5) counts the fields of stat from 1; the name before the third may hold anything. */
 enum { STAT_STATE = 3, STAT_USER_TICKS = 14, STAT_SYSTEM_TICKS = 15, STAT_RESIDENT_PAGES = 24 };
@@ -153,28 +152,39 @@ static int add_process(uint64_t pid, struct process_sample *into)
 	return 0;
 }
 
-int sample_process(pid_t pid, struct process_sample *ret)
+size_t sample_processes(pid_t pid, pid_t ret[static SAMPLE_PROCESSES_MAX])
 {
 	AUTO_FREE char *path = mem_printf("/proc/%d/task/%d/children", pid, pid);
-	struct process_sample sum = { 0 };
 	AUTO_BUF children = BUF_INIT;
 	struct span rest;
+	size_t count = 0;
 	uint64_t child;
-	int r;
 
-	r = add_process((uint64_t)pid, &sum);
-	if (r < 0)
-		return r;
-	/* A kernel may be built without; one that ends meanwhile is as good as never seen. */
+	ret[count++] = pid;
+	/* A kernel may be built without. */
 	if (file_read(AT_FDCWD, path, PROC_FILE_MAX, &children) < 0)
-		buf_clear(&children);
+		return count;
 	rest = buf_span(&children);
-	for (int i = 0; i < CHILDREN_MAX && parse_u64(&rest, INT32_MAX, &child); i++) {
-		r = add_process(child, &sum);
-		if (r < 0 && r != -ESRCH)
-			return r;
+	while (count < SAMPLE_PROCESSES_MAX && parse_u64(&rest, INT32_MAX, &child)) {
+		ret[count++] = (pid_t)child;
 		if (!parse_byte(&rest, ' '))
 			break;
+	}
+	return count;
+}
+
+int sample_process(pid_t pid, struct process_sample *ret)
+{
+	struct process_sample sum = { 0 };
+	pid_t pids[SAMPLE_PROCESSES_MAX];
+	const size_t count = sample_processes(pid, pids);
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		r = add_process((uint64_t)pids[i], &sum);
+		/* A child that ends meanwhile is as good as never seen. */
+		if (r < 0 && (i == 0 || r != -ESRCH))
+			return r;
 	}
 	*ret = sum;
 	return 0;

@@ -37,7 +37,12 @@ bool sample_parse_cpu(struct span text, struct host_sample *into) MUST_CHECK;
 bool sample_parse_memory(struct span text, struct host_sample *into) MUST_CHECK;
 bool sample_parse_load(struct span text, struct host_sample *into) MUST_CHECK;
 
-/* The process and its children. 0, -ESRCH when it is gone, or another -errno. */
+#define SAMPLE_PROCESSES_MAX 65 /* a VMM has one child */
+
+/* The process and its children, as many as there are. */
+size_t sample_processes(pid_t pid, pid_t ret[static SAMPLE_PROCESSES_MAX]);
+
+/* What they have used together. 0, -ESRCH when it is gone, or another -errno. */
 int sample_process(pid_t pid, struct process_sample *ret) MUST_CHECK;
 
 /* What cannot be read is 0. */

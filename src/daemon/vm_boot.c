@@ -225,6 +225,7 @@ static int note_process(struct boot *boot, struct err *err)
 		.start_time = boot->process.start_time,
 		.engine = boot->decision.engine,
 		.accelerator = boot->decision.accelerator,
+		.has_network = boot->has_network,
 	};
 	struct lease lease;
 	int pidfd, r;

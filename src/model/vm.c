@@ -238,7 +238,8 @@ json_t *vm_to_json(const struct vm *vm, const struct vm_runtime *runtime)
 	json_put_bool(object, "ephemeral", vm->ephemeral);
 	put_time(object, "created_at", vm->created_at);
 	put_time(object, "started_at", vm->started_at);
-	json_put_str(object, "last_error", vm->last_error);
+	json_put_str(object, "last_error",
+		     runtime && runtime->trouble ? runtime->trouble : vm->last_error);
 	json_put(object, "workspace", workspace_to_json(&vm->workspace));
 	put_runtime(object, runtime ? runtime : &none);
 	return object;

@@ -111,6 +111,7 @@ struct vm_runtime {
 	const char *directory;
 	const char *console_log;
 	const char *vmm_log;
+	const char *trouble; /* what is wrong with it though it runs, or NULL */
 	uint64_t ports_open; /* a bit for each of its ports that takes connections */
 };
 

@@ -113,6 +113,12 @@ int priv_guest_join(struct priv_net *net, const struct net_guest *guest, struct 
 int priv_guest_leave(struct priv_net *net, const struct net_guest *guest, struct err *err)
 	MUST_CHECK;
 
+/*
+ * Gives the TAP to a process (a VMM, or its QEMU) that has lost its own, which somebody has removed
+ * under it. The guest has joined. -ENOENT: it has lost none.
+ */
+int priv_tap_reattach(struct priv_net *net, uint32_t index, pid_t pid, struct err *err) MUST_CHECK;
+
 int priv_guest_set_nat(struct priv_net *net, const struct net_guest *guest, struct err *err)
 	MUST_CHECK;
 

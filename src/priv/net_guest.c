@@ -159,7 +159,10 @@ static int leave(struct priv_net *net, const struct net_guest *guest, struct err
 		mem_free(TAKE_PTR(net->baseline));
 	failpoint("net.guest.left");
 	r = net_remove_tap(net, guest->index, err);
-	return r < 0 ? r : 0;
+	if (r >= 0 || err->kind != ERR_EXISTS)
+		return r < 0 ? r : 0;
+	*err = ERR_INIT; /* ours is gone, and somebody else has its name */
+	return 0;
 }
 
 int priv_guest_leave(struct priv_net *net, const struct net_guest *guest, struct err *err)

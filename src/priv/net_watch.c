@@ -86,6 +86,21 @@ static bool is_our_link(const struct priv_net *net, struct nlmsghdr *header)
 		memcmp(nla_data(attribute), taps, strlen(taps)) == 0);
 }
 
+/* A link with the name of one of our TAPs. */
+static bool is_tap(const struct priv_net *net, struct nlmsghdr *header)
+{
+	const struct nlattr *name =
+		nlmsg_find_attr(header, (int)sizeof(struct ifinfomsg), IFLA_IFNAME);
+	char text[NET_NAME_SIZE] = "";
+	uint32_t index;
+
+	if (!name || (size_t)nla_len(name) > sizeof(text))
+		return false;
+	memcpy(text, nla_data(name), (size_t)nla_len(name));
+	text[sizeof(text) - 1] = '\0';
+	return net_tap_index(net->policy.bridge_name, text, &index);
+}
+
 static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
 {
 	char table[NET_TABLE_SIZE];
@@ -94,6 +109,8 @@ static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
 		net_table_name(net->policy.bridge_name, table);
 		return names(header, sizeof(struct nfgenmsg), FIRST_NAME, table);
 	}
+	if (header->nlmsg_type == RTM_DELLINK && is_tap(net, header))
+		return true;
 	if (header->nlmsg_type == RTM_NEWLINK || header->nlmsg_type == RTM_DELLINK)
 		return is_our_link(net, header);
 	if (header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR)

@@ -215,6 +215,61 @@ rules_are_there() {
 	ends_without_network
 }
 
+tap_is_of() {
+	[ "$(taps | grep '^bgr-2 ')" = "bgr-2 vm $(vm_get "$1" .id)" ]
+}
+
+is_idle() {
+	[ "$(banger --json vm stats "$1" | jq '.vms[0].cpu_milli')" -lt 200 ]
+}
+
+@test "a TAP that is removed under a running VM is made anew; where that cannot be, it is said until a restart" {
+	banger --quiet vm run --name box --nat -d
+	for time in first second; do
+		echo "$time time"
+		ip link del bgr-2
+		wait_until 5 tap_is_of box
+		wait_until 5 answers_ping 172.16.0.2
+		equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+		asks_in_vain box 172.16.0.1 80
+	done
+	log_has 'somebody has removed its TAP device: made anew'
+	# More than fits into a packet, both ways, and a QEMU that does not read from nothing.
+	ping -q -c 5 -i 0.01 -W 1 -s 20000 172.16.0.2 >/dev/null
+	wait_until 10 is_idle box
+	run_for 0 banger doctor
+	matches "$output" 'PASS +packet rules '
+	equal "$(vm_get box .last_error)" null
+	# While nobody looked.
+	kill_daemon
+	ip link del bgr-2
+	recover
+	wait_until 5 answers_ping 172.16.0.2
+	equal "$(taps)" "bgr-2 vm $(vm_get box .id)"
+
+	kill_daemon
+	ip link del bgr-2
+	ip tuntap add bgr-2 mode tap
+	recover
+	contains "$(vm_get box .last_error)" 'somebody has removed its TAP device: it has no network until it is restarted'
+	log_has 'somebody has removed its TAP device: it has no network until it is restarted'
+	run_for 0 banger doctor
+	matches "$output" 'WARN +network .*; somebody has removed the TAP device of 1'
+	equal "$(banger --json vm stats box | jq -c '[.vms[0].net_in_bytes, .vms[0].net_out_rate]')" '[null,null]'
+	in_vm box true
+	# What is in our way stays there, and a start says so.
+	banger --quiet vm stop box
+	equal "$(taps)" 'bgr-2 -'
+	run_for 1 banger vm start box
+	contains "$stderr" "there is a network device 'bgr-2' already"
+	equal "$(state_of box)" stopped
+	ip link del bgr-2
+	banger --quiet vm start box
+	equal "$(vm_get box .last_error) $(asks box 203.0.113.2 80)" 'null 203.0.113.1'
+	banger --quiet vm delete box
+	ends_without_network
+}
+
 @test "bangerd killed while it makes or removes a network: nothing is left of it" {
 	for point in net.bridge.made vm.start.bridge net.tap.furnished vm.start.tap net.guest.marked net.guest.rules \
 		net.forwarding.recorded vm.start.network; do

@@ -44,6 +44,7 @@ static void test_handles_round_trip(void **state)
 		  .boot_id = BOOT,
 		  .engine = VMM_ENGINE_FIRECRACKER,
 		  .accelerator = VMM_ACCELERATOR_KVM,
+		  .has_network = true,
 		  .lease_pid = 77,
 		  .lease_start_time = 99 },
 	};
@@ -59,6 +60,7 @@ static void test_handles_round_trip(void **state)
 		CHECK_ROW(i, got.pid == rows[i].pid && got.start_time == rows[i].start_time);
 		CHECK_ROW(i,
 			  got.engine == rows[i].engine && got.accelerator == rows[i].accelerator);
+		CHECK_ROW(i, got.has_network == rows[i].has_network);
 		CHECK_ROW(i, got.lease_pid == rows[i].lease_pid);
 		CHECK_ROW(i, got.lease_start_time == rows[i].lease_start_time);
 		CHECK_STR(got.boot_id, BOOT);

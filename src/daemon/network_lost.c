@@ -1,0 +1,123 @@
+/*
+ * TAPs that somebody has removed under VMs that run. Their VMMs hold a descriptor without a device,
+ * which QEMU reads without end. A new TAP is made and given to that descriptor; where that cannot
+ * be, the VM has no network until it is started again, and that is said.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "daemon/network_private.h"
+#include "daemon/sample.h"
+#include "daemon/vm_table.h"
+
+static bool is_there(const struct priv_net_state *state, const struct network_tap *tap)
+{
+	for (size_t i = 0; i < state->tap_count; i++) {
+		if (state->taps[i].index == tap->index && str_eq(state->taps[i].vm_id, tap->vm_id))
+			return true;
+	}
+	return false;
+}
+
+/* Gives it to whoever of the VM's processes has lost it. */
+static int reattach(struct network *network, const struct network_tap *tap, struct err *err)
+{
+	pid_t pids[SAMPLE_PROCESSES_MAX];
+	struct handles handles;
+	size_t count;
+	int r = -ENOENT;
+
+	if (!vm_table_get(network->table, tap->vm_id, &handles, NULL))
+		return err_set(err, ERR_NOT_FOUND, "it does not run");
+	count = sample_processes(handles.pid, pids);
+	for (size_t i = 0; i < count && r == -ENOENT; i++) {
+		*err = ERR_INIT;
+		r = priv_tap_reattach(network->net, tap->index, pids[i], err);
+	}
+	return r;
+}
+
+static int restore(struct network *network, const struct network_tap *tap, struct err *err)
+{
+	const struct net_guest guest = { .index = tap->index,
+					 .vm_id = tap->vm_id,
+					 .has_nat = tap->has_nat };
+	struct err ignored = ERR_INIT;
+	int r;
+
+	r = priv_tap_make(network->net, tap->index, geteuid(), err);
+	if (r < 0)
+		return r;
+	r = priv_guest_join(network->net, &guest, err);
+	if (r == 0)
+		r = reattach(network, tap, err);
+	if (r < 0)
+		IGNORE_RESULT(priv_tap_delete(network->net, tap->index, &ignored));
+	return r;
+}
+
+/* One attempt a minute, said once. */
+static void mend(struct network *network, struct network_tap *tap)
+{
+	const struct log_fields fields = { .vm = tap->vm_id };
+	struct err err = ERR_INIT;
+
+	if (restore(network, tap, &err) == 0) {
+		tap->is_lost = false;
+		log_write(LOG_LEVEL_WARN, &fields,
+			  "somebody has removed its TAP device: made anew");
+		return;
+	}
+	if (!tap->is_lost)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .vm = tap->vm_id, .err = &err },
+			  "somebody has removed its TAP device: it has no network until it is "
+			  "restarted");
+	tap->is_lost = true;
+}
+
+void network_mend(struct network *network)
+{
+	AUTO_PRIV_NET_STATE state = { 0 };
+	struct err err = ERR_INIT;
+
+	if (priv_net_look(network->net, &state, &err) < 0)
+		return; /* the rules cannot be looked at either, and that is said */
+	for (size_t i = 0; i < network->tap_count; i++) {
+		struct network_tap *tap = &network->taps[i];
+
+		/* One that does not run yet, or no more, is about to have one or to lose it. */
+		if (tap->is_joined && !is_there(&state, tap) &&
+		    vm_table_get(network->table, tap->vm_id, NULL, NULL))
+			mend(network, tap);
+	}
+}
+
+void network_expect(struct network *network, const struct vm *vm)
+{
+	struct network_tap *tap = network_tap_of_index(network, vm->net_index);
+	struct handles handles;
+
+	if (tap || vm->net_index == 0 || !vm_table_get(network->table, vm->id, &handles, NULL) ||
+	    !handles.has_network)
+		return;
+	tap = network_tap_add(network, vm->net_index);
+	(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", vm->id);
+	tap->has_nat = vm->spec.nat;
+	tap->is_joined = true;
+}
+
+bool network_has_lost(struct network *network, const char *vm_id)
+{
+	bool has_lost = false;
+
+	(void)pthread_mutex_lock(&network->lock);
+	for (size_t i = 0; i < network->tap_count; i++)
+		has_lost |= network->taps[i].is_lost && str_eq(network->taps[i].vm_id, vm_id);
+	(void)pthread_mutex_unlock(&network->lock);
+	return has_lost;
+}

@@ -10,29 +10,91 @@
 #include "cli/link.h"
 #include "cli/request.h"
 
-static const char bash_script[] = "_banger()\n"
+/*
+ * What `completion words` prints is a line a candidate: the word, and where there is something to
+ * say about it, a tab and a description. ":files" and ":folders" stand for what only the shell can
+ * offer. A word that ends in ":" goes on.
+ */
+#define FILES	"files"
+#define FOLDERS "folders"
+
+static const char bash_script[] = "# bash completion for banger\n"
+				  "_banger()\n"
 				  "{\n"
-				  "\tlocal IFS=$'\\n'\n"
-				  "\tCOMPREPLY=($(banger completion words -- "
-				  "\"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null))\n"
+				  "\tlocal line cur=${COMP_WORDS[COMP_CWORD]}\n"
+				  "\tCOMPREPLY=()\n"
+				  "\twhile IFS= read -r line; do\n"
+				  "\t\tcase $line in\n"
+				  "\t\t:" FILES ")\n"
+				  "\t\t\twhile IFS= read -r line; do\n"
+				  "\t\t\t\tCOMPREPLY+=(\"$line\")\n"
+				  "\t\t\t\tcompopt -o filenames 2>/dev/null\n"
+				  "\t\t\tdone < <(compgen -f -- \"$cur\")\n"
+				  "\t\t\t;;\n"
+				  "\t\t:" FOLDERS ")\n"
+				  "\t\t\twhile IFS= read -r line; do\n"
+				  "\t\t\t\tCOMPREPLY+=(\"$line\")\n"
+				  "\t\t\t\tcompopt -o filenames 2>/dev/null\n"
+				  "\t\t\tdone < <(compgen -d -- \"$cur\")\n"
+				  "\t\t\t;;\n"
+				  "\t\t*:)\n"
+				  "\t\t\tCOMPREPLY+=(\"$line\")\n"
+				  "\t\t\tcompopt -o nospace 2>/dev/null\n"
+				  "\t\t\t;;\n"
+				  "\t\t*) COMPREPLY+=(\"${line%%$'\\t'*}\") ;;\n"
+				  "\t\tesac\n"
+				  "\tdone < <(\"${1:-banger}\" completion words -- "
+				  "\"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
 				  "}\n"
-				  "complete -o default -F _banger banger\n";
+				  "complete -F _banger banger\n";
 
-static const char zsh_script[] = "#compdef banger\n"
-				 "_banger()\n"
-				 "{\n"
-				 "\tlocal -a candidates\n"
-				 "\tcandidates=(\"${(@f)$(banger completion words -- "
-				 "\"${(@)words[2,CURRENT]}\" 2>/dev/null)}\")\n"
-				 "\tcompadd -a candidates\n"
-				 "}\n"
-				 "compdef _banger banger\n";
+static const char zsh_script[] =
+	"#compdef banger\n"
+	"_banger()\n"
+	"{\n"
+	"\tlocal line\n"
+	"\tlocal -a plain open described shown\n"
+	"\tfor line in \"${(@f)$($words[1] completion words -- "
+	"\"${(@)words[2,CURRENT]}\" 2>/dev/null)}\"; do\n"
+	"\t\tcase $line in\n"
+	"\t\t'') ;;\n"
+	"\t\t:" FILES ") _files ;;\n"
+	"\t\t:" FOLDERS ") _files -/ ;;\n"
+	"\t\t*:) open+=(\"$line\") ;;\n"
+	"\t\t*$'\\t'*)\n"
+	"\t\t\tdescribed+=(\"${line%%$'\\t'*}\")\n"
+	"\t\t\tshown+=(\"${(r:20:)line%%$'\\t'*}  ${line#*$'\\t'}\")\n"
+	"\t\t\t;;\n"
+	"\t\t*) plain+=(\"$line\") ;;\n"
+	"\t\tesac\n"
+	"\tdone\n"
+	"\t(( $#open )) && compadd -S '' -a open\n"
+	"\t(( $#plain )) && compadd -a plain\n"
+	"\t(( $#described )) && compadd -l -d shown -a described\n"
+	"\treturn 0\n"
+	"}\n"
+	"if [ \"$funcstack[1]\" = _banger ]; then\n" /* autoloaded from a folder of $fpath */
+	"\t_banger \"$@\"\n"
+	"else\n"
+	"\tcompdef _banger banger\n"
+	"fi\n";
 
-static const char fish_script[] = "function __banger_words\n"
-				  "\tset -l words (commandline -opc) (commandline -ct)\n"
-				  "\tbanger completion words -- $words[2..-1] 2>/dev/null\n"
-				  "end\n"
-				  "complete -c banger -f -a '(__banger_words)'\n";
+static const char fish_script[] =
+	"# fish completion for banger\n"
+	"function __banger_words\n"
+	"\tset -l words (commandline -opc) (commandline -ct)\n"
+	"\tfor line in ($words[1] completion words -- $words[2..-1] 2>/dev/null)\n"
+	"\t\tswitch $line\n"
+	"\t\t\tcase :" FILES "\n"
+	"\t\t\t\t__fish_complete_path (commandline -ct)\n"
+	"\t\t\tcase :" FOLDERS "\n"
+	"\t\t\t\t__fish_complete_directories (commandline -ct) ''\n"
+	"\t\t\tcase '*'\n"
+	"\t\t\t\tprintf '%s\\n' $line\n"
+	"\t\tend\n"
+	"\tend\n"
+	"end\n"
+	"complete -c banger -f -a '(__banger_words)'\n";
 
 static const struct {
 	const char *shell;
@@ -50,32 +112,58 @@ struct context {
 	const struct command *command;
 	const struct opt *wants_value; /* the word before is an option that takes one */
 	bool is_after_dashes;	       /* the words are a command for the guest */
-	size_t operand_count;
+	struct strv operands;
+};
+
+/* Where candidates go. */
+struct offer {
+	const char *prefix; /* of what is to be completed */
+	const char *before; /* "--name=" in front of it, which the word has, too; "" without */
+	completion_source *source;
+	void *context;
+	struct strv *ret;
 };
 
 static void context_done(struct context *at)
 {
 	buf_done(&at->verb);
+	strv_done(&at->operands);
 }
 
-static void add(struct strv *ret, const char *prefix, const char *word)
+static void add(const struct offer *offer, const char *word, const char *description)
 {
-	if (str_starts(word, prefix) && !strv_has(ret, word))
-		strv_add(ret, word);
+	AUTO_BUF line = BUF_INIT;
+
+	if (!str_starts(word, offer->prefix))
+		return;
+	buf_addf(&line, "%s%s", offer->before, word);
+	if (description)
+		buf_addf(&line, "\t%s", description);
+	if (!strv_has(offer->ret, line.ptr))
+		strv_add(offer->ret, line.ptr);
 }
 
-static const struct opt *find_in(const struct opt *opts, size_t count, const char *word)
+/* The option that the word is, if it takes a value: "--name" or "-n"; of `len` bytes. */
+static const struct opt *find_in(const struct opt *opts, size_t count, const char *word, size_t len)
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct opt *opt = &opts[i];
 
 		if (!opt->metavar)
 			continue;
-		if (word[1] == '-' ? str_eq(word + 2, opt->name)
-				   : opt->letter && word[1] == opt->letter && word[2] == '\0')
+		if (word[1] == '-' ? strlen(opt->name) == len - 2 &&
+					     memcmp(word + 2, opt->name, len - 2) == 0
+				   : opt->letter && len == 2 && word[1] == opt->letter)
 			return opt;
 	}
 	return NULL;
+}
+
+static const struct opt *option_of(const struct context *at, const char *word, size_t len)
+{
+	if (!at->command || len < 2 || word[0] != '-')
+		return NULL;
+	return find_in(at->command->opts, at->command->opt_count, word, len);
 }
 
 static void take_name(struct context *at, const char *word)
@@ -88,7 +176,7 @@ static void take_name(struct context *at, const char *word)
 		buf_addf(&at->verb, "%s%s", at->verb.len > 0 ? " " : "", word);
 		at->command = command_find(at->noun, at->verb.ptr);
 	} else {
-		at->operand_count++;
+		strv_add(&at->operands, word);
 	}
 }
 
@@ -97,39 +185,39 @@ static void read_words(const char *const *words, size_t count, struct context *a
 	for (size_t i = 0; i < count; i++) {
 		const char *word = words[i];
 
-		if (at->wants_value) {
+		if (at->wants_value && str_eq(word, "=")) {
+			continue; /* bash makes three words of --name=value */
+		} else if (at->wants_value) {
 			at->wants_value = NULL;
 		} else if (str_eq(word, "--")) {
 			at->is_after_dashes = true;
 			return;
 		} else if (word[0] == '-') {
-			at->wants_value = at->command ? find_in(at->command->opts,
-								at->command->opt_count, word)
-						      : NULL;
+			at->wants_value = option_of(at, word, strlen(word));
 		} else {
 			take_name(at, word);
 		}
 	}
 }
 
-static void add_options(const struct opt *opts, size_t count, const char *prefix, struct strv *ret)
+static void add_options(const struct opt *opts, size_t count, const struct offer *offer)
 {
 	for (size_t i = 0; i < count; i++) {
 		AUTO_BUF word = BUF_INIT;
 
 		buf_addf(&word, "--%s%s", opts[i].type == OPT_FLAG_ON ? "no-" : "", opts[i].name);
-		add(ret, prefix, word.ptr);
+		add(offer, word.ptr, opts[i].help);
 		if (opts[i].type != OPT_MAYBE)
 			continue;
 		buf_clear(&word);
 		buf_addf(&word, "--no-%s", opts[i].name);
-		add(ret, prefix, word.ptr);
+		add(offer, word.ptr, opts[i].help);
 	}
 }
 
 /* The verb's next word: its first, or its second when the first is there. */
-static void add_verb(const struct context *at, const char *prefix, const char *verb,
-		     struct strv *ret)
+static void add_verb(const struct context *at, const char *verb, const struct command *command,
+		     const struct offer *offer)
 {
 	AUTO_FREE char *word = NULL;
 	const char *rest = verb;
@@ -140,65 +228,142 @@ static void add_verb(const struct context *at, const char *prefix, const char *v
 		rest = verb + at->verb.len + 1;
 	}
 	word = mem_strndup(rest, strcspn(rest, " "));
-	add(ret, prefix, word);
+	add(offer, word, strchr(rest, ' ') ? NULL : command->summary);
 }
 
-static void add_names(const struct context *at, const char *prefix, struct strv *ret)
+static void add_name(const struct context *at, const char *noun, const char *verb,
+		     const struct command *command, const struct offer *offer)
+{
+	if (!at->noun)
+		add(offer, noun, verb ? NULL : command->summary);
+	else if (verb && str_eq(noun, at->noun))
+		add_verb(at, verb, command, offer);
+}
+
+static void add_names(const struct context *at, const struct offer *offer)
 {
 	for (size_t i = 0; i < command_count; i++) {
-		if (commands[i]->is_hidden)
-			continue;
-		if (!at->noun)
-			add(ret, prefix, commands[i]->noun);
-		else if (commands[i]->verb && str_eq(commands[i]->noun, at->noun))
-			add_verb(at, prefix, commands[i]->verb, ret);
+		if (!commands[i]->is_hidden)
+			add_name(at, commands[i]->noun, commands[i]->verb, commands[i], offer);
 	}
-	for (size_t i = 0; i < command_alias_count; i++) {
-		const struct command_alias *alias = &command_aliases[i];
-
-		if (!at->noun)
-			add(ret, prefix, alias->noun);
-		else if (alias->verb && str_eq(alias->noun, at->noun))
-			add_verb(at, prefix, alias->verb, ret);
-	}
+	for (size_t i = 0; i < command_alias_count; i++)
+		add_name(at, command_aliases[i].noun, command_aliases[i].verb,
+			 command_aliases[i].command, offer);
 }
 
-static void add_kind(enum opt_completes kind, const char *prefix, completion_source *source,
-		     void *context, struct strv *ret)
+/* Names of the daemon's, but for those that the line has already; `after` follows each. */
+static void add_live(enum opt_completes kind, const struct context *at, const char *after,
+		     const struct offer *offer)
 {
 	AUTO_STRV names = { .items = NULL };
 
-	if (kind == COMPLETES_NOTHING || kind == COMPLETES_COMMAND || !source)
+	if (!offer->source)
 		return;
-	source(context, kind, &names);
-	for (size_t i = 0; i < names.count; i++)
-		add(ret, prefix, names.items[i]);
+	offer->source(offer->context, kind, &names);
+	for (size_t i = 0; i < names.count; i++) {
+		AUTO_FREE char *word = mem_printf("%s%s", names.items[i], after);
+
+		if (!at || !strv_has(&at->operands, names.items[i]))
+			add(offer, word, NULL);
+	}
+}
+
+/* What only the shell can offer is one line, whatever the prefix. */
+static void add_shells_own(const char *what, const struct offer *offer)
+{
+	AUTO_FREE char *line = mem_printf(":%s", what);
+
+	strv_add(offer->ret, line);
+}
+
+static void add_kind(enum opt_completes kind, const struct context *at, const struct offer *offer)
+{
+	const struct context nothing = { .noun = NULL };
+
+	switch (kind) {
+	case COMPLETES_VM:
+	case COMPLETES_IMAGE:
+	case COMPLETES_KERNEL:
+		add_live(kind, at, "", offer);
+		break;
+	case COMPLETES_PLACE:
+		if (strchr(offer->prefix, ':'))
+			break; /* a path in the guest */
+		add_live(COMPLETES_VM, NULL, ":", offer);
+		add_shells_own(FILES, offer);
+		break;
+	case COMPLETES_FILE:
+		add_shells_own(FILES, offer);
+		break;
+	case COMPLETES_FOLDER:
+		add_shells_own(FOLDERS, offer);
+		break;
+	case COMPLETES_SHELL:
+		for (size_t i = 0; i < ARRAY_LEN(scripts); i++)
+			add(offer, scripts[i].shell, NULL);
+		break;
+	case COMPLETES_COMMAND:
+		if (at->operands.count == 0)
+			add_names(&nothing, offer);
+		break;
+	case COMPLETES_NOTHING:
+		break;
+	}
+}
+
+static void add_values(const struct opt *opt, const struct offer *offer)
+{
+	for (const char *const *choice = opt->choices; choice && *choice; choice++)
+		add(offer, *choice, NULL);
+	add_kind(opt->completes, NULL, offer);
+}
+
+/* "--image=de": true when there is an equals sign, and then the value's candidates are added. */
+static bool add_joined(const struct context *at, const struct offer *offer)
+{
+	const char *equals = strchr(offer->prefix, '=');
+	AUTO_FREE char *before = NULL;
+	const struct opt *opt;
+	struct offer value = *offer;
+
+	if (offer->prefix[0] != '-' || !equals)
+		return false;
+	before = mem_strndup(offer->prefix, (size_t)(equals + 1 - offer->prefix));
+	opt = option_of(at, offer->prefix, (size_t)(equals - offer->prefix));
+	value.prefix = equals + 1;
+	value.before = before;
+	if (opt)
+		add_values(opt, &value);
+	return true;
 }
 
 void completion_candidates(const char *const *words, size_t count, completion_source *source,
 			   void *context, struct strv *ret)
 {
-	const char *prefix = words[count - 1];
 	CLEANUP(context_done) struct context at = { .noun = NULL };
+	struct offer offer = { .prefix = words[count - 1],
+			       .before = "",
+			       .source = source,
+			       .context = context,
+			       .ret = ret };
 
 	read_words(words, count - 1, &at);
 	if (at.is_after_dashes)
 		return;
 	if (at.wants_value) {
-		add_kind(at.wants_value->completes, prefix, source, context, ret);
-	} else if (prefix[0] == '-') {
+		if (str_eq(offer.prefix, "=")) /* bash: the cursor is right behind it */
+			offer.prefix = "";
+		add_values(at.wants_value, &offer);
+	} else if (add_joined(&at, &offer)) {
+		return;
+	} else if (offer.prefix[0] == '-') {
 		if (at.command)
-			add_options(at.command->opts, at.command->opt_count, prefix, ret);
-		add_options(global_opts, global_opt_count, prefix, ret);
+			add_options(at.command->opts, at.command->opt_count, &offer);
+		add_options(global_opts, global_opt_count, &offer);
 	} else if (!at.command) {
-		add_names(&at, prefix, ret);
-	} else if (at.command->completes == COMPLETES_COMMAND) {
-		const struct context help = { .noun = NULL };
-
-		if (at.operand_count == 0)
-			add_names(&help, prefix, ret);
-	} else if (at.operand_count < at.command->operands_max) {
-		add_kind(at.command->completes, prefix, source, context, ret);
+		add_names(&at, &offer);
+	} else if (at.operands.count < at.command->operands_max) {
+		add_kind(at.command->completes, &at, &offer);
 	}
 }
 
@@ -277,10 +442,16 @@ const struct command completion_command = {
 	.operands_min = 1,
 	.operands_max = 1,
 	.takes_command = true,
+	.completes = COMPLETES_SHELL,
 	.summary = "print the completion script for bash, zsh or fish",
 	.description =
-		"For bash: source <(banger completion bash)\n"
+		"'make install' puts them where the shells look. Without it, in the shell's start "
+		"file:\n"
+		"bash: source <(banger completion bash)\n"
+		"zsh: source <(banger completion zsh), after compinit\n"
+		"fish: banger completion fish | source\n"
 		"'banger completion words -- WORDS...' is what the scripts ask: it prints what "
-		"the last word may become.",
+		"the last word may become, each with what is known of it behind a tab; ':files' "
+		"and ':folders' stand for the shell's own.",
 	.run = run_completion,
 };

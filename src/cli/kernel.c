@@ -207,6 +207,7 @@ static const struct opt import_opts[] = {
 	  .name = "from",
 	  .offset = offsetof(struct import_args, from),
 	  .metavar = "DIR",
+	  .completes = COMPLETES_FOLDER,
 	  .help = "where vmlinux or vmlinuz, modules and initrd are" },
 };
 

@@ -43,6 +43,10 @@ enum opt_completes {
 	COMPLETES_IMAGE,
 	COMPLETES_KERNEL,
 	COMPLETES_COMMAND, /* help's nouns and verbs */
+	COMPLETES_SHELL,
+	COMPLETES_FILE,
+	COMPLETES_FOLDER,
+	COMPLETES_PLACE, /* a file of the host, or VM: */
 };
 
 struct opt {
@@ -63,6 +67,7 @@ struct opt {
 	/* Added to a range error, such as "this host has 2 cpus"; may add nothing. */
 	void (*note)(struct buf *out);
 	enum opt_completes completes;
+	const char *const *choices; /* words to offer, NULL-terminated; NULL for none */
 };
 
 /* A table and the struct that it fills. */

@@ -32,6 +32,7 @@ static const struct opt config_opts[] = {
 	  .name = "file",
 	  .offset = offsetof(struct config_args, file),
 	  .metavar = "FILE",
+	  .completes = COMPLETES_FILE,
 	  .help = "your ssh configuration (default: ~/.ssh/config)" },
 };
 

@@ -453,7 +453,7 @@ const struct command vm_cp_command = {
 	.operands = "SRC DST",
 	.operands_min = 2,
 	.operands_max = 2,
-	.completes = COMPLETES_VM,
+	.completes = COMPLETES_PLACE,
 	.summary = "copy files and folders to and from a VM",
 	.description =
 		"One of the two is VM:PATH, the other a path of the host, or '-' for a tar on "

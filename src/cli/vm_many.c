@@ -275,6 +275,9 @@ static int check_signal(const char *text, struct err *err)
 	}
 
 static const struct opt stop_opts[] = { TIMEOUT_OPT };
+/* The others have names, too; these are the ones that a VMM does something sensible on. */
+static const char *const offered_signals[] = { "KILL", "TERM", "INT", "HUP", "STOP", "CONT", NULL };
+
 static const struct opt kill_opts[] = {
 	{ .type = OPT_STRING,
 	  .letter = 's',
@@ -282,7 +285,8 @@ static const struct opt kill_opts[] = {
 	  .offset = offsetof(struct many_args, signal),
 	  .metavar = "SIGNAL",
 	  .help = "what the VMM process is sent (default: KILL)",
-	  .check = check_signal },
+	  .check = check_signal,
+	  .choices = offered_signals },
 };
 
 /* What all of these commands have in common. */

@@ -650,7 +650,7 @@ line><\$HOME><><--><-x><"$'\xff\x01'"><é>"
 	for shell in bash zsh fish; do
 		run_apart banger completion $shell
 		expect "$status" 0
-		contains "$output" "banger completion words"
+		contains "$output" "completion words -- "
 	done
 	run_apart banger completion words -- vm stop ''
 	expect "$status" 0

@@ -499,6 +499,26 @@ static void test_completion(void **state)
 		{ { "vm", "run", "--image", "de" }, "debian-bookworm" },
 		{ { "vm", "run", "-i", "" }, "debian-bookworm" },
 		{ { "vm", "run", "--memory", "" }, "" },
+		{ { "vm", "run", "--image=" }, "--image=debian-bookworm" },
+		{ { "vm", "run", "--image=de" }, "--image=debian-bookworm" },
+		{ { "vm", "run", "--image=x" }, "" },
+		{ { "vm", "run", "--nonsense=" }, "" },
+		/* As bash has it. */
+		{ { "vm", "run", "--image", "=" }, "debian-bookworm" },
+		{ { "vm", "run", "--image", "=", "de" }, "debian-bookworm" },
+		{ { "vm", "stop", "box", "" }, "web" },
+		{ { "vm", "kill", "-s", "T" }, "TERM" },
+		{ { "vm", "kill", "--signal=K" }, "--signal=KILL" },
+		{ { "vm", "cp", "" }, "box: web: :files" },
+		{ { "vm", "cp", "./x", "b" }, "box: :files" },
+		{ { "vm", "cp", "box:/et" }, "" },
+		{ { "image", "register", "--rootfs", "a" }, ":files" },
+		{ { "image", "register", "--rootfs=a" }, ":files" },
+		{ { "kernel", "import", "x", "--from", "" }, ":folders" },
+		{ { "completion", "" }, "bash zsh fish" },
+		{ { "image", "ca" }, "catalog cache" },
+		{ { "image", "cache", "" }, "prune" },
+		{ { "" }, "vm image kernel daemon doctor ssh-config completion version help ps" },
 		{ { "vm", "exec", "box", "--", "l" }, "" },
 		{ { "help", "kern" }, "kernel" },
 		{ { "ps", "--j" }, "--json" },
@@ -515,8 +535,32 @@ static void test_completion(void **state)
 			count++;
 		completion_candidates(rows[i].words, count, names, NULL, &got);
 		for (size_t j = 0; j < got.count; j++)
-			buf_addf(&joined, "%s%s", j ? " " : "", got.items[j]);
+			buf_addf(&joined, "%s%.*s", j ? " " : "", (int)strcspn(got.items[j], "\t"),
+				 got.items[j]);
 		CHECK_STR(joined.ptr, rows[i].wanted);
+	}
+}
+
+/* What is known of a word comes behind a tab; names of VMs have nothing there. */
+static void test_completion_descriptions(void **state)
+{
+	static const struct {
+		const char *words[2];
+		const char *wanted;
+	} rows[] = {
+		{ { "vm", "prun" }, "prune\tdelete every VM that is not running" },
+		{ { "ps", "--qui" }, "--quiet\tno progress and no notes" },
+		{ { "help", "vers" },
+		  "version\tprint the versions of banger and of the running bangerd" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_STRV got = { .items = NULL };
+
+		completion_candidates(rows[i].words, 2, names, NULL, &got);
+		CHECK_INT(got.count, 1);
+		CHECK_STR(got.items[0], rows[i].wanted);
 	}
 }
 
@@ -575,14 +619,23 @@ static void test_env_rule(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),	      cmocka_unit_test(test_table_wide),
-		cmocka_unit_test(test_table_worth),   cmocka_unit_test(test_width),
-		cmocka_unit_test(test_table_escapes), cmocka_unit_test(test_empty_table),
-		cmocka_unit_test(test_progress_line), cmocka_unit_test(test_progress_plain),
-		cmocka_unit_test(test_vm_table),      cmocka_unit_test(test_vm_details),
-		cmocka_unit_test(test_ages),	      cmocka_unit_test(test_spec_line),
-		cmocka_unit_test(test_log_text),      cmocka_unit_test(test_log_text_in_pieces),
-		cmocka_unit_test(test_completion),    cmocka_unit_test(test_ready),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_table_wide),
+		cmocka_unit_test(test_table_worth),
+		cmocka_unit_test(test_width),
+		cmocka_unit_test(test_table_escapes),
+		cmocka_unit_test(test_empty_table),
+		cmocka_unit_test(test_progress_line),
+		cmocka_unit_test(test_progress_plain),
+		cmocka_unit_test(test_vm_table),
+		cmocka_unit_test(test_vm_details),
+		cmocka_unit_test(test_ages),
+		cmocka_unit_test(test_spec_line),
+		cmocka_unit_test(test_log_text),
+		cmocka_unit_test(test_log_text_in_pieces),
+		cmocka_unit_test(test_completion),
+		cmocka_unit_test(test_completion_descriptions),
+		cmocka_unit_test(test_ready),
 		cmocka_unit_test(test_env_rule),
 	};
 

@@ -159,6 +159,10 @@ int session_run(struct cli *cli, const struct session *session, int *ret_status,
 		return err_set(err, ERR_CANCELLED, "a signal ended the session in '%s'", vm);
 	if (r < 0)
 		return err_context(err, r, "lost the session in '%s'", vm);
+	if (status.is_clamped)
+		out_note(&cli->out,
+			 "warning: the agent in '%s' gave an impossible exit status: taken for %d",
+			 vm, status.status);
 	*ret_status = status.status;
 	return 0;
 }

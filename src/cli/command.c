@@ -30,6 +30,7 @@ const struct command *const commands[] = {
 	&vm_ping_command,
 	&vm_ports_command,
 	&vm_prune_command,
+	&vm_workspace_export_command,
 	&image_list_command,
 	&image_show_command,
 	&image_pull_command,

@@ -25,6 +25,7 @@ extern const struct command vm_health_command;
 extern const struct command vm_ports_command;
 extern const struct command vm_ping_command;
 extern const struct command vm_prune_command;
+extern const struct command vm_workspace_export_command;
 extern const struct command image_list_command;
 extern const struct command image_show_command;
 extern const struct command image_pull_command;

@@ -539,6 +539,12 @@ static int vm_cp_call(struct rpc_call *call, const void *params, json_t *result,
 	return connect_call(call, params, VM_VERB_CP, result, err);
 }
 
+static int vm_workspace_export_call(struct rpc_call *call, const void *params, json_t *result,
+				    struct err *err)
+{
+	return connect_call(call, params, VM_VERB_EXEC, result, err);
+}
+
 static int vm_logs_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	struct daemon *daemon = rpc_call_context(call);
@@ -668,6 +674,8 @@ const struct rpc_method api_vm_methods[] = {
 	       vm_results, RPC_PASSES_FD),
 	METHOD("vm.cp", "a stream to the agent, for files", vm_fields, vm_cp_call, vm_results,
 	       RPC_PASSES_FD),
+	METHOD("vm.workspace.export", "a stream to the agent, for the work that is in the guest",
+	       vm_fields, vm_workspace_export_call, vm_results, RPC_PASSES_FD),
 	METHOD("vm.logs", "a log file, opened for reading", logs_fields, vm_logs_call, logs_results,
 	       RPC_PASSES_FD),
 };

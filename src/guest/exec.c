@@ -49,6 +49,8 @@ struct session {
 	bool is_sigpipe_sent;
 	int stdout_fd; /* -1: its reader is gone */
 	int stderr_fd;
+	uint64_t stdout_bytes; /* that have come */
+	uint64_t stderr_bytes;
 	struct buf out;	     /* owned: frames that are on their way to the agent */
 	int writing_fd;	     /* where `writing` goes; -1: nothing waits */
 	struct span writing; /* in the reader's frame */
@@ -141,6 +143,23 @@ static void take_exit(struct session *session, struct wire_exit exit_status)
 	session->is_over = true;
 }
 
+/* Whether there is room for what has come; it then waits to be written. */
+static int take_output(struct session *session, const struct wire_frame *frame, struct err *err)
+{
+	const struct guest_exec_io *ends = session->ends;
+	const bool is_stdout = frame->type == WIRE_STDOUT;
+
+	*(is_stdout ? &session->stdout_bytes : &session->stderr_bytes) += frame->payload.len;
+	if (is_stdout && ends->stdout_max > 0 && session->stdout_bytes > ends->stdout_max)
+		return err_set(err, ERR_LIMIT, "the command's output is over %llu bytes",
+			       (unsigned long long)ends->stdout_max);
+	if (!is_stdout && ends->stderr_max > 0 && session->stderr_bytes > ends->stderr_max)
+		return 0;
+	session->writing_fd = is_stdout ? session->stdout_fd : session->stderr_fd;
+	session->writing = frame->payload;
+	return 0;
+}
+
 static int take_frame(struct session *session, const struct wire_frame *frame, struct err *err)
 {
 	struct wire_exit exit_status;
@@ -149,10 +168,7 @@ static int take_frame(struct session *session, const struct wire_frame *frame, s
 	switch (frame->type) {
 	case WIRE_STDOUT:
 	case WIRE_STDERR:
-		session->writing_fd =
-			frame->type == WIRE_STDOUT ? session->stdout_fd : session->stderr_fd;
-		session->writing = frame->payload;
-		return 0;
+		return take_output(session, frame, err);
 	case WIRE_EXIT:
 		if (!wire_read_exit(frame, &exit_status))
 			return err_set(err, ERR_PROTOCOL,

@@ -38,6 +38,10 @@ struct guest_exec_io {
 	int stdout_fd; /* -1: what comes is dropped */
 	int stderr_fd; /* -1: what comes is dropped */
 
+	/* Bytes; 0: no limit. More output is ERR_LIMIT, more errors are dropped. */
+	uint64_t stdout_max;
+	uint64_t stderr_max;
+
 	/*
 	 * A signalfd, or -1. SIGWINCH sends the size of the terminal `window_fd`; any other signal
 	 * is forwarded by its number. The caller blocks the signals, and leaves out those it wants

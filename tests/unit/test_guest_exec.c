@@ -13,7 +13,7 @@
 
 #define WRONG "wrong answer from the agent: "
 
-static const struct guest_exec_io no_io = { -1, -1, -1, -1, -1, NULL };
+static const struct guest_exec_io no_io = { -1, -1, -1, 0, 0, -1, -1, NULL };
 
 /* --- start --- */
 

@@ -12,6 +12,7 @@
 #include "base/spawn.h"
 #include "base/strv.h"
 #include "disk/disk.h"
+#include "disk/qcow2.h"
 
 #define QEMU_IMG	    "qemu-img"
 #define QEMU_IMG_TIMEOUT_MS 60000
@@ -70,24 +71,12 @@ static int run_qemu_img(struct strv *argv, const struct cancel *cancel, struct e
 	return spawn_run(&spawn, cancel, QEMU_IMG_TIMEOUT_MS, QEMU_IMG_OUTPUT_MAX, NULL, err);
 }
 
-/*
- * The file was made empty before, so that its mode is ours and nothing else is in its place. No
- * backing name goes into it: who opens it names the chain.
- */
-static int make_qcow2(const struct staging *staging, const struct cancel *cancel, struct err *err)
+/* No backing name goes into it: who opens it names the chain. */
+static int make_qcow2(const struct staging *staging, struct err *err)
 {
-	AUTO_STRV argv = { .items = NULL };
-	int r;
+	const int r = qcow2_write_empty(staging->fd, staging->size_bytes);
 
-	strv_add(&argv, QEMU_IMG);
-	strv_add(&argv, "create");
-	strv_add(&argv, "-q");
-	strv_add(&argv, "-f");
-	strv_add(&argv, "qcow2");
-	strv_add(&argv, staging->new_path);
-	strv_addf(&argv, "%" PRIu64, staging->size_bytes);
-	r = run_qemu_img(&argv, cancel, err);
-	return r < 0 ? err_context(err, r, "make the disk '%s'", staging->new_path) : 0;
+	return r < 0 ? file_fail(err, r, "make the disk", staging->new_path) : 0;
 }
 
 static int make_raw(const struct staging *staging, int base_fd, const struct cancel *cancel,
@@ -126,7 +115,7 @@ static int open_base(const struct disk_request *request, int *ret_fd, uint64_t *
 	size = (uint64_t)status.st_size;
 	if (size < request->size_bytes)
 		size = request->size_bytes;
-	if (size > INT64_MAX - BLOCK_BYTES)
+	if (size > QCOW2_SIZE_MAX - BLOCK_BYTES)
 		return err_set(err, ERR_INVALID, "a disk of %" PRIu64 " bytes cannot be", size);
 	*ret_size = (size + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 	*ret_fd = TAKE_FD(fd);
@@ -195,7 +184,9 @@ int disk_create(const struct disk_request *request, const struct cancel *cancel,
 	AUTO_CLOSE int base_fd = -1;
 	int r;
 
-	r = open_base(request, &base_fd, &staging.size_bytes, err);
+	r = cancel_check(cancel, err);
+	if (r == 0)
+		r = open_base(request, &base_fd, &staging.size_bytes, err);
 	if (r == 0)
 		r = stage(request, &staging, err);
 	if (r < 0)
@@ -203,7 +194,7 @@ int disk_create(const struct disk_request *request, const struct cancel *cancel,
 
 	progress_report(progress, "disk", staging.name, 0, staging.size_bytes);
 	if (kind == DISK_QCOW2)
-		r = make_qcow2(&staging, cancel, err);
+		r = make_qcow2(&staging, err);
 	else
 		r = make_raw(&staging, base_fd, cancel, &kind, err);
 	if (r == 0)

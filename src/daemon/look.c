@@ -130,7 +130,8 @@ static unsigned look_at_things(struct daemon *daemon, const struct vm *vm)
 	return has;
 }
 
-/* A client of an earlier daemon holds its lease by living. */
+/* A client of an earlier daemon holds its lease by living, as long as the VM is one that goes on:
+ * with the run ends what handles.json says. */
 static bool is_lease_held(const struct daemon *daemon, const struct vm *vm,
 			  const struct vm_facts *facts)
 {
@@ -139,7 +140,8 @@ static bool is_lease_held(const struct daemon *daemon, const struct vm *vm,
 
 	if (lease_get(daemon->leases, vm->id, &lease))
 		return lease_is_held(daemon->leases, vm->id);
-	if (!facts->has_vmm || facts->handles.lease_pid <= 0)
+	if (!facts->has_vmm || facts->handles.lease_pid <= 0 || !vm_state_is_alive(vm->state) ||
+	    (vm->intent != VM_INTENT_NONE && vm->intent != VM_INTENT_SET))
 		return false;
 	pidfd = process_open(facts->handles.lease_pid, facts->handles.lease_start_time);
 	fd_close(pidfd);
@@ -247,8 +249,8 @@ static void add_folders(struct daemon *daemon, const struct strv *names, const s
 	}
 }
 
-static void add_cgroups(struct daemon *daemon, const struct strv *ids, const struct vm_list *vms,
-			struct plan *plan)
+static void add_cgroups(struct daemon *daemon, const struct vmm_sightings *found,
+			const struct strv *ids, const struct vm_list *vms, struct plan *plan)
 {
 	for (size_t i = 0; i < ids->count; i++) {
 		struct priv_cgroup_view view;
@@ -256,7 +258,8 @@ static void add_cgroups(struct daemon *daemon, const struct strv *ids, const str
 		if (has_vm_named(vms, ids->items[i], VM_ID_LENGTH))
 			continue;
 		priv_cgroup_look(daemon->priv, ids->items[i], &view);
-		if (!view.exists)
+		/* With its VMM it ends, too. */
+		if (!view.exists || vmm_sightings_find(found, ids->items[i]))
 			continue;
 		if (view.processes > 0 || view.has_others)
 			plan_add(plan, PLAN_LEAVE, ids->items[i], "cgroup",
@@ -286,7 +289,7 @@ void look_for_strays(struct daemon *daemon, const struct vmm_sightings *found,
 		if (!has_vm_named(vms, name, SOCKET_FOLDER_CHARS))
 			plan_add(plan, PLAN_REMOVE, NULL, path, "the folder belongs to no VM");
 	}
-	add_cgroups(daemon, &names->cgroups, vms, plan);
+	add_cgroups(daemon, found, &names->cgroups, vms, plan);
 }
 
 /* --- everything --- */

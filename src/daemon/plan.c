@@ -84,30 +84,33 @@ void plan_put_json(const struct plan *plan, json_t *result)
 
 /* --- one VM --- */
 
-/* False when nothing is to be looked at beside this. */
-static bool plan_intent(const struct vm *vm, struct plan *plan)
+enum rest { REST_NONE, REST_LEASE, REST_ALL };
+
+/* What is to be looked at beside this: of a VM that is gone nothing, of one that has ended only for
+ * whom it lives. */
+static enum rest plan_intent(const struct vm *vm, struct plan *plan)
 {
 	switch (vm->intent) {
 	case VM_INTENT_CREATE:
 		plan_add_vm(plan, PLAN_UNDO, vm, "create", "bangerd ended while it was made");
-		return false;
+		return REST_NONE;
 	case VM_INTENT_START:
 		plan_add_vm(plan, PLAN_UNDO, vm, "start", "bangerd ended while it was started");
-		return false;
+		return REST_LEASE;
 	case VM_INTENT_STOP:
 		plan_add_vm(plan, PLAN_FINISH, vm, "stop", "it was to stop");
-		return false;
+		return REST_LEASE;
 	case VM_INTENT_DELETE:
 		plan_add_vm(plan, PLAN_FINISH, vm, "delete", "it was to be deleted");
-		return false;
+		return REST_NONE;
 	case VM_INTENT_SET:
 		plan_add_vm(plan, PLAN_FINISH, vm, "set", "it was to be changed");
-		return true;
+		return REST_ALL;
 	case VM_INTENT_NONE:
 	case VM_INTENT_COUNT:
 		break;
 	}
-	return true;
+	return REST_ALL;
 }
 
 static char *vmm_text(const struct vm_facts *facts)
@@ -152,10 +155,8 @@ static void plan_cleaning(const struct vm *vm, const struct vm_facts *facts, str
 			    "it does not run");
 }
 
-void plan_vm(const struct vm *vm, const struct vm_facts *facts, struct plan *plan)
+static void plan_process(const struct vm *vm, const struct vm_facts *facts, struct plan *plan)
 {
-	if (!plan_intent(vm, plan))
-		return;
 	if (!vm_state_is_alive(vm->state)) {
 		plan_cleaning(vm, facts, plan);
 	} else if (facts->is_watched) {
@@ -168,6 +169,14 @@ void plan_vm(const struct vm *vm, const struct vm_facts *facts, struct plan *pla
 			    facts->is_other_boot ? "the host was rebooted"
 						 : "its VMM was gone when bangerd started");
 	}
-	if (vm->ephemeral && !facts->is_lease_held)
+}
+
+void plan_vm(const struct vm *vm, const struct vm_facts *facts, struct plan *plan)
+{
+	const enum rest rest = plan_intent(vm, plan);
+
+	if (rest == REST_ALL)
+		plan_process(vm, facts, plan);
+	if (rest != REST_NONE && vm->ephemeral && !facts->is_lease_held)
 		plan_add_vm(plan, PLAN_DELETE, vm, NULL, "it was to live as long as its client");
 }

@@ -71,10 +71,14 @@ static int undo_or_finish(struct daemon *daemon, const struct vm *vm, struct err
 static int correct_boot(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	AUTO_VM changed = { 0 };
+	int r;
 
 	if (str_eq(vm->boot_id, daemon->boot_id))
 		return 0;
-	vm_copy(&changed, vm);
+	/* As it is now: `vm` is from before what was begun with it was finished. */
+	r = store_vm_get(daemon->store, vm->id, &changed, err);
+	if (r < 0)
+		return r;
 	vm_set_text(&changed.boot_id, daemon->boot_id);
 	changed.used_at_ms = 0;
 	return store_vm_update(daemon->store, &changed, err);
@@ -185,6 +189,13 @@ static int reconcile_one(struct daemon *daemon, const struct vm *vm,
 	for (size_t i = 0; i < plan.count && r == 0; i++) {
 		log_action(&plan.items[i]);
 		r = do_action(daemon, vm, &facts, &plan.items[i], err);
+	}
+	/* A change that cannot be finished is no reason not to watch what runs. */
+	if (r < 0 && vm->intent == VM_INTENT_SET && vm_state_is_alive(vm->state) && facts.has_vmm) {
+		struct err watch_err = ERR_INIT;
+
+		if (adopt(daemon, vm, &facts, &watch_err) < 0)
+			err_append(err, &watch_err);
 	}
 	if (r == 0 && vm_state_is_alive(vm->state) &&
 	    vm_table_get(daemon->table, vm->id, NULL, NULL))

@@ -41,6 +41,8 @@ static const struct {
 	{ VM_CREATED, VM_INTENT_CREATE, false, { .has = 0 }, "undo(create)" },
 	{ VM_STOPPED, VM_INTENT_START, false, { .has_vmm = true, .handles = VMM }, "undo(start)" },
 	{ VM_RUNNING, VM_INTENT_STOP, false, { .has_vmm = true }, "finish(stop)" },
+	{ VM_RUNNING, VM_INTENT_STOP, true, { .has_vmm = true }, "finish(stop) delete" },
+	{ VM_STOPPED, VM_INTENT_START, true, { .is_lease_held = true }, "undo(start)" },
 	{ VM_RUNNING, VM_INTENT_DELETE, true, { .has_vmm = true }, "finish(delete)" },
 	{ VM_STOPPED, VM_INTENT_SET, false, { .has = 0 }, "finish(set)" },
 	{ VM_RUNNING,

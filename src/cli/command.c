@@ -24,6 +24,7 @@ const struct command *const commands[] = {
 	&vm_shell_command,
 	&vm_exec_command,
 	&vm_cp_command,
+	&vm_workspace_prepare_command,
 	&vm_logs_command,
 	&vm_stats_command,
 	&vm_health_command,

@@ -19,6 +19,7 @@ extern const struct command vm_ssh_command;
 extern const struct command vm_shell_command;
 extern const struct command vm_exec_command;
 extern const struct command vm_cp_command;
+extern const struct command vm_workspace_prepare_command;
 extern const struct command vm_logs_command;
 extern const struct command vm_stats_command;
 extern const struct command vm_health_command;

@@ -13,9 +13,11 @@
 #include "cli/session.h"
 #include "cli/signals.h"
 #include "cli/spec_args.h"
+#include "cli/workspace_args.h"
 
 struct run_args {
 	struct spec_args spec;
+	struct workspace_args workspace;
 	bool rm;
 	bool detach;
 	bool entrypoint;
@@ -44,7 +46,14 @@ static const struct opt run_opts[] = {
 	  .metavar = "NAME=VALUE",
 	  .help = "set a variable for the command or shell; may be repeated",
 	  .check = session_check_env },
+	WORKSPACE_OPTS(struct run_args),
 };
+
+/* The checkout that was named, or NULL. */
+static const char *checkout_path(const struct invocation *invocation)
+{
+	return invocation->parsed->operand_count > 0 ? invocation->parsed->operands[0] : NULL;
+}
 
 static int check_args(const struct invocation *invocation, struct err *err)
 {
@@ -58,7 +67,13 @@ static int check_args(const struct invocation *invocation, struct err *err)
 		return err_set(err, ERR_INVALID, "--detach and --entrypoint exclude each other");
 	if (args->detach && args->env.count > 0)
 		return err_set(err, ERR_INVALID, "--detach and --env exclude each other");
-	return 0;
+	if (checkout_path(invocation) && args->entrypoint)
+		return err_set(err, ERR_INVALID, "--entrypoint and a checkout exclude each other");
+	if (!checkout_path(invocation) && workspace_args_are_given(&args->workspace))
+		return err_set(err, ERR_INVALID,
+			       "--guest-path, --branch, --from, --mode, --include-untracked and "
+			       "--dry-run go with a PATH");
+	return workspace_args_check(&args->workspace, err);
 }
 
 static int create(struct cli *cli, const struct run_args *args, json_t **ret, struct err *err)
@@ -216,6 +231,8 @@ static int run_session(struct cli *cli, const struct invocation *invocation, con
 		.vm_name = json_get_str(vm, "name"),
 		.argv = invocation->parsed->command,
 		.env = &args->env,
+		.cwd = checkout_path(invocation) ? workspace_args_guest_path(&args->workspace)
+						 : NULL,
 		.has_tty = is_shell && session_is_interactive(cli),
 	};
 	int r;
@@ -257,30 +274,81 @@ static int run_in(struct cli *cli, const struct invocation *invocation, const js
 	return status;
 }
 
+/* --- with a checkout --- */
+
+/*
+ * Brings it in. A VM that was made for a checkout which did not arrive is of no use: it is deleted,
+ * also after Ctrl-C, whose work is done then. A second one ends this program at once.
+ */
+static int ship(struct cli *cli, const struct invocation *invocation, struct workspace *workspace,
+		const json_t *vm, struct err *err)
+{
+	const struct run_args *args = invocation->args;
+	const struct workspace_target target = { .vm = json_get_str(vm, "id"),
+						 .name = json_get_str(vm, "name") };
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	r = workspace_args_ship(cli, workspace, &args->workspace, &target, NULL, err);
+	if (r == 0)
+		return 0;
+	if (cancel_is_fired(&cli->cancel)) {
+		cancel_done(&cli->cancel);
+		if (cancel_init(&cli->cancel) < 0 || link_open(cli, &undo_err) < 0)
+			return r;
+	}
+	if (delete_surely(cli, target.vm, &undo_err) < 0 && undo_err.kind != ERR_NOT_FOUND)
+		err_append(err, &undo_err);
+	return r;
+}
+
+static int run_made(struct cli *cli, const struct invocation *invocation,
+		    struct workspace *workspace, const json_t *result)
+{
+	const struct run_args *args = invocation->args;
+	const json_t *vm = json_object_get(result, "vm");
+	struct err err = ERR_INIT;
+
+	if (checkout_path(invocation) && ship(cli, invocation, workspace, vm, &err) < 0)
+		return cli_fail(cli, &err);
+	return args->detach ? print_name(cli, result) : run_in(cli, invocation, vm);
+}
+
 static int run_run(struct cli *cli, const struct invocation *invocation)
 {
 	const struct run_args *args = invocation->args;
+	const char *path = checkout_path(invocation);
+	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
 
 	if (check_args(invocation, &err) < 0)
 		return cli_usage(cli, invocation->command, &err);
+	if (path && workspace_args_open(cli, path, &args->workspace, &workspace, &err) < 0)
+		return cli_fail(cli, &err);
+	if (args->workspace.dry_run) {
+		if (workspace_args_list(cli, &workspace, &args->workspace, NULL, &err) < 0)
+			return cli_fail(cli, &err);
+		return 0;
+	}
 	if (link_open(cli, &err) < 0 || spec_args_announce(cli, &args->spec, &err) < 0 ||
 	    create(cli, args, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	cli_print_warnings(cli, result);
 	spec_args_tell_ports(cli, result);
-	if (args->detach)
-		return print_name(cli, result);
-	return run_in(cli, invocation, json_object_get(result, "vm"));
+	return run_made(cli, invocation, &workspace, result);
 }
 
 const struct command vm_run_command = {
 	.noun = "vm",
 	.verb = "run",
+	.operands = "PATH",
+	.operands_max = 1,
 	.takes_command = true,
 	.summary = "make a VM, and open a shell or run a command in it",
-	.description = "Without a command an interactive shell; the VM goes on when it ends. With "
+	.description = "With PATH, the git checkout in that folder goes to /root/repo first, and "
+		       "shell or command begin there; see 'banger vm workspace prepare --help'.\n"
+		       "Without a command an interactive shell; the VM goes on when it ends. With "
 		       "one, the "
 		       "exit status is the command's: 128 + n when signal n ended it, 127 when it "
 		       "does not "

@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 
+#define HEAD_SHOWN	12
 #define ID_SHOWN	12 /* digits: unique among any number of VMs that a host can have */
 #define VALUE_BYTES_MAX 4096
 #define KEY_COLUMN	20
@@ -143,7 +144,7 @@ static void add_vm(struct table *table, const json_t *vm, int64_t now)
 	table_addf(table, "%llu", (unsigned long long)json_get_u64(vm, "vcpu"));
 	table_add_size(table, json_get_u64(vm, "memory_bytes"));
 	table_add_size(table, json_get_u64(vm, "disk_bytes"));
-	table_add(table, json_get_str(vm, "workspace"));
+	table_add(table, json_get_str(json_object_get(vm, "workspace"), "host_path"));
 	add_age(table, json_get_str(vm, "created_at"), now);
 }
 
@@ -256,6 +257,21 @@ static void pair_state(struct buf *out, const json_t *vm, bool has_colour)
 	buf_add_byte(out, '\n');
 }
 
+/* "/root/repo, from /home/me/repo at 0123456789ab". */
+static void pair_workspace(struct buf *out, const json_t *workspace)
+{
+	const char *head = json_get_str(workspace, "head");
+	AUTO_BUF text = BUF_INIT;
+
+	if (json_is_object(workspace)) {
+		buf_addf(&text, "%s, from %s", json_get_str(workspace, "guest_path"),
+			 json_get_str(workspace, "host_path"));
+		if (head)
+			buf_addf(&text, " at %.*s", HEAD_SHOWN, head);
+	}
+	view_pair(out, "workspace", text.ptr);
+}
+
 void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf *out)
 {
 	const uint64_t pid = json_get_u64(vm, "pid");
@@ -276,7 +292,7 @@ void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf 
 	view_pair(out, "nat", json_get_bool(vm, "nat") ? "yes" : "no");
 	pair_ports(out, vm);
 	view_pair(out, "deleted at the end", json_get_bool(vm, "ephemeral") ? "yes" : "no");
-	view_pair(out, "workspace", json_get_str(vm, "workspace"));
+	pair_workspace(out, json_object_get(vm, "workspace"));
 	pair_time(out, "created", json_get_str(vm, "created_at"), now);
 	pair_time(out, "started", json_get_str(vm, "started_at"), now);
 	pair_engine(out, vm);

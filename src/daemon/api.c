@@ -19,6 +19,7 @@ struct rpc_method *api_methods(size_t *ret_count)
 		{ api_daemon_methods, api_daemon_method_count },
 		{ api_vm_methods, api_vm_method_count },
 		{ api_ssh_methods, api_ssh_method_count },
+		{ api_workspace_methods, api_workspace_method_count },
 		{ api_stats_methods, api_stats_method_count },
 		{ api_image_methods, api_image_method_count },
 		{ api_kernel_methods, api_kernel_method_count },

@@ -13,6 +13,8 @@ extern const struct rpc_method api_vm_methods[];
 extern const size_t api_vm_method_count;
 extern const struct rpc_method api_ssh_methods[];
 extern const size_t api_ssh_method_count;
+extern const struct rpc_method api_workspace_methods[];
+extern const size_t api_workspace_method_count;
 extern const struct rpc_method api_stats_methods[];
 extern const size_t api_stats_method_count;
 extern const struct rpc_method api_image_methods[];

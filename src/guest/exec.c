@@ -252,21 +252,28 @@ static int serve_stream_output(struct session *session, struct err *err)
 }
 
 /* An end that cannot be read any more has ended, for whatever reason. */
-static void serve_stdin(struct session *session)
+static int serve_stdin(struct session *session, struct err *err)
 {
+	const struct guest_exec_io *ends = session->ends;
 	const size_t room = WIRE_STDIN_WINDOW - session->stdin_ahead;
 	const size_t size = room < sizeof(session->chunk) ? room : sizeof(session->chunk);
-	const ssize_t n = read(session->ends->stdin_fd, session->chunk, size);
+	const ssize_t n = ends->read ? ends->read(ends->context, session->chunk, size, err)
+				     : read(ends->stdin_fd, session->chunk, size);
 
+	if (n < 0 && ends->read)
+		return (int)n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
+		return 0;
 	if (n > 0) {
 		wire_add_frame(&session->out, WIRE_STDIN, span_of(session->chunk, (size_t)n));
 		session->stdin_ahead += (size_t)n;
-		return;
+		if (ends->moved)
+			ends->moved(ends->context, (uint64_t)n);
+		return 0;
 	}
 	wire_add_frame(&session->out, WIRE_STDIN_EOF, span_of("", 0));
 	session->is_stdin_done = true;
+	return 0;
 }
 
 static void add_window_size(struct session *session)
@@ -299,19 +306,24 @@ static int serve_signal(struct session *session, struct err *err)
 	return 0;
 }
 
+/* Whether the stream has room for more of the command's input. */
+static bool wants_stdin(const struct session *session)
+{
+	return !session->is_stream_closed && session->out.len == 0 && !session->is_stdin_done &&
+	       session->stdin_ahead < WIRE_STDIN_WINDOW;
+}
+
 static void fill_polls(const struct session *session, struct pollfd polls[POLL_COUNT])
 {
 	const bool can_send = !session->is_stream_closed;
 	const bool wants_input = can_send && session->out.len == 0;
-	const bool wants_stdin =
-		wants_input && !session->is_stdin_done && session->stdin_ahead < WIRE_STDIN_WINDOW;
 	const short stream = (short)((session->writing_fd < 0 ? POLLIN : 0) |
 				     (can_send && session->out.len > 0 ? POLLOUT : 0));
 
 	polls[POLL_STREAM] =
 		(struct pollfd){ .fd = stream ? session->io.fd : -1, .events = stream };
 	polls[POLL_STDIN] = (struct pollfd){
-		.fd = wants_stdin ? session->ends->stdin_fd : -1,
+		.fd = wants_stdin(session) && !session->ends->read ? session->ends->stdin_fd : -1,
 		.events = POLLIN,
 	};
 	polls[POLL_OUTPUT] = (struct pollfd){ .fd = session->writing_fd, .events = POLLOUT };
@@ -325,11 +337,12 @@ static void fill_polls(const struct session *session, struct pollfd polls[POLL_C
 
 static int turn(struct session *session, struct err *err)
 {
+	const bool has_input = session->ends->read && wants_stdin(session);
 	struct pollfd polls[POLL_COUNT];
 	int r;
 
 	fill_polls(session, polls);
-	if (poll(polls, POLL_COUNT, -1) < 0)
+	if (poll(polls, POLL_COUNT, has_input ? 0 : -1) < 0)
 		return errno == EINTR ? 0 : err_sys(err, -errno, "wait for the command");
 	if (polls[POLL_CANCEL].revents)
 		return err_set(err, ERR_CANCELLED, "cancelled");
@@ -343,8 +356,11 @@ static int turn(struct session *session, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (polls[POLL_STDIN].revents)
-		serve_stdin(session);
+	if (polls[POLL_STDIN].revents || has_input) {
+		r = serve_stdin(session, err);
+		if (r < 0)
+			return r;
+	}
 	if (polls[POLL_STREAM].revents & POLLOUT) {
 		r = serve_stream_output(session, err);
 		if (r < 0)
@@ -373,7 +389,7 @@ int guest_exec_run(int fd, const struct guest_exec_io *io, struct guest_exec_sta
 	session->writing_fd = -1;
 	session->out = BUF_INIT;
 	wire_reader_init(&session->reader);
-	if (io->stdin_fd < 0) {
+	if (io->stdin_fd < 0 && !io->read) {
 		wire_add_frame(&session->out, WIRE_STDIN_EOF, span_of("", 0));
 		session->is_stdin_done = true;
 	}

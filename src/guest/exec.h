@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/cancel.h"
 #include "base/err.h"
@@ -34,7 +35,7 @@ int guest_exec_start(int fd, const struct guest_exec *exec, const struct cancel 
 		     uint64_t deadline_ns, uint32_t *ret_pid, struct err *err) MUST_CHECK;
 
 struct guest_exec_io {
-	int stdin_fd;  /* -1: the command's stdin ends at once */
+	int stdin_fd;  /* -1: the command's stdin ends at once, unless `read` is there */
 	int stdout_fd; /* -1: what comes is dropped */
 	int stderr_fd; /* -1: what comes is dropped */
 
@@ -51,6 +52,15 @@ struct guest_exec_io {
 	int window_fd; /* a terminal, or -1 */
 
 	const struct cancel *cancel; /* may be NULL */
+
+	/*
+	 * Instead of stdin_fd: at most `size` bytes, 0 at the end, < 0 with `err` to give it all
+	 * up. It never waits long.
+	 */
+	ssize_t (*read)(void *context, void *into, size_t size, struct err *err);
+	/* Told of each piece of stdin that the stream has been given; may be NULL. */
+	void (*moved)(void *context, uint64_t bytes);
+	void *context; /* borrowed */
 };
 
 struct guest_exec_status {

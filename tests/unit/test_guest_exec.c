@@ -13,7 +13,9 @@
 
 #define WRONG "wrong answer from the agent: "
 
-static const struct guest_exec_io no_io = { -1, -1, -1, 0, 0, -1, -1, NULL };
+static const struct guest_exec_io no_io = {
+	.stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1, .signal_fd = -1, .window_fd = -1
+};
 
 /* --- start --- */
 

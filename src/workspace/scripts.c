@@ -1,0 +1,156 @@
+#include "workspace/scripts.h"
+
+/* Names that a host's git has let pass are taken as they are; files over 16 MiB are not held in
+ * memory. */
+#define GIT "git -c core.protectNTFS=false -c core.protectHFS=false -c core.bigFileThreshold=16m "
+
+#define GOES_WHEN_NEW                                                                   \
+	"d=$1\n"                                                                        \
+	"if [ \"$2\" = new ]; then\n"                                                   \
+	"  trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n" \
+	"  trap 'exit 129' HUP INT TERM\n"                                              \
+	"fi\n"
+
+#define ENTER             \
+	"set -e\n"        \
+	"cd \"$1\"\n"     \
+	"b=.git/banger\n" \
+	"export GIT_WORK_TREE=.\n"
+
+const char script_look[] = "if command -v git >/dev/null 2>&1; then g=git; else g=none; fi\n"
+			   "d=$1\n"
+			   "if [ ! -e \"$d\" ] && [ ! -L \"$d\" ]; then k=absent\n"
+			   "elif [ -f \"$d/.git/banger/manifest\" ]; then k=ours\n"
+			   "elif [ -d \"$d\" ] && [ -z \"$(ls -A \"$d\")\" ]; then k=empty\n"
+			   "else k=foreign; fi\n"
+			   "echo \"$g $k\"\n"
+			   "[ $k = ours ] && [ $g = git ] || exit 0\n"
+			   "cd \"$d\" || exit 1\n"
+			   "h=$(git rev-parse -q --verify HEAD) || h=-\n"
+			   "r=$(git symbolic-ref -q HEAD) || r=-\n"
+			   "printf '%s\\n%s\\n' \"$h\" \"$r\"\n"
+			   "exec cat .git/banger/manifest\n";
+
+const char script_begin[] =
+	"set -e\n"
+	"case $1 in */*) p=${1%/*};; esac\n"
+	"p=${p:-/}\n"
+	"mkdir -p \"$p\"\n"
+	"rm -rf \"$p\"/.banger-new.*\n"
+	"d=$(mktemp -d \"$p/.banger-new.XXXXXX\")\n"
+	"trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
+	"trap 'exit 129' HUP INT TERM\n"
+	"chmod 755 \"$d\"\n"
+	"make() {\n"
+	"  if [ \"$format\" = sha256 ]; then git init -q --template= --object-format=sha256 "
+	"\"$@\"\n"
+	"  else git init -q --template= \"$@\"; fi\n"
+	"}\n"
+	"format=$2\n"
+	"make \"$d\"\n"
+	"cd \"$d\"\n"
+	"make --bare .git/banger\n"
+	"mkdir -p .git/info .git/banger/info .git/banger/objects/info\n"
+	"echo ../../objects >.git/banger/objects/info/alternates\n"
+	"echo '* -text -crlf -eol -ident -filter -working-tree-encoding' "
+	">.git/banger/info/attributes\n"
+	"git config -f .git/banger/config core.bare false\n"
+	"git config -f .git/banger/config core.autocrlf false\n"
+	"if [ -n \"$4\" ]; then\n"
+	"  git config remote.origin.url \"$4\"\n"
+	"  git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'\n"
+	"fi\n"
+	"[ -z \"$5\" ] || git config user.name \"$5\"\n"
+	"[ -z \"$6\" ] || git config user.email \"$6\"\n"
+	"[ \"$3\" = none ] || " GIT "index-pack --stdin --fix-thin >/dev/null\n"
+	"printf '%s' \"$d\"\n";
+
+const char script_pack[] = "set -e\n"
+			   "cd \"$1\"\n"
+			   "exec " GIT "index-pack --stdin --fix-thin >/dev/null\n";
+
+const char script_import[] = GOES_WHEN_NEW ENTER
+	"export GIT_DIR=$b\n" GIT "-c core.bigFileThreshold=1m -c core.compression=0 "
+	"-c pack.compression=0 -c fastimport.unpackLimit=0 fast-import --quiet\n";
+
+/*
+ * The index for the files is made first, from what was shipped last and what is different now; then
+ * read-tree takes the files from the one tree to the other. It looks before it writes: a file that
+ * is not as it was shipped, or stands where a new one is to be, stops it. (Files that were only
+ * touched make it ask again after a refresh.)
+ */
+const char script_apply[] = GOES_WHEN_NEW ENTER
+	"note() { GIT_DIR=$b git cat-file blob \"$1\"; }\n"
+	"rm -f $b/next $b/*.lock\n"
+	"[ ! -f $b/index ] || cp $b/index $b/next\n"
+	"note \"$3\" >$b/info/lines\n"
+	"GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "update-index -z --index-info <$b/info/lines\n"
+	"t=$(GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "write-tree --missing-ok)\n"
+	"move() { GIT_DIR=$b " GIT "read-tree -m -u $(cat $b/tree 2>/dev/null) $t; }\n"
+	"if ! move 2>/dev/null; then\n"
+	"  GIT_DIR=$b " GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
+	"  if ! move 2>$b/info/said; then\n"
+	"    [ -f $b/tree ] || { cat $b/info/said >&2; exit 1; }\n"
+	"    GIT_DIR=$b git diff-files -z --name-status --no-renames\n"
+	"    printf '\\0'\n"
+	"    GIT_DIR=$b git diff-tree -r -z --name-only --no-renames --diff-filter=A "
+	"$(cat $b/tree) $t |\n"
+	"      xargs -0 sh -c 'for p do if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
+	"printf \"%s\\0\" \"$p\"; fi; done' sh\n"
+	"    printf '\\0'\n"
+	"    cat $b/info/said\n"
+	"    exit 9\n"
+	"  fi\n"
+	"fi\n"
+	"echo $t >$b/tree\n"
+	"export GIT_DIR=.git\n"
+	"[ -f .git/index ] || cp $b/index .git/index\n"
+	"note \"$4\" >$b/info/lines\n"
+	"export GIT_DIR=.git\n" GIT "update-index -z --index-info <$b/info/lines\n"
+	"note \"$5\" >$b/info/lines\n" GIT
+	"update-index -z --skip-worktree --stdin <$b/info/lines\n"
+	"note \"$6\" >$b/info/lines\n" GIT
+	"update-index -z --no-skip-worktree --stdin <$b/info/lines\n"
+	"if [ \"${11}\" != stay ]; then\n"
+	"  [ \"${11}\" = move ] || rm -f .git/shallow\n"
+	"  for o in ${10}; do\n"
+	"    grep -qx $o .git/shallow 2>/dev/null || echo $o >>.git/shallow\n"
+	"  done\n"
+	"  h=$(git rev-parse -q --verify HEAD) || h=\n"
+	"  k=$(git rev-parse -q --verify refs/banger/head) || k=\n"
+	"  [ \"$h\" = \"$k\" ] || [ -z \"$h\" ] || git update-ref \"refs/banger/kept/$h\" $h\n"
+	"  if [ -n \"$9\" ]; then\n"
+	"    [ -z \"$8\" ] || git update-ref -m 'banger: prepare' \"refs/heads/$9\" $8\n"
+	"    git symbolic-ref -m 'banger: prepare' HEAD \"refs/heads/$9\"\n"
+	"  else\n"
+	"    git update-ref -m 'banger: prepare' --no-deref HEAD $8\n"
+	"  fi\n"
+	"  [ -z \"$8\" ] || git update-ref refs/banger/head $8\n"
+	"fi\n" GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
+	/* Trees that its cache names must be in this repository, not in ours. */
+	GIT "write-tree >/dev/null 2>&1 || :\n"
+	"note \"$7\" >$b/manifest.new\n"
+	"mv $b/manifest.new $b/manifest\n"
+	"rm -f $b/objects/pack/* $b/next $b/info/lines $b/info/said\n";
+
+const char script_compare[] =
+	ENTER "export GIT_DIR=$b\n"
+	      "cp $b/index $b/try\n"
+	      "export GIT_INDEX_FILE=$b/try\n" GIT "update-index -z --index-info\n" GIT
+	      "update-index -q --refresh >/dev/null 2>&1 || :\n"
+	      "git diff-files -z --name-status --no-renames\n";
+
+const char script_take[] = ENTER "export GIT_DIR=$b\n"
+				 "mv $b/try $b/index\n" GIT "checkout-index -f -u -z --stdin\n";
+
+const char script_remove[] = ENTER "xargs -0 rm -f --\n";
+
+const char script_publish[] =
+	"set -e\n"
+	"trap 'r=$?; trap - EXIT; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
+	"d=$1\n"
+	"[ ! -d \"$2\" ] || [ -L \"$2\" ] || rmdir \"$2\"\n"
+	"if [ -e \"$2\" ] || [ -L \"$2\" ]; then echo \"'$2' is there by now\" >&2; exit 1; fi\n"
+	"mv \"$d\" \"$2\"\n";
+
+const char script_discard[] = "case $1 in */.banger-new.*) rm -rf \"$1\";; esac\n";

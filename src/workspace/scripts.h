@@ -1,0 +1,47 @@
+/*
+ * What runs in a guest, for any POSIX sh. The guest's repository has a second one of ours inside
+ * it, ".git/banger": its index says what the files were when they were shipped, byte for byte
+ * (info/attributes turns all conversions off), so git itself tells what the guest has changed since
+ * and refuses to overwrite that. Its objects are only kept while files are written from them.
+ *
+ * "new" as $2: the folder is being made, and goes when the script fails or the host leaves.
+ */
+#pragma once
+
+/* $1 folder. Says "git KIND", and of one of ours HEAD, its branch and the manifest. */
+extern const char script_look[];
+
+/* $1 folder to be, $2 object format, $3 "pack" or "none", $4 origin, $5 name, $6 email. A pack on
+ * its input. Says where it is made. */
+extern const char script_begin[];
+
+/* $1 folder. A pack on its input. */
+extern const char script_pack[];
+
+/* $1 folder, $2 new or old. A fast-import stream on its input. */
+extern const char script_import[];
+
+/*
+ * $1 folder, $2 new or old, then names of what the stream had: $3 tree_info, $4 index_info, $5
+ * skip, $6 unskip, $7 manifest; $8 HEAD to be or "", $9 its branch or "", $10 where history ends
+ * ("OID..."), $11 stay, move or full (history). Status 9: what the guest has changed is in the way,
+ * and it says which of its files are not as shipped ("M\0path\0"...), an empty one, which are there
+ * that were not shipped, an empty one, and git's reason.
+ */
+#define APPLY_CONFLICT 9
+extern const char script_apply[];
+
+/* $1 folder. Index lines for paths on its input; says which files are still others then. */
+extern const char script_compare[];
+
+/* $1 folder. Takes what script_compare() has tried; writes the paths on its input from it. */
+extern const char script_take[];
+
+/* $1 folder. Removes the paths on its input. */
+extern const char script_remove[];
+
+/* $1 folder as made, $2 its place. */
+extern const char script_publish[];
+
+/* $1 folder that was being made. */
+extern const char script_discard[];

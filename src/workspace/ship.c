@@ -1,0 +1,616 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "workspace/conflicts.h"
+#include "workspace/content.h"
+#include "workspace/manifest.h"
+#include "workspace/plan.h"
+#include "workspace/prepare.h"
+#include "workspace/scripts.h"
+
+#define PATH_SAID_MAX	4096
+#define CONFLICTS_MAX	(16UL << 20) /* bytes of their names */
+#define NAMES_OID_COUNT 5
+
+static const char mode_shallow[] = "shallow_overlay";
+static const char mode_full[] = "full_copy";
+
+/* One shipping, from what the guest has to what it is to have. */
+struct ship {
+	struct workspace *workspace;
+	const struct workspace_way *way;
+	const struct workspace_ship *wish;
+	struct workspace_result *result;
+	struct buf said;	   /* owned: what the guest said of itself */
+	struct guest_look look;	   /* into it */
+	struct manifest_head had;  /* owned: what it was given last */
+	struct span had_entries;   /* into `said` */
+	struct manifest_head gets; /* owned: what it is to have */
+	struct plan plan;	   /* owned */
+	struct buf manifest;	   /* owned: head and entries to be */
+	char *folder;		   /* owned: where it is done */
+	bool moves_head;
+};
+
+static void ship_done(struct ship *ship)
+{
+	buf_done(&ship->said);
+	manifest_head_done(&ship->had);
+	manifest_head_done(&ship->gets);
+	plan_done(&ship->plan);
+	buf_done(&ship->manifest);
+	mem_free(ship->folder);
+}
+
+static bool is_first(const struct ship *ship)
+{
+	return ship->look.state != GUEST_OURS;
+}
+
+/* --- what there is --- */
+
+static int check_state(const struct ship *ship, struct err *err)
+{
+	const char *path = ship->wish->guest_path;
+	int r = 0;
+
+	if (!ship->look.has_git) {
+		r = err_set(err, ERR_UNSUPPORTED, "the guest has no git, which a workspace needs");
+		err_hint(err, "use an image with git such as debian-bookworm, install it there, or "
+			      "copy the files alone: 'banger vm cp'");
+	} else if (ship->look.state == GUEST_FOREIGN) {
+		r = err_set(err, ERR_EXISTS,
+			    "'%s' in the guest is there already, and not from here", path);
+		err_hint(err, "choose another folder with --guest-path, or remove it there first");
+	}
+	return r;
+}
+
+static int look(struct ship *ship, struct err *err)
+{
+	const char *const args[] = { ship->wish->guest_path, NULL };
+	const struct guest_script script = {
+		.text = script_look, .args = args, .what = "look at the workspace", .input_fd = -1
+	};
+	int r;
+
+	r = guest_script_run(ship->way, &script, &ship->said, err);
+	if (r == 0)
+		r = workspace_read_look(buf_span(&ship->said), &ship->look, err);
+	if (r == 0)
+		r = check_state(ship, err);
+	if (r < 0 || is_first(ship))
+		return r;
+	ship->had_entries = ship->look.manifest;
+	r = manifest_read_head(&ship->had_entries, &ship->had, err);
+	if (r == 0 && !str_eq(ship->had.host, ship->workspace->git.root) && !ship->wish->force) {
+		r = err_set(err, ERR_EXISTS, "'%s' in the guest is from '%s'",
+			    ship->wish->guest_path, ship->had.host);
+		err_hint(err, "choose another folder with --guest-path, or --force");
+	}
+	return r;
+}
+
+static bool has_oid(struct span text, const char *oid)
+{
+	return span_eq(text, span_str(oid ? oid : ""));
+}
+
+/* HEAD and branch to be, and whether that leaves commits of the guest's behind. */
+static int decide_head(struct ship *ship, struct err *err)
+{
+	const struct workspace *workspace = ship->workspace;
+	const struct facts *facts = &workspace->facts;
+	const bool keeps_branch = !is_first(ship) && ship->had.is_named && !facts->is_named;
+	int r;
+
+	ship->gets = (struct manifest_head){
+		.host = mem_strdup(workspace->git.root),
+		.head = mem_strdup(facts->head ? facts->head : ""),
+		.branch = mem_strdup(keeps_branch    ? ship->had.branch
+				     : facts->branch ? facts->branch
+						     : ""),
+		.mode = mem_strdup(workspace->wish.is_full ? mode_full : mode_shallow),
+		.is_named = facts->is_named || keeps_branch,
+	};
+	ship->moves_head = is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
+			   !str_eq(ship->gets.branch, ship->had.branch);
+	if (is_first(ship) || !ship->moves_head || has_oid(ship->look.head, ship->had.head) ||
+	    has_oid(ship->look.head, ship->gets.head) || ship->wish->force)
+		return 0;
+	r = err_set(err, ERR_BAD_STATE,
+		    "the guest has commits of its own, and HEAD has moved on the host too");
+	err_hint(err, "export them first ('banger vm workspace export'), or --force: they stay "
+		      "there under refs/banger/kept/");
+	return r;
+}
+
+static int plan(struct ship *ship, struct err *err)
+{
+	const struct span now = buf_span(&ship->workspace->scan.manifest);
+	int r;
+
+	plan_done(&ship->plan);
+	ship->plan = PLAN_INIT;
+	r = plan_make(ship->had_entries, now, is_first(ship), &ship->plan, err);
+	if (r < 0)
+		return r;
+	buf_clear(&ship->manifest);
+	manifest_add_head(&ship->manifest, &ship->gets);
+	buf_add(&ship->manifest, now);
+	ship->result->added = ship->plan.added;
+	ship->result->changed = ship->plan.changed;
+	ship->result->removed = ship->plan.removed;
+	return 0;
+}
+
+static bool is_current(const struct ship *ship)
+{
+	return !is_first(ship) && !ship->moves_head && ship->plan.tree_info.len == 0 &&
+	       ship->plan.index_info.len == 0 && ship->plan.skip.len == 0 &&
+	       ship->plan.unskip.len == 0 && str_eq(ship->had.host, ship->gets.host) &&
+	       str_eq(ship->had.mode, ship->gets.mode);
+}
+
+/* --- the pack --- */
+
+/* What the guest was given last, as far as this repository has it. */
+static int find_base(const struct ship *ship, char **ret, struct err *err)
+{
+	AUTO_FREE char *commit = mem_printf("%s^{commit}", ship->had.head ? ship->had.head : "");
+	const char *const args[] = { "rev-parse", "-q", "--verify", commit, NULL };
+	const struct git_call call = { .args = args,
+				       .cancel = ship->way->cancel,
+				       .may_fail = true };
+
+	*ret = NULL;
+	if (is_first(ship) || str_empty(ship->had.head))
+		return 0;
+	return git_line(&ship->workspace->git, &call, ret, err);
+}
+
+/*
+ * Objects for the guest: the commit with its files and what is staged, without what it has. A
+ * search for deltas would take longer than sending what it saves.
+ */
+static int start_pack(struct ship *ship, struct git_stream *ret, struct err *err)
+{
+	static const char *const args[] = {
+		"-c",	  "pack.compression=1",	 "pack-objects", "--revs", "--stdout",
+		"--thin", "--delta-base-offset", "--window=0",	 "-q",	   NULL
+	};
+	const struct facts *facts = &ship->workspace->facts;
+	const bool is_full = ship->workspace->wish.is_full;
+	AUTO_FREE char *base = NULL;
+	AUTO_BUF input = BUF_INIT;
+	int r;
+
+	r = find_base(ship, &base, err);
+	if (r < 0)
+		return r;
+	if (facts->head && !is_full)
+		buf_addf(&input, "--shallow %s\n", facts->head);
+	if (base && !is_full)
+		buf_addf(&input, "--shallow %s\n", base);
+	if (facts->head)
+		buf_addf(&input, "%s\n", facts->head);
+	buf_add(&input, buf_span(&ship->plan.objects));
+	/* With history wanted where there was none, all of it is new. */
+	if (base && (!is_full || str_eq(ship->had.mode, mode_full)))
+		buf_addf(&input, "^%s\n", base);
+	const struct git_call call = { .args = args,
+				       .input = buf_span(&input),
+				       .cancel = ship->way->cancel };
+
+	return git_start(&ship->workspace->git, &call, ret, err);
+}
+
+static bool wants_pack(const struct ship *ship)
+{
+	if (ship->plan.objects.len > 0)
+		return true;
+	return ship->gets.head[0] && (is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
+				      !str_eq(ship->gets.mode, ship->had.mode));
+}
+
+/* Runs a script on the pack, or on nothing. */
+static int send_pack(struct ship *ship, struct guest_script *script, struct buf *ret,
+		     struct err *err)
+{
+	AUTO_GIT_STREAM stream = GIT_STREAM_INIT;
+	struct err pack_err = ERR_INIT;
+	int r;
+
+	script->input_fd = -1;
+	if (!wants_pack(ship))
+		return guest_script_run(ship->way, script, ret, err);
+	r = start_pack(ship, &stream, err);
+	if (r < 0)
+		return r;
+	script->input_fd = stream.out_fd;
+	script->stage = "objects";
+	r = guest_script_run(ship->way, script, ret, err);
+	/* When git has failed here, the guest's complaint about half a pack is only its echo. */
+	if (err->kind != ERR_CANCELLED && git_end(&stream, ship->way->cancel, &pack_err) < 0) {
+		*err = pack_err;
+		return err_context(err, -EIO, "cannot pack '%s'", ship->workspace->git.root);
+	}
+	return r;
+}
+
+static int begin(struct ship *ship, struct err *err)
+{
+	const struct facts *facts = &ship->workspace->facts;
+	const char *const args[] = { ship->wish->guest_path,
+				     ship->workspace->git.is_sha256 ? "sha256" : "sha1",
+				     wants_pack(ship) ? "pack" : "none",
+				     facts->origin ? facts->origin : "",
+				     facts->user_name ? facts->user_name : "",
+				     facts->user_email ? facts->user_email : "",
+				     NULL };
+	struct guest_script script = { .text = script_begin,
+				       .args = args,
+				       .what = "make the repository",
+				       .output_max = PATH_SAID_MAX };
+	AUTO_BUF folder = BUF_INIT;
+	int r;
+
+	r = send_pack(ship, &script, &folder, err);
+	if (r < 0)
+		return r;
+	if (folder.len == 0 || folder.ptr[0] != '/' || strlen(folder.ptr) != folder.len)
+		return err_set(err, ERR_PROTOCOL,
+			       "the guest does not say where it made the repository");
+	ship->folder = buf_detach(&folder);
+	return 0;
+}
+
+static int send_objects(struct ship *ship, struct err *err)
+{
+	const char *const args[] = { ship->wish->guest_path, NULL };
+	struct guest_script script = { .text = script_pack,
+				       .args = args,
+				       .what = "take the objects" };
+
+	if (is_first(ship))
+		return begin(ship, err);
+	ship->folder = mem_strdup(ship->wish->guest_path);
+	return wants_pack(ship) ? send_pack(ship, &script, NULL, err) : 0;
+}
+
+/* --- files, and the lists that go with them --- */
+
+/* Sends them; `ret_oids` are the names by which script_apply() asks for the lists. */
+static int send_content(struct ship *ship, char ret_oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
+			struct err *err)
+{
+	const bool is_sha256 = ship->workspace->git.is_sha256;
+	const struct span notes[NAMES_OID_COUNT] = {
+		buf_span(&ship->plan.tree_info), buf_span(&ship->plan.index_info),
+		buf_span(&ship->plan.skip),	 buf_span(&ship->plan.unskip),
+		buf_span(&ship->manifest),
+	};
+	const char *const args[] = { ship->folder, is_first(ship) ? "new" : "old", NULL };
+	AUTO_CONTENT content = { .file = { .fd = -1 } };
+	const struct guest_script script = { .text = script_import,
+					     .args = args,
+					     .what = "take the files",
+					     .stage = "files",
+					     .input_fd = -1,
+					     .read = content_read,
+					     .context = &content };
+	int r;
+
+	content_init(&content, ship->workspace->root_fd, is_sha256, buf_span(&ship->plan.content));
+	for (size_t i = 0; i < NAMES_OID_COUNT; i++) {
+		content_add_note(&content, notes[i]);
+		r = blob_hash_of(is_sha256, notes[i], ret_oids[i], err);
+		if (r < 0)
+			return r;
+	}
+	return guest_script_run(ship->way, &script, NULL, err);
+}
+
+/* Commits at which the guest's history ends. */
+static void add_ends(const struct ship *ship, struct buf *out)
+{
+	const struct facts *facts = &ship->workspace->facts;
+
+	if (!ship->workspace->wish.is_full) {
+		if (facts->head && facts->has_parents)
+			buf_add_str(out, facts->head);
+		return;
+	}
+	for (const char *at = facts->shallow; at && *at; at++)
+		buf_add_byte(out, *at == '\n' ? ' ' : (uint8_t)*at);
+}
+
+static int apply(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
+		 int *ret_status, struct buf *ret_said, struct err *err)
+{
+	AUTO_BUF ends = BUF_INIT;
+	const bool moves = ship->moves_head || !str_eq(ship->gets.mode, ship->had.mode);
+	const bool is_full = ship->workspace->wish.is_full;
+	const char *args[] = { ship->folder,
+			       is_first(ship) ? "new" : "old",
+			       oids[0],
+			       oids[1],
+			       oids[2],
+			       oids[3],
+			       oids[4],
+			       ship->gets.head,
+			       ship->gets.branch,
+			       NULL,
+			       !moves	 ? "stay"
+			       : is_full ? "full"
+					 : "move",
+			       NULL };
+	struct guest_script script = { .text = script_apply,
+				       .args = args,
+				       .what = "write the files",
+				       .input_fd = -1,
+				       .output_max = CONFLICTS_MAX };
+	int status = 0;
+	int r;
+
+	add_ends(ship, &ends);
+	args[9] = ends.ptr;
+	progress_report(ship->way->progress, "write", NULL, 0, 0);
+	script.ret_status = is_first(ship) ? NULL : &status;
+	r = guest_script_run(ship->way, &script, ret_said, err);
+	if (r == 0 && status != 0 && status != APPLY_CONFLICT)
+		r = err_set(err, ERR_SYSTEM, "cannot write the files: status %d in the guest",
+			    status);
+	*ret_status = status;
+	return r;
+}
+
+/* --- what the guest has changed itself --- */
+
+static int fail_conflicts(struct ship *ship, const struct buf *conflicts, struct err *err)
+{
+	uint64_t count = 0;
+	int r;
+
+	for (size_t i = 0; i < conflicts->len; i++)
+		count += conflicts->ptr[i] == '\0';
+	buf_add(&ship->result->conflicts, buf_span(conflicts));
+	r = err_set(err, ERR_BAD_STATE,
+		    "the guest has changed %llu %s that %s changed on the host too",
+		    (unsigned long long)count, count == 1 ? "file" : "files",
+		    count == 1 ? "has" : "have");
+	err_hint(err, "export the guest's work first ('banger vm workspace export'), or take the "
+		      "host's files with --force");
+	return r;
+}
+
+/* Which of the paths in question are not as the host has them: asked with the host's own lines. */
+static int compare(struct ship *ship, const struct conflicts *conflicts, struct buf *ret,
+		   struct err *err)
+{
+	const char *const args[] = { ship->folder, NULL };
+	const struct guest_script script = { .text = script_compare,
+					     .args = args,
+					     .what = "compare the files",
+					     .input_fd = -1,
+					     .input = buf_span(&conflicts->lines),
+					     .output_max = CONFLICTS_MAX };
+
+	return guest_script_run(ship->way, &script, ret, err);
+}
+
+static int take(struct ship *ship, const struct buf *writes, const struct buf *removes,
+		struct err *err)
+{
+	const char *const args[] = { ship->folder, NULL };
+	struct guest_script script = { .text = script_take,
+				       .args = args,
+				       .what = "replace the guest's files",
+				       .input_fd = -1,
+				       .input = buf_span(writes) };
+	int r;
+
+	r = guest_script_run(ship->way, &script, NULL, err);
+	script.text = script_remove;
+	script.input = buf_span(removes);
+	if (r == 0 && removes->len > 0)
+		r = guest_script_run(ship->way, &script, NULL, err);
+	return r;
+}
+
+/*
+ * The guest has changed what is to be written. Where it has come to the same as the host, that is
+ * noted; the rest is the host's to replace when it was told to, and else the end.
+ */
+static int settle(struct ship *ship, const struct buf *said, struct err *err)
+{
+	CLEANUP(conflicts_done) struct conflicts conflicts = CONFLICTS_INIT;
+	AUTO_BUF others = BUF_INIT;
+	AUTO_BUF writes = BUF_INIT;
+	AUTO_BUF removes = BUF_INIT;
+	AUTO_BUF both = BUF_INIT;
+	int r;
+
+	r = conflicts_find(buf_span(said), buf_span(&ship->plan.tree_info), &conflicts, err);
+	if (r == 0)
+		r = compare(ship, &conflicts, &others, err);
+	if (r == 0)
+		r = conflicts_remaining(&conflicts, buf_span(&others), &writes, &removes, err);
+	if (r < 0)
+		return r;
+	buf_add(&both, buf_span(&writes));
+	buf_add(&both, buf_span(&removes));
+	if (both.len > 0 && !ship->wish->force)
+		return fail_conflicts(ship, &both, err);
+	buf_add(&ship->result->conflicts, buf_span(&both));
+	return take(ship, &writes, &removes, err);
+}
+
+static int write_files(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
+		       struct err *err)
+{
+	AUTO_BUF said = BUF_INIT;
+	int status = 0;
+	int r;
+
+	r = apply(ship, oids, &status, &said, err);
+	if (r < 0 || status == 0)
+		return r;
+	r = settle(ship, &said, err);
+	buf_clear(&said);
+	if (r == 0)
+		r = apply(ship, oids, &status, &said, err);
+	if (r == 0 && status != 0)
+		r = err_set(err, ERR_BUSY, "the guest changes its files while they are written");
+	return r;
+}
+
+static int publish(struct ship *ship, struct err *err)
+{
+	const char *const args[] = { ship->folder, ship->wish->guest_path, NULL };
+	const struct guest_script script = { .text = script_publish,
+					     .args = args,
+					     .what = "put the repository into its place",
+					     .input_fd = -1 };
+
+	return is_first(ship) ? guest_script_run(ship->way, &script, NULL, err) : 0;
+}
+
+/* What a script of its own accord has not removed. */
+static void discard(struct ship *ship)
+{
+	const char *const args[] = { ship->folder, NULL };
+	const struct guest_script script = {
+		.text = script_discard, .args = args, .what = "tidy up", .input_fd = -1
+	};
+	struct err ignored = ERR_INIT;
+
+	if (is_first(ship) && ship->folder)
+		IGNORE_RESULT(guest_script_run(ship->way, &script, NULL, &ignored));
+}
+
+/* 1 there is something to do, 0 there is not. */
+static int prepare(struct ship *ship, struct err *err)
+{
+	int r;
+
+	r = look(ship, err);
+	if (r == 0)
+		r = decide_head(ship, err);
+	if (r == 0)
+		r = plan(ship, err);
+	if (r < 0)
+		return r;
+	ship->result->is_first = is_first(ship);
+	ship->result->is_current = is_current(ship);
+	return ship->result->is_current ? 0 : 1;
+}
+
+static int ship_once(struct ship *ship, struct err *err)
+{
+	char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1];
+	int r;
+
+	r = prepare(ship, err);
+	if (r <= 0)
+		return r;
+	r = send_objects(ship, err);
+	if (r == 0)
+		r = send_content(ship, oids, err);
+	if (r == 0)
+		r = write_files(ship, oids, err);
+	if (r == 0)
+		r = publish(ship, err);
+	if (r < 0)
+		discard(ship);
+	return r;
+}
+
+static void ship_init(struct ship *ship, struct workspace *workspace,
+		      const struct workspace_way *way, const struct workspace_ship *wish,
+		      struct workspace_result *result)
+{
+	*ship = (struct ship){ .workspace = workspace,
+			       .way = way,
+			       .wish = wish,
+			       .result = result,
+			       .said = BUF_INIT,
+			       .manifest = BUF_INIT,
+			       .plan = PLAN_INIT };
+	*result = (struct workspace_result){ .conflicts = BUF_INIT };
+}
+
+static int rescan(struct workspace *workspace, const struct workspace_way *way, struct err *err)
+{
+	const struct workspace_wish wish = workspace->wish;
+	AUTO_WORKSPACE again = WORKSPACE_INIT;
+	int r;
+
+	r = workspace_open(&wish, way->cancel, way->progress, &again, err);
+	if (r < 0)
+		return r;
+	workspace_done(workspace);
+	*workspace = again;
+	again = WORKSPACE_INIT;
+	return 0;
+}
+
+int workspace_ship(struct workspace *workspace, const struct workspace_way *way,
+		   const struct workspace_ship *wish, struct workspace_result *ret, struct err *err)
+{
+	int r = 0;
+
+	*ret = (struct workspace_result){ .conflicts = BUF_INIT };
+	/* What has changed since it was looked at is looked at once more. */
+	for (int attempt = 0; attempt < 2; attempt++) {
+		CLEANUP(ship_done) struct ship ship;
+
+		workspace_result_done(ret);
+		ship_init(&ship, workspace, way, wish, ret);
+		*err = ERR_INIT;
+		r = attempt > 0 ? rescan(workspace, way, err) : 0;
+		if (r == 0)
+			r = ship_once(&ship, err);
+		if (r == 0 || err->kind != ERR_BUSY)
+			break;
+	}
+	return r;
+}
+
+/* "A\0path\0" for what the guest has not got yet, M for what it has, D for what goes. */
+static int list_lines(struct span lines, struct span had, struct buf *ret, struct err *err)
+{
+	struct manifest_cursor cursor = { .rest = had };
+	struct plan_line line;
+	int r;
+
+	r = manifest_next(&cursor, err);
+	while (r == 0 && plan_next(&lines, &line)) {
+		bool is_there;
+
+		while (r == 0 && cursor.has_entry &&
+		       manifest_compare_paths(cursor.entry.path, line.path) < 0)
+			r = manifest_next(&cursor, err);
+		is_there = cursor.has_entry && span_eq(cursor.entry.path, line.path) &&
+			   cursor.entry.work.mode != 0;
+		buf_add_byte(ret, line.mode == 0 ? 'D' : is_there ? 'M' : 'A');
+		buf_add_byte(ret, 0);
+		buf_add(ret, line.path);
+		buf_add_byte(ret, 0);
+	}
+	return r;
+}
+
+int workspace_list(struct workspace *workspace, const struct workspace_way *way,
+		   const struct workspace_ship *wish, struct buf *ret, struct err *err)
+{
+	struct workspace_result result;
+	CLEANUP(ship_done) struct ship ship;
+	int r;
+
+	ship_init(&ship, workspace, way, wish, &result);
+	r = way ? prepare(&ship, err) : plan(&ship, err);
+	return r < 0 ? r : list_lines(buf_span(&ship.plan.tree_info), ship.had_entries, ret, err);
+}

@@ -1,0 +1,145 @@
+/*
+ * What workspace.bats drives src/workspace with, against an agent on a Unix socket of this machine:
+ *
+ *     workspace_tool prepare SOCKET PATH GUEST_PATH [WORD...]
+ *     workspace_tool list SOCKET|- PATH GUEST_PATH [WORD...]
+ *     workspace_tool origin URL
+ *
+ * WORD is untracked, full, force, branch=NAME, from=REF or cancel=STAGE (fires when that stage is
+ * first told of). Prints what came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "base/text.h"
+#include "base/unix_socket.h"
+#include "workspace/origin.h"
+#include "workspace/prepare.h"
+
+struct tool {
+	const char *socket;
+	struct workspace_wish wish;
+	struct workspace_ship ship;
+	struct cancel cancel;
+	const char *cancel_stage;
+};
+
+static int open_stream(void *context, int *ret_fd, struct err *err)
+{
+	const struct tool *tool = context;
+
+	return unix_connect(tool->socket, ret_fd, err);
+}
+
+static void report(void *context, const struct progress_event *event)
+{
+	struct tool *tool = context;
+
+	if (str_eq(event->stage, tool->cancel_stage))
+		cancel_fire(&tool->cancel);
+}
+
+static void read_word(struct tool *tool, const char *word)
+{
+	if (str_eq(word, "untracked"))
+		tool->wish.includes_untracked = true;
+	else if (str_eq(word, "full"))
+		tool->wish.is_full = true;
+	else if (str_eq(word, "force"))
+		tool->ship.force = true;
+	else if (str_starts(word, "branch="))
+		tool->wish.branch = word + strlen("branch=");
+	else if (str_starts(word, "from="))
+		tool->wish.from = word + strlen("from=");
+	else if (str_starts(word, "cancel="))
+		tool->cancel_stage = word + strlen("cancel=");
+	else
+		exit(2);
+}
+
+static int fail(const struct err *err)
+{
+	(void)printf("error %s: %s\n", err_kind_name(err->kind), err->message);
+	if (err->hint[0])
+		(void)printf("hint: %s\n", err->hint);
+	return 1;
+}
+
+static void print_names(const struct buf *names)
+{
+	for (size_t at = 0; at < names->len; at += strlen(names->ptr + at) + 1)
+		(void)printf("%s\n", names->ptr + at);
+}
+
+static int prepare(struct tool *tool, const struct workspace_way *way, struct workspace *workspace)
+{
+	AUTO_WORKSPACE_RESULT result = { .conflicts = BUF_INIT };
+	struct err err = ERR_INIT;
+
+	if (workspace_ship(workspace, way, &tool->ship, &result, &err) < 0) {
+		const int status = fail(&err);
+
+		print_names(&result.conflicts);
+		return status;
+	}
+	(void)printf("%s added=%" PRIu64 " changed=%" PRIu64 " removed=%" PRIu64
+		     " left_out=%" PRIu64 " special=%" PRIu64 " submodules=%zu\n",
+		     result.is_first	 ? "first"
+		     : result.is_current ? "current"
+					 : "again",
+		     result.added, result.changed, result.removed, workspace->scan.left_out,
+		     workspace->scan.special, workspace->scan.submodules.count);
+	print_names(&result.conflicts);
+	return 0;
+}
+
+static int list(struct tool *tool, const struct workspace_way *way, struct workspace *workspace)
+{
+	AUTO_BUF names = BUF_INIT;
+	struct err err = ERR_INIT;
+
+	if (workspace_list(workspace, str_eq(tool->socket, "-") ? NULL : way, &tool->ship, &names,
+			   &err) < 0)
+		return fail(&err);
+	print_names(&names);
+	return 0;
+}
+
+static int origin(const char *url)
+{
+	AUTO_BUF clean = BUF_INIT;
+
+	if (!origin_clean(span_str(url), &clean))
+		return 1;
+	(void)printf("%s\n", clean.ptr);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
+	struct tool tool = { .cancel = CANCEL_INIT };
+	struct err err = ERR_INIT;
+
+	if (argc == 3 && str_eq(argv[1], "origin"))
+		return origin(argv[2]);
+	if (argc < 5 || cancel_init(&tool.cancel) < 0)
+		return 2;
+	tool.socket = argv[2];
+	tool.wish.path = argv[3];
+	tool.ship.guest_path = argv[4];
+	for (int i = 5; i < argc; i++)
+		read_word(&tool, argv[i]);
+	const struct progress progress = { .report = report, .context = &tool };
+	const struct workspace_way way = {
+		.open = open_stream, .context = &tool, .cancel = &tool.cancel, .progress = &progress
+	};
+
+	if (workspace_open(&tool.wish, &tool.cancel, &progress, &workspace, &err) < 0)
+		return fail(&err);
+	return str_eq(argv[1], "list") ? list(&tool, &way, &workspace)
+				       : prepare(&tool, &way, &workspace);
+}

@@ -437,8 +437,11 @@ int link_open_running(struct cli *cli, json_t **ret_ping, struct err *err)
 	r = probe(paths.socket, &presence, &ping, err);
 	if (r < 0)
 		return r;
-	if (presence != RPC_ALIVE)
-		return err_set(err, ERR_NOT_FOUND, "bangerd is not running");
+	if (presence != RPC_ALIVE) {
+		r = err_set(err, ERR_NOT_FOUND, "bangerd is not running");
+		err_hint(err, "commands that need it start it, such as 'banger ps'");
+		return r;
+	}
 	r = connect_client(cli, paths.socket, err);
 	if (r < 0)
 		return r;

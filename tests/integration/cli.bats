@@ -330,7 +330,8 @@ hint: end it with 'kill -9 $pid'; running VMs go on, and the next command starts
 @test "daemon status, stop and logs start no daemon" {
 	run_apart banger daemon status
 	expect "$status" 1
-	expect "$errors" "banger: bangerd is not running"
+	expect "$errors" "banger: bangerd is not running
+hint: commands that need it start it, such as 'banger ps'"
 	run_apart banger daemon stop
 	expect "$status" 0
 	expect "$output" "bangerd was not running"

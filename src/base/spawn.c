@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@
 
 enum spawn_step {
 	STEP_CGROUP,
+	STEP_ENTRY,
 	STEP_DESCRIPTORS,
 	STEP_SESSION,
 	STEP_PARENT,
@@ -45,6 +47,7 @@ enum spawn_step {
 
 static const char *const step_names[] = {
 	[STEP_CGROUP] = "find a cgroup for",
+	[STEP_ENTRY] = "enter the namespaces for",
 	[STEP_DESCRIPTORS] = "set up the descriptors of",
 	[STEP_SESSION] = "make a session for",
 	[STEP_PARENT] = "tie to its parent",
@@ -186,6 +189,21 @@ static void child_mounts(const struct spawn *spawn, int report_fd)
 		child_fail(report_fd, STEP_NAMESPACES);
 }
 
+/*
+ * A user namespace gives all capabilities in it, and exec keeps them for its root: the way in is
+ * not to be the way to them.
+ */
+static void child_enter(const struct spawn *spawn, int report_fd)
+{
+	for (size_t i = 0; i < spawn->space_count; i++) {
+		if (setns(spawn->spaces[i], 0) < 0)
+			child_fail(report_fd, STEP_ENTRY);
+	}
+	if (spawn->space_count > 1 &&
+	    prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
+		child_fail(report_fd, STEP_ENTRY);
+}
+
 static void child_namespaces(const struct spawn *spawn, int report_fd)
 {
 	if (spawn->namespaces == 0)
@@ -206,6 +224,7 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 		if (write(spawn->entries[i], "0", 1) < 0)
 			child_fail(report_fd, STEP_CGROUP);
 	}
+	child_enter(spawn, report_fd);
 	child_descriptors(spawn, &report_fd);
 	if ((spawn->new_session && setsid() < 0) || (spawn->new_process_group && setpgid(0, 0) < 0))
 		child_fail(report_fd, STEP_SESSION);
@@ -251,11 +270,16 @@ static struct process process_take(struct process *process)
  * refuse. */
 static char *find_program(const char *name)
 {
+	char *path = strchr(name, '/') ? NULL : spawn_find(name);
+
+	return path ? path : mem_strdup(name);
+}
+
+char *spawn_find(const char *name)
+{
 	const char *path = getenv("PATH"); // NOLINT(concurrency-mt-unsafe): nobody calls setenv()
 	struct span rest = span_str(path ? path : "/usr/local/bin:/usr/bin:/bin");
 
-	if (strchr(name, '/'))
-		return mem_strdup(name);
 	while (rest.len > 0) {
 		struct span folder = rest;
 
@@ -267,7 +291,7 @@ static char *find_program(const char *name)
 		if (folder.len > 0 && access(candidate, X_OK) == 0)
 			return TAKE_PTR(candidate);
 	}
-	return mem_strdup(name);
+	return NULL;
 }
 
 /* The child's report: nothing when exec worked (the pipe closed itself). */

@@ -47,6 +47,9 @@ struct spawn {
 	const char *const *covers; /* NULL-terminated: with CLONE_NEWNS, folders that are empty and
 				      read-only for it; missing ones are fine; NULL: none */
 	bool new_proc;		   /* with CLONE_NEWNS: /proc shows it nobody else's processes */
+	const int *spaces; /* borrowed: namespaces that it enters, a user namespace first; without
+			      privileges there, even as its root */
+	size_t space_count;
 	const int *entries; /* borrowed: cgroup.procs files of the cgroups that it is born into */
 	size_t entry_count;
 	uid_t uid; /* used when has_user: setgroups(0), setgid, setuid */
@@ -119,6 +122,9 @@ int process_open(pid_t pid, uint64_t start_time) MUST_CHECK;
 
 #define BOOT_ID_SIZE 37 /* a UUID's text and its terminator */
 int process_boot_id(char ret[static BOOT_ID_SIZE]) MUST_CHECK;
+
+/* Where PATH has a program; NULL when it does not. Owned by the caller. */
+char *spawn_find(const char *name) MUST_CHECK;
 
 /* The folder of the running program's file, from /proc/self/exe. */
 int process_own_folder(char **ret) MUST_CHECK;

@@ -11,6 +11,7 @@
 #include "base/version.h"
 #include "daemon/daemon.h"
 #include "image/worker.h"
+#include "priv/net_holder.h"
 
 static const char usage[] =
 	"usage: bangerd [--ready-fd FD] | --check-migrations | --defaults | --plan | --census | "
@@ -103,6 +104,8 @@ int main(int argc, char **argv)
 
 	if (argc > 2 && str_eq(argv[1], "--worker"))
 		return image_worker_main(argc, argv);
+	if (argc > 1 && str_eq(argv[1], NET_HOLDER_OPTION))
+		return net_holder_main(argc, argv);
 	if (!parse_arguments(argc, argv, &arguments))
 		return 2;
 	if (arguments.help || arguments.version) {

@@ -68,7 +68,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		AT(stats_poll_interval_ms) },
 	[CONFIG_NETWORK] = {
 		.row = { "network", "\"auto\", \"host\", \"isolated\" or \"none\"", "\"auto\"",
-			 "where VMs' network is: the host's own, a namespace of banger's, or nowhere; auto is host where bangerd may, else none; isolated is none in this version",
+			 "where VMs' network is: the host's own, a namespace of banger's, or nowhere; auto is host where bangerd may, else isolated where it can, else none",
 			 NULL },
 		.type = VALUE_CHOICE, .choices = networks, .initial = CONFIG_NETWORK_AUTO, AT(network) },
 	[CONFIG_BRIDGE_NAME] = {

@@ -218,8 +218,13 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(&daemon->config, daemon->priv, daemon->store, daemon->table,
-				 &daemon->network, err);
+		r = network_open(
+			&(struct network_parts){ .config = &daemon->config,
+						 .priv = daemon->priv,
+						 .store = daemon->store,
+						 .table = daemon->table,
+						 .runtime_dir = daemon->paths.runtime_dir },
+			&daemon->network, err);
 	if (r == 0)
 		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
 	if (r < 0)
@@ -243,7 +248,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->started_ns = clock_now_ns();
 	r = reconcile_all(daemon, err);
 	if (r == 0)
-		r = names_new(daemon->store, &daemon->names, err);
+		r = names_new(daemon->store, !network_is_isolated(daemon->network), &daemon->names,
+			      err);
 	if (r < 0)
 		return r;
 	names_listen(daemon->names, daemon->config.dns_listen);

@@ -39,8 +39,13 @@ static int open_to_look(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open_to_look(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(&daemon->config, daemon->priv, daemon->store, daemon->table,
-				 &daemon->network, err);
+		r = network_open(
+			&(struct network_parts){ .config = &daemon->config,
+						 .priv = daemon->priv,
+						 .store = daemon->store,
+						 .table = daemon->table,
+						 .runtime_dir = daemon->paths.runtime_dir },
+			&daemon->network, err);
 	return r;
 }
 

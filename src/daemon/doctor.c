@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "daemon/artifacts.h"
+#include "daemon/doctor_private.h"
 #include "daemon/engine.h"
 #include "daemon/known_hosts.h"
 #include "daemon/names.h"
@@ -26,16 +27,13 @@
 #include "priv/priv.h"
 #include "vmm/engine.h"
 
-#define ROUTES_BYTES_MAX      (4UL << 20)
 #define RESOLV_CONF_BYTES_MAX 65536
 #define SPACE_WARN_BYTES      (4ULL << 30)   /* an image and a few VMs */
 #define SPACE_FAIL_BYTES      (256ULL << 20) /* not even a VM's first writes */
 
-enum verdict { PASS, WARN, FAIL };
-
 static const char *const verdict_names[] = { [PASS] = "pass", [WARN] = "warn", [FAIL] = "fail" };
 
-static void add(json_t *checks, const char *name, enum verdict verdict, const char *message,
+void doctor_add(json_t *checks, const char *name, enum verdict verdict, const char *message,
 		const char *hint)
 {
 	json_t *check = json_new_object();
@@ -47,9 +45,9 @@ static void add(json_t *checks, const char *name, enum verdict verdict, const ch
 	json_add(checks, check);
 }
 
-static void add_err(json_t *checks, const char *name, enum verdict verdict, const struct err *err)
+void doctor_add_err(json_t *checks, const char *name, enum verdict verdict, const struct err *err)
 {
-	add(checks, name, verdict, err->message, err->hint);
+	doctor_add(checks, name, verdict, err->message, err->hint);
 }
 
 static void check_daemon(json_t *checks)
@@ -57,7 +55,7 @@ static void check_daemon(json_t *checks)
 	AUTO_FREE char *text =
 		mem_printf("bangerd %s (%s)", banger_version.version, banger_version.commit);
 
-	add(checks, "daemon", PASS, text, NULL);
+	doctor_add(checks, "daemon", PASS, text, NULL);
 }
 
 static void add_without_effect(void *context, const struct config_key_row *row)
@@ -65,7 +63,7 @@ static void add_without_effect(void *context, const struct config_key_row *row)
 	AUTO_FREE char *text = mem_printf("'%s' is set, but this version has no %s", row->name,
 					  row->without_effect);
 
-	add(context, "config", WARN, text, "the key is accepted and does nothing yet");
+	doctor_add(context, "config", WARN, text, "the key is accepted and does nothing yet");
 }
 
 /* The file as it is now: the daemon goes on with what it read at its start. */
@@ -76,13 +74,13 @@ static void check_config(const struct daemon *daemon, json_t *checks)
 
 	if (config_load(daemon->paths.config_file, &now, &err) < 0) {
 		err_hint(&err, "the daemon goes on with the configuration that it started with");
-		add_err(checks, "config", FAIL, &err);
+		doctor_add_err(checks, "config", FAIL, &err);
 		return;
 	}
 	AUTO_FREE char *text = mem_printf("%s%s", daemon->paths.config_file,
 					  now.is_present ? "" : " is absent: all defaults");
 
-	add(checks, "config", PASS, text, NULL);
+	doctor_add(checks, "config", PASS, text, NULL);
 	config_each_without_effect(&now, add_without_effect, checks);
 }
 
@@ -91,22 +89,22 @@ static void check_names(const struct daemon *daemon, json_t *checks)
 	struct err err = ERR_INIT;
 
 	if (names_check(daemon->names, &err) < 0) {
-		add_err(checks, "dns", WARN, &err);
+		doctor_add_err(checks, "dns", WARN, &err);
 		return;
 	}
 	AUTO_BUF text = BUF_INIT;
 
 	buf_addf(&text, "NAME.vm is answered on %s", daemon->config.dns_listen);
 	if (config_dns_port_on_bridge(&daemon->config) == 0) {
-		add(checks, "dns", PASS, text.ptr, NULL);
+		doctor_add(checks, "dns", PASS, text.ptr, NULL);
 	} else if (network_is_on(daemon->network)) {
 		buf_add_str(&text, network_has_bridge(daemon->network)
 					   ? ", for guests, too"
 					   : ", once the first VM brings the bridge");
-		add(checks, "dns", PASS, text.ptr, NULL);
+		doctor_add(checks, "dns", PASS, text.ptr, NULL);
 	} else {
 		buf_add_str(&text, ", the address of a bridge that VMs do not have here");
-		add(checks, "dns", WARN, text.ptr, "set dns_listen to a loopback address");
+		doctor_add(checks, "dns", WARN, text.ptr, "set dns_listen to a loopback address");
 	}
 }
 
@@ -138,24 +136,26 @@ static void check_resolver(struct daemon *daemon, const struct job *job, json_t 
 	network_summarise(daemon->network, &summary);
 	state = resolver_state(daemon->resolver, &err);
 	if (state == RESOLVER_FAILED)
-		add_err(checks, "names", WARN, &err);
+		doctor_add_err(checks, "names", WARN, &err);
 	else if (state != RESOLVER_NONE && summary.guests == 0)
-		add(checks, "names", PASS, "systemd-resolved asks for NAME.vm while VMs run", NULL);
+		doctor_add(checks, "names", PASS, "systemd-resolved asks for NAME.vm while VMs run",
+			   NULL);
 	else if (resolver_finds_names(daemon, job->cancel))
-		add(checks, "names", PASS,
-		    state == RESOLVER_ASKS
-			    ? "programs of this host find NAME.vm, through systemd-resolved"
-			    : "programs of this host find NAME.vm",
-		    NULL);
+		doctor_add(checks, "names", PASS,
+			   state == RESOLVER_ASKS
+				   ? "programs of this host find NAME.vm, through systemd-resolved"
+				   : "programs of this host find NAME.vm",
+			   NULL);
 	else
-		add(checks, "names", WARN, "programs of this host do not find NAME.vm", recipe());
+		doctor_add(checks, "names", WARN, "programs of this host do not find NAME.vm",
+			   recipe());
 }
 
 static void check_program(json_t *checks, const char *name, const struct vmm_program *program,
 			  enum verdict if_missing, const char *hint)
 {
-	add(checks, name, program->is_usable ? PASS : if_missing, program->reason,
-	    program->is_usable ? NULL : hint);
+	doctor_add(checks, name, program->is_usable ? PASS : if_missing, program->reason,
+		   program->is_usable ? NULL : hint);
 }
 
 static void check_engine(struct daemon *daemon, const struct job *job, json_t *checks)
@@ -165,13 +165,14 @@ static void check_engine(struct daemon *daemon, const struct job *job, json_t *c
 	struct err err = ERR_INIT;
 
 	if (engine_look(daemon->engine, job->cancel, &host, &err) < 0) {
-		add_err(checks, "engine", FAIL, &err);
+		doctor_add_err(checks, "engine", FAIL, &err);
 		return;
 	}
-	add(checks, "kvm", kvm_is_usable(&host.kvm) ? PASS : WARN, host.kvm.reason,
-	    kvm_is_usable(&host.kvm)
-		    ? NULL
-		    : "VMs run under QEMU's emulation (TCG): slower, and no security boundary");
+	doctor_add(
+		checks, "kvm", kvm_is_usable(&host.kvm) ? PASS : WARN, host.kvm.reason,
+		kvm_is_usable(&host.kvm)
+			? NULL
+			: "VMs run under QEMU's emulation (TCG): slower, and no security boundary");
 	check_program(checks, "qemu", &host.qemu, host.firecracker.is_usable ? WARN : FAIL,
 		      "install it: apt-get install qemu-system-x86 qemu-utils");
 	check_program(checks, "banger-vmm", &host.shim, host.firecracker.is_usable ? WARN : FAIL,
@@ -180,9 +181,9 @@ static void check_engine(struct daemon *daemon, const struct job *job, json_t *c
 		      engine_choice(daemon->engine) == VMM_CHOICE_FIRECRACKER ? FAIL : WARN,
 		      "only needed with vmm = \"firecracker\", or to be used where KVM is");
 	if (vmm_choose(engine_choice(daemon->engine), &host, &decision, &err) < 0)
-		add_err(checks, "engine", FAIL, &err);
+		doctor_add_err(checks, "engine", FAIL, &err);
 	else
-		add(checks, "engine", PASS, decision.reason, NULL);
+		doctor_add(checks, "engine", PASS, decision.reason, NULL);
 	vmm_decision_done(&decision);
 	vmm_host_done(&host);
 }
@@ -203,11 +204,12 @@ static void check_disks(struct daemon *daemon, const struct job *job, json_t *ch
 			     reason, &kind, &err);
 	vmm_decision_done(&decision);
 	if (r < 0)
-		add_err(checks, "disks", FAIL, &err);
+		doctor_add_err(checks, "disks", FAIL, &err);
 	else
-		add(checks, "disks", kind == DISK_COPY ? WARN : PASS, reason,
-		    kind == DISK_COPY ? "put the state folder on btrfs or XFS: copies are slow"
-				      : NULL);
+		doctor_add(checks, "disks", kind == DISK_COPY ? WARN : PASS, reason,
+			   kind == DISK_COPY
+				   ? "put the state folder on btrfs or XFS: copies are slow"
+				   : NULL);
 }
 
 static void check_space(const struct daemon *daemon, json_t *checks)
@@ -220,19 +222,19 @@ static void check_space(const struct daemon *daemon, json_t *checks)
 		struct err err = ERR_INIT;
 
 		IGNORE_RESULT(err_sys(&err, -errno, "look at '%s'", daemon->paths.state_dir));
-		add_err(checks, "space", FAIL, &err);
+		doctor_add_err(checks, "space", FAIL, &err);
 		return;
 	}
 	free_bytes = (uint64_t)status.f_bavail * status.f_frsize;
 	text_size(&text, free_bytes);
 	buf_addf(&text, " free in %s", daemon->paths.state_dir);
-	add(checks, "space",
-	    free_bytes < SPACE_FAIL_BYTES   ? FAIL
-	    : free_bytes < SPACE_WARN_BYTES ? WARN
-					    : PASS,
-	    text.ptr,
-	    free_bytes < SPACE_WARN_BYTES ? "delete VMs or images that are no longer needed"
-					  : NULL);
+	doctor_add(checks, "space",
+		   free_bytes < SPACE_FAIL_BYTES   ? FAIL
+		   : free_bytes < SPACE_WARN_BYTES ? WARN
+						   : PASS,
+		   text.ptr,
+		   free_bytes < SPACE_WARN_BYTES ? "delete VMs or images that are no longer needed"
+						 : NULL);
 }
 
 static void check_store(struct daemon *daemon, json_t *checks)
@@ -240,9 +242,9 @@ static void check_store(struct daemon *daemon, json_t *checks)
 	struct err err = ERR_INIT;
 
 	if (store_check_health(daemon->store, &err) < 0)
-		add_err(checks, "database", FAIL, &err);
+		doctor_add_err(checks, "database", FAIL, &err);
 	else
-		add(checks, "database", PASS, daemon->paths.database, NULL);
+		doctor_add(checks, "database", PASS, daemon->paths.database, NULL);
 }
 
 struct lost_folders {
@@ -275,8 +277,8 @@ static void check_folders(struct daemon *daemon, json_t *checks)
 			 "in '%s', disks of no VM that the database knows: ", daemon->vms_dir);
 		for (size_t i = 0; i < lost.names.count; i++)
 			buf_addf(&text, "%s%s", i > 0 ? ", " : "", lost.names.items[i]);
-		add(checks, "folders", WARN, text.ptr,
-		    "remove them by hand, or put back the database that they belong to");
+		doctor_add(checks, "folders", WARN, text.ptr,
+			   "remove them by hand, or put back the database that they belong to");
 	}
 	strv_done(&lost.names);
 }
@@ -291,9 +293,9 @@ static void check_artifacts(struct daemon *daemon, json_t *checks)
 	struct err err = ERR_INIT;
 
 	if (store_image_get(daemon->store, name, &record, &err) < 0) {
-		add(checks, "image", PASS, absent, NULL);
+		doctor_add(checks, "image", PASS, absent, NULL);
 	} else {
-		add(checks, "image", PASS, present, NULL);
+		doctor_add(checks, "image", PASS, present, NULL);
 	}
 }
 
@@ -310,12 +312,12 @@ static void check_tools(json_t *checks)
 	if (spawn_run(&spawn, NULL, 5000, 4096, &output, &err) < 0) {
 		err_hint(&err,
 			 "needed to build images and pull kernels: apt-get install mmdebstrap");
-		add_err(checks, "mmdebstrap", WARN, &err);
+		doctor_add_err(checks, "mmdebstrap", WARN, &err);
 		return;
 	}
 	if (output.len > 0 && output.ptr[output.len - 1] == '\n')
 		buf_truncate(&output, output.len - 1);
-	add(checks, "mmdebstrap", PASS, output.ptr, NULL);
+	doctor_add(checks, "mmdebstrap", PASS, output.ptr, NULL);
 }
 
 static void check_defaults(const struct daemon *daemon, json_t *checks)
@@ -330,7 +332,7 @@ static void check_defaults(const struct daemon *daemon, json_t *checks)
 	buf_addf(&text, " (%s), root file system ", defaults->disk_source);
 	text_size(&text, defaults->system_overlay_bytes);
 	buf_addf(&text, " (%s)", defaults->system_overlay_source);
-	add(checks, "defaults", PASS, text.ptr, NULL);
+	doctor_add(checks, "defaults", PASS, text.ptr, NULL);
 }
 
 /* Whether anybody but its owner may do something with it; ret_mode is set then. */
@@ -359,11 +361,11 @@ static void check_permissions(const struct daemon *daemon, json_t *checks)
 				 folders[i], mode);
 	}
 	if (text.len > 0)
-		add(checks, "permissions", WARN, text.ptr,
-		    "others have no business there: 'banger doctor --fix', or chmod 700");
+		doctor_add(checks, "permissions", WARN, text.ptr,
+			   "others have no business there: 'banger doctor --fix', or chmod 700");
 	else
-		add(checks, "permissions", PASS, "state, cache and runtime folder are yours alone",
-		    NULL);
+		doctor_add(checks, "permissions", PASS,
+			   "state, cache and runtime folder are yours alone", NULL);
 }
 
 static void check_user_key(const struct daemon *daemon, json_t *checks)
@@ -373,20 +375,21 @@ static void check_user_key(const struct daemon *daemon, json_t *checks)
 	mode_t mode;
 
 	if (access(public_path, R_OK) < 0) {
-		add(checks, "ssh key", WARN, public_path,
-		    daemon->config.ssh_key_path
-			    ? "it cannot be read, so new VMs authorise no key: ssh-keygen -y "
-			      "writes it"
-			    : "it cannot be read, so new VMs authorise no key: 'banger doctor "
-			      "--fix' makes it again");
+		doctor_add(
+			checks, "ssh key", WARN, public_path,
+			daemon->config.ssh_key_path
+				? "it cannot be read, so new VMs authorise no key: ssh-keygen -y "
+				  "writes it"
+				: "it cannot be read, so new VMs authorise no key: 'banger doctor "
+				  "--fix' makes it again");
 	} else if (is_open_to_others(daemon->ssh_key_path, &mode)) {
 		is_open = mem_printf("'%s' has mode %04o, with which ssh refuses to use it",
 				     daemon->ssh_key_path, mode);
-		add(checks, "ssh key", WARN, is_open,
-		    daemon->config.ssh_key_path ? "chmod 600"
-						: "'banger doctor --fix', or chmod 600");
+		doctor_add(checks, "ssh key", WARN, is_open,
+			   daemon->config.ssh_key_path ? "chmod 600"
+						       : "'banger doctor --fix', or chmod 600");
 	} else {
-		add(checks, "ssh key", PASS, public_path, NULL);
+		doctor_add(checks, "ssh key", PASS, public_path, NULL);
 	}
 }
 
@@ -414,17 +417,17 @@ static void check_ssh(const struct daemon *daemon, json_t *checks)
 		err_hint(&err, "needed for 'vm ssh' and 'ssh NAME.vm': apt-get install "
 			       "openssh-client");
 	if (r < 0)
-		add_err(checks, "ssh", WARN, &err);
+		doctor_add_err(checks, "ssh", WARN, &err);
 	else
-		add(checks, "ssh", PASS, config, NULL);
+		doctor_add(checks, "ssh", PASS, config, NULL);
 }
 
 static void check_agent(const struct daemon *daemon, json_t *checks)
 {
 	const bool is_there = access(daemon->agent_path, R_OK) == 0;
 
-	add(checks, "agent", is_there ? PASS : FAIL, daemon->agent_path,
-	    is_there ? NULL : "it belongs beside bangerd: install banger again");
+	doctor_add(checks, "agent", is_there ? PASS : FAIL, daemon->agent_path,
+		   is_there ? NULL : "it belongs beside bangerd: install banger again");
 }
 
 static void check_cgroups(const struct daemon *daemon, json_t *checks)
@@ -433,11 +436,14 @@ static void check_cgroups(const struct daemon *daemon, json_t *checks)
 	const struct priv_cgroup_report found = priv_cgroup_report(daemon->priv, &text);
 	const bool is_whole = found.limits_cpu && found.limits_memory && found.limits_processes;
 
-	add(checks, "cgroups", is_whole ? PASS : WARN, text.ptr,
-	    is_whole ? NULL
-		     : "VMs run all the same; to limit them, start bangerd with a cgroup of its "
-		       "own: "
-		       "systemd-run --scope -p Delegate=yes bangerd (with --user unless as root)");
+	doctor_add(
+		checks, "cgroups", is_whole ? PASS : WARN, text.ptr,
+		is_whole
+			? NULL
+			: "VMs run all the same; to limit them, start bangerd with a cgroup of its "
+			  "own: "
+			  "systemd-run --scope -p Delegate=yes bangerd (with --user unless as "
+			  "root)");
 }
 
 static void check_confinement(const struct daemon *daemon, json_t *checks)
@@ -445,66 +451,15 @@ static void check_confinement(const struct daemon *daemon, json_t *checks)
 	AUTO_BUF text = BUF_INIT;
 	const enum priv_user user = priv_user_report(daemon->priv, &text);
 
-	add(checks, "confinement", user == PRIV_USER_OF_VM ? PASS : WARN, text.ptr,
-	    user == PRIV_USER_SHARED ? "give the container more users than 65536"
-	    : user == PRIV_USER_OWN  ? "what breaks out of QEMU has your rights: for others' code, "
-				       "run bangerd as root"
-				     : NULL);
+	doctor_add(checks, "confinement", user == PRIV_USER_OF_VM ? PASS : WARN, text.ptr,
+		   user == PRIV_USER_SHARED ? "give the container more users than 65536"
+		   : user == PRIV_USER_OWN
+			   ? "what breaks out of QEMU has your rights: for others' code, "
+			     "run bangerd as root"
+			   : NULL);
 }
 
 /* Whether the VMs' network is the way of one that the host has, too. */
-static void check_subnet(const struct daemon *daemon, json_t *checks)
-{
-	AUTO_BUF table = BUF_INIT;
-	struct err err = ERR_INIT;
-	AUTO_FREE char *text = mem_printf("%s/%u is no other network's", daemon->config.bridge_ip,
-					  (unsigned)daemon->config.cidr);
-
-	if (file_read(AT_FDCWD, "/proc/net/route", ROUTES_BYTES_MAX, &table) < 0)
-		return;
-	if (config_check_routes(&daemon->config, buf_span(&table), &err) < 0) {
-		err_hint(&err, "set bridge_ip and cidr to a network that is free, and start VMs "
-			       "again");
-		add_err(checks, "subnet", WARN, &err);
-		return;
-	}
-	add(checks, "subnet", PASS, text, NULL);
-}
-
-static void check_network(struct daemon *daemon, json_t *checks)
-{
-	struct network_summary summary;
-	AUTO_BUF text = BUF_INIT;
-
-	if (!network_is_on(daemon->network)) {
-		const bool is_wanted = daemon->config.network == CONFIG_NETWORK_NONE;
-
-		buf_addf(&text, "VMs have no network device: %s", network_reason(daemon->network));
-		add(checks, "network", is_wanted ? PASS : WARN, text.ptr,
-		    is_wanted ? NULL : "commands, shells and files go through the agent");
-		return;
-	}
-	network_summarise(daemon->network, &summary);
-	buf_addf(&text, "%s; ", network_reason(daemon->network));
-	if (!summary.is_up)
-		buf_add_str(&text, "made when the first VM is started");
-	else
-		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready", summary.guests,
-			 summary.capacity, summary.ready);
-	if (summary.lost > 0)
-		buf_addf(&text, "; somebody has removed the TAP device of %zu", summary.lost);
-	add(checks, "network", summary.lost > 0 ? WARN : PASS, text.ptr,
-	    summary.lost > 0 ? "'banger vm show' says of which VMs: they have no network until "
-			       "they are restarted"
-			     : NULL);
-	if (summary.is_up)
-		add(checks, "packet rules", summary.is_whole ? PASS : WARN,
-		    summary.is_whole ? "as bangerd made them"
-				     : "somebody has changed rules or links",
-		    summary.is_whole ? NULL : "bangerd puts them back within seconds; see its log");
-	check_subnet(daemon, checks);
-}
-
 json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 {
 	json_t *checks = json_new_array();
@@ -527,6 +482,6 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_artifacts(daemon, checks);
 	check_tools(checks);
 	check_defaults(daemon, checks);
-	check_network(daemon, checks);
+	doctor_check_network(daemon, checks);
 	return checks;
 }

@@ -13,6 +13,7 @@
 
 struct names {
 	struct store *store; /* borrowed */
+	bool has_addresses;  /* that lead anywhere from here */
 	struct dns_zone *zone;
 	pthread_mutex_t lock;	   /* of all below */
 	json_t *name_of;	   /* owned; id to name, of what is in the zone */
@@ -21,11 +22,12 @@ struct names {
 	struct err failure;	   /* why */
 };
 
-static uint32_t address_of(const struct vm *vm)
+static uint32_t address_of(const struct names *names, const struct vm *vm)
 {
 	struct in_addr address;
 
-	if (!vm->ip || (vm->state != VM_RUNNING && vm->state != VM_PAUSED) ||
+	if (!names->has_addresses || !vm->ip ||
+	    (vm->state != VM_RUNNING && vm->state != VM_PAUSED) ||
 	    inet_pton(AF_INET, vm->ip, &address) != 1)
 		return 0;
 	return ntohl(address.s_addr);
@@ -53,7 +55,7 @@ static void learn(struct names *names, const struct vm *vm)
 		forget(names, vm->id);
 	json_put_str(names->name_of, vm->id, vm->name);
 	json_put_str(names->id_of, vm->name, vm->id);
-	dns_zone_set(names->zone, vm->name, address_of(vm));
+	dns_zone_set(names->zone, vm->name, address_of(names, vm));
 }
 
 /* What cannot be read for another reason stays as it is: the next change comes. */
@@ -73,7 +75,7 @@ static void on_change(void *context, const char *id)
 	(void)pthread_mutex_unlock(&names->lock);
 }
 
-int names_new(struct store *store, struct names **ret, struct err *err)
+int names_new(struct store *store, bool has_addresses, struct names **ret, struct err *err)
 {
 	AUTO_VM_LIST list = { .items = NULL };
 	struct names *names;
@@ -84,6 +86,7 @@ int names_new(struct store *store, struct names **ret, struct err *err)
 		return r;
 	names = mem_alloc(1, sizeof(*names));
 	names->store = store;
+	names->has_addresses = has_addresses;
 	names->zone = dns_zone_new();
 	names->name_of = json_new_object();
 	names->id_of = json_new_object();

@@ -17,9 +17,13 @@ struct store;
 void names_free(struct names *names); /* NULL is accepted */
 DEFINE_FREEP(names, names_free);
 
-/* Reads the names that there are, and follows the store from then on; `store` is borrowed and must
- * outlive it. */
-int names_new(struct store *store, struct names **ret, struct err *err) MUST_CHECK;
+/*
+ * Reads the names that there are, and follows the store from then on; `store` is borrowed and must
+ * outlive it. Without `has_addresses` a name is known but has none, as in an isolated network:
+ * the same address could be somebody else's for whoever asks.
+ */
+int names_new(struct store *store, bool has_addresses, struct names **ret, struct err *err)
+	MUST_CHECK;
 
 /* A name that no VM has, for as long as somebody wants to know whether it is found. */
 void names_lend(struct names *names, const char *name, uint32_t address);

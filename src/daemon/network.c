@@ -1,6 +1,5 @@
 #include "daemon/network.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,98 +14,6 @@
 #include "config/config.h"
 #include "daemon/network_private.h"
 #include "store/store.h"
-
-/* --- what VMs get here --- */
-
-static void decide(struct network *network)
-{
-	const struct config *config = network->config;
-	const char *reason = NULL;
-
-	if (config->network == CONFIG_NETWORK_NONE)
-		reason = "network = \"none\" in the configuration";
-	else if (config->network == CONFIG_NETWORK_ISOLATED)
-		reason = "this version has no isolated network";
-	else if (!priv_net_may())
-		reason = "bangerd may not change this host's network (CAP_NET_ADMIN is missing)";
-	else if (access("/dev/net/tun", R_OK | W_OK) < 0)
-		reason = "'/dev/net/tun' cannot be used here";
-	else if (!net_index_is_valid(
-			 &(struct net_subnet){ .bridge = 0, .prefix = network->subnet.prefix },
-			 network->subnet.bridge & ~net_subnet_mask(&network->subnet)))
-		reason = "bridge_ip is no host's address in its network";
-	network->is_on = !reason;
-	if (reason)
-		(void)snprintf(network->reason, sizeof(network->reason), "%s", reason);
-	else
-		(void)snprintf(network->reason, sizeof(network->reason),
-			       "in the host's own network: bridge '%s', %s/%u", config->bridge_name,
-			       config->bridge_ip, network->subnet.prefix);
-}
-
-int network_open(const struct config *config, const struct priv *priv, struct store *store,
-		 struct vm_table *table, struct network **ret, struct err *err)
-{
-	const struct priv_net_config settings = {
-		.bridge_name = config->bridge_name,
-		.subnet = { .bridge = config->bridge_address, .prefix = (uint32_t)config->cidr },
-		.dns_port = config_dns_port_on_bridge(config),
-	};
-	struct network *network = mem_alloc(1, sizeof(*network));
-	int r;
-
-	*network = (struct network){ .config = config,
-				     .store = store,
-				     .table = table,
-				     .subnet = settings.subnet,
-				     .stop = CANCEL_INIT,
-				     .wake = CANCEL_INIT,
-				     .lock = PTHREAD_MUTEX_INITIALIZER };
-	decide(network);
-	r = cancel_init(&network->stop);
-	if (r == 0)
-		r = cancel_init(&network->wake);
-	if (r < 0)
-		r = err_sys(err, r, "prepare the network");
-	/* Also where VMs get none: an earlier daemon may have left something. */
-	if (r == 0 && priv_net_may())
-		r = priv_net_open(priv, &settings, &network->net, err);
-	if (r < 0)
-		network_close(network);
-	else
-		*ret = network;
-	return r;
-}
-
-void network_close(struct network *network)
-{
-	if (!network)
-		return;
-	priv_net_close(network->net);
-	cancel_done(&network->stop);
-	cancel_done(&network->wake);
-	(void)pthread_mutex_destroy(&network->lock);
-	mem_free(network->taps);
-	mem_free(network);
-}
-
-bool network_is_on(const struct network *network)
-{
-	return network->is_on;
-}
-
-const char *network_reason(const struct network *network)
-{
-	return network->reason;
-}
-
-int network_check_nat(const struct network *network, struct err *err)
-{
-	if (network->is_on)
-		return 0;
-	return err_set(err, ERR_UNSUPPORTED, "VMs have no network here, so no NAT: %s",
-		       network->reason);
-}
 
 /* --- TAPs --- */
 
@@ -222,8 +129,23 @@ bool network_repair(struct network *network)
 			log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 				  "cannot forward for VMs with NAT, retrying");
 	}
+	if (network->is_up)
+		network_note_way_out(network);
 	(void)pthread_mutex_unlock(&network->lock);
 	return r >= 0;
+}
+
+void network_note_way_out(struct network *network)
+{
+	struct err why = ERR_INIT;
+	const bool is_stuck = !priv_net_way_out(network->net, &why);
+
+	if (is_stuck && !network->is_stuck)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &why },
+			  "VMs with NAT have no way out, retrying");
+	else if (!is_stuck && network->is_stuck)
+		log_info("VMs with NAT have a way out again");
+	network->is_stuck = is_stuck;
 }
 
 void network_pass(struct network *network)
@@ -330,7 +252,7 @@ json_t *network_identity(const struct network *network, const struct vm *vm)
 	/* Also without NAT: it can be switched on later. */
 	json_put_str(object, "gateway", network->config->bridge_ip);
 	/* What we refuse, resolvers ask the next one. */
-	if (config_dns_port_on_bridge(network->config) == 53)
+	if (!network->is_isolated && config_dns_port_on_bridge(network->config) == 53)
 		json_add(dns, json_new_str(network->config->bridge_ip));
 	if (vm->spec.nat)
 		json_add(dns, json_new_str(network->config->default_dns));
@@ -389,6 +311,10 @@ static int attach(struct network *network, const struct vm *vm, struct err *err)
 
 	if (network->is_ending)
 		return err_set(err, ERR_CANCELLED, "bangerd ends");
+	if (vm->spec.nat)
+		r = network_check_nat(network, err);
+	if (r < 0)
+		return r;
 	if (!network->is_up)
 		r = network_raise(network, err);
 	if (r < 0)
@@ -400,7 +326,10 @@ static int attach(struct network *network, const struct vm *vm, struct err *err)
 	failpoint("vm.start.tap");
 	tap->is_joined = true; /* whatever happens now, there is something to take back */
 	tell_change(network);
-	return join(network, tap, err);
+	r = join(network, tap, err);
+	if (r == 0)
+		network_note_way_out(network);
+	return r;
 }
 
 int network_attach(struct network *network, const struct vm *vm, struct network_device *ret,
@@ -438,6 +367,11 @@ static int detach(struct network *network, struct network_tap *tap, struct err *
 	if (network->is_up && had_nat && !any_has_nat(network))
 		r = priv_net_set_forwarding(network->net, false, err);
 	return r < 0 ? r : 0;
+}
+
+int network_enter(struct network *network, struct priv_net_spaces *ret, struct err *err)
+{
+	return priv_net_enter(network->net, ret, err);
 }
 
 bool network_has(struct network *network, const char *vm_id)
@@ -478,7 +412,11 @@ static int set_nat(struct network *network, struct network_tap *tap, bool has_na
 	r = priv_guest_set_nat(network->net, &guest, err);
 	if (r < 0)
 		r = network_raise(network, err); /* from what the taps say now */
-	return r < 0 ? r : priv_net_set_forwarding(network->net, any_has_nat(network), err);
+	if (r == 0)
+		r = priv_net_set_forwarding(network->net, any_has_nat(network), err);
+	if (r == 0)
+		network_note_way_out(network);
+	return r < 0 ? r : 0;
 }
 
 int network_set_nat(struct network *network, const char *vm_id, bool has_nat, struct err *err)

@@ -27,18 +27,32 @@ struct priv;
 struct store;
 struct vm_table;
 
-/*
- * Decides what VMs get here; makes nothing. All but `ret` and `err` is borrowed and outlives it.
- */
-int network_open(const struct config *config, const struct priv *priv, struct store *store,
-		 struct vm_table *table, struct network **ret, struct err *err) MUST_CHECK;
+/* What it works with; all borrowed, and all outlive it. */
+struct network_parts {
+	const struct config *config;
+	const struct priv *priv;
+	struct store *store;
+	struct vm_table *table;
+	const char *runtime_dir;
+};
+
+/* Decides what VMs get here; makes nothing. Call it while there is one thread. */
+int network_open(const struct network_parts *parts, struct network **ret, struct err *err)
+	MUST_CHECK;
 void network_close(struct network *network); /* NULL is accepted; bridge and TAPs stay */
 
-/* Whether VMs get a network device, and in words why so. Borrowed. */
+/* Whether VMs get a network device, and else why not and what to do about it. Borrowed. */
 bool network_is_on(const struct network *network);
-const char *network_reason(const struct network *network);
+const struct err *network_absence(const struct network *network);
 
-/* ERR_UNSUPPORTED when VMs get none here. */
+/* Which it is, in words. */
+struct buf;
+void network_describe(const struct network *network, struct buf *out);
+
+/* Whether it is a namespace of banger's own: then this host has no route to the VMs' addresses. */
+bool network_is_isolated(const struct network *network);
+
+/* ERR_UNSUPPORTED when VMs get none here, or their network has no way out. */
 int network_check_nat(const struct network *network, struct err *err) MUST_CHECK;
 
 /*
@@ -60,6 +74,9 @@ struct network_device {
  */
 int network_attach(struct network *network, const struct vm *vm, struct network_device *ret,
 		   struct err *err) MUST_CHECK;
+
+/* What the VM's VMM has to enter to find its device. */
+int network_enter(struct network *network, struct priv_net_spaces *ret, struct err *err) MUST_CHECK;
 
 /* Whether the VM has a device now. */
 bool network_has(struct network *network, const char *vm_id);
@@ -124,6 +141,7 @@ struct network_summary {
 	size_t lost;  /* of the guests, as network_has_lost() */
 	size_t ready; /* idle TAPs */
 	uint32_t capacity;
+	struct err way_out; /* ERR_NONE: as it should be */
 };
 
 /* Whether there is a bridge, made by this daemon. */

@@ -21,10 +21,12 @@ struct network {
 	const struct config *config; /* borrowed, as the next */
 	struct store *store;
 	struct vm_table *table;
-	struct priv_net *net; /* owned; NULL when we may not change the network here */
+	struct priv_net *net;	/* owned; NULL when VMs get none, and none can have been left */
+	struct priv_net *other; /* owned; NULL, or where an earlier configuration had it */
 	struct net_subnet subnet;
 	bool is_on;
-	char reason[192];
+	bool is_isolated;
+	struct err absence; /* why it is not on */
 	struct cancel stop;
 	struct cancel wake; /* the pool may need something */
 	pthread_t worker;
@@ -38,6 +40,7 @@ struct network {
 	bool is_left;	/* an earlier daemon left something */
 	void (*on_change)(void *context);
 	void *on_change_context; /* borrowed */
+	bool is_stuck;		 /* the way out has failed; said once */
 };
 
 /* All of these want the lock held. */
@@ -69,6 +72,9 @@ void network_mend(struct network *network);
 
 /* At the daemon's start: a VM that runs, and was started with a TAP, should have one. */
 void network_expect(struct network *network, const struct vm *vm);
+
+/* Says in the log when the way out has failed or is there again. */
+void network_note_way_out(struct network *network);
 
 /* These take the lock. */
 

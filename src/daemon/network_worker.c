@@ -241,6 +241,34 @@ int network_adopt(struct network *network, struct err *err)
 	return r;
 }
 
+/* Where an earlier configuration had the network; VMs that run in there keep none of it. */
+static void clear_other(struct network *network)
+{
+	AUTO_PRIV_NET_STATE state = { 0 };
+	struct err err = ERR_INIT;
+	int r;
+
+	if (!network->other)
+		return;
+	r = priv_net_look(network->other, &state, &err);
+	for (size_t i = 0; i < state.tap_count && r == 0; i++) {
+		const struct net_guest guest = { .index = state.taps[i].index,
+						 .vm_id = state.taps[i].vm_id };
+
+		r = guest.vm_id[0] == '\0' ? priv_tap_delete(network->other, guest.index, &err)
+					   : priv_guest_leave(network->other, &guest, &err);
+	}
+	if (r == 0 && (state.has_bridge || state.tap_count > 0)) {
+		r = priv_net_clear(network->other, &err);
+		if (r == 0)
+			log_warn("the VMs' network is another one than before: the earlier one is "
+				 "removed");
+	}
+	if (r < 0)
+		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
+			  "cannot remove the VMs' earlier network, ignoring");
+}
+
 /* Of a VM that neither runs nor is half way to it nothing is left. */
 static int settle_tap(struct network *network, struct network_tap *tap, const struct vm *vm,
 		      struct err *err)
@@ -313,10 +341,9 @@ int network_settle(struct network *network, const struct vm_list *vms, struct er
 {
 	int r;
 
-	if (!network->net)
-		return 0;
 	(void)pthread_mutex_lock(&network->lock);
-	r = settle(network, vms, err);
+	clear_other(network);
+	r = network->net ? settle(network, vms, err) : 0;
 	(void)pthread_mutex_unlock(&network->lock);
 	return r;
 }
@@ -326,7 +353,7 @@ bool network_has_bridge(struct network *network)
 	bool has;
 
 	(void)pthread_mutex_lock(&network->lock);
-	has = network->is_up;
+	has = network->is_up && !network->is_isolated;
 	(void)pthread_mutex_unlock(&network->lock);
 	return has;
 }
@@ -351,5 +378,7 @@ void network_summarise(struct network *network, struct network_summary *ret)
 	ret->is_up = network->is_up;
 	ret->ready = network_count_idle(network);
 	ret->is_whole = ret->is_up && priv_net_is_whole(network->net, guests, ret->guests);
+	if (ret->is_up)
+		IGNORE_RESULT(priv_net_way_out(network->net, &ret->way_out));
 	(void)pthread_mutex_unlock(&network->lock);
 }

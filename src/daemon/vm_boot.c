@@ -187,6 +187,7 @@ static int spawn_vmm(struct boot *boot, struct err *err)
 		.is_emulated = boot->decision.accelerator == VMM_ACCELERATOR_TCG,
 	};
 	AUTO_PRIV_ENTRY entry = { .count = 0 };
+	AUTO_PRIV_NET_SPACES spaces = { .count = 0 };
 	struct vmm_launch launch = {
 		.engine = boot->decision.engine,
 		.accelerator = boot->decision.accelerator,
@@ -205,6 +206,12 @@ static int spawn_vmm(struct boot *boot, struct err *err)
 	if (r < 0)
 		return r;
 	failpoint("vm.start.cgroup");
+	if (boot->has_network)
+		r = network_enter(boot->daemon->network, &spaces, err);
+	if (r < 0)
+		return r;
+	launch.spaces = spaces.fds;
+	launch.space_count = spaces.count;
 	launch.cgroups = entry.fds;
 	launch.cgroup_count = entry.count;
 	for (size_t i = 0; i < VM_DISK_COUNT; i++) {

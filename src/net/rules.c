@@ -223,6 +223,42 @@ static void make_host_chains(const struct net_policy *policy, struct buf *out)
 	buf_add_str(out, "\t\tcounter drop\n\t}\n");
 }
 
+/* Only in a namespace of our own. */
+static void make_isolation(const struct net_policy *policy, struct buf *out)
+{
+	buf_add_str(out, "\tchain host {\n");
+	for (size_t i = 0; policy->host && i < policy->host_count; i++) {
+		char text[NET_ADDRESS_TEXT_SIZE];
+
+		net_address_text(policy->host[i].address, text);
+		buf_addf(out, "\t\tip daddr %s/%u counter drop\n", text, policy->host[i].prefix);
+	}
+	if (!policy->host)
+		buf_add_str(out, "\t\tcounter drop\n");
+	buf_add_str(out, "\t}\n"
+			 "\tchain output {\n"
+			 "\t\ttype filter hook output priority -10; policy accept;\n"
+			 "\t\tct state established,related accept\n"
+			 "\t\tcounter drop\n\t}\n");
+}
+
+void net_rules_set_host(const struct net_policy *policy, struct buf *out)
+{
+	char table[NET_TABLE_SIZE];
+
+	net_table_name(policy->bridge_name, table);
+	buf_addf(out, "flush chain inet %s host\n", table);
+	for (size_t i = 0; policy->host && i < policy->host_count; i++) {
+		char text[NET_ADDRESS_TEXT_SIZE];
+
+		net_address_text(policy->host[i].address, text);
+		buf_addf(out, "add rule inet %s host ip daddr %s/%u counter drop\n", table, text,
+			 policy->host[i].prefix);
+	}
+	if (!policy->host)
+		buf_addf(out, "add rule inet %s host counter drop\n", table);
+}
+
 static void make_inet_table(const struct net_policy *policy, const char *table, struct buf *out)
 {
 	const char *bridge = policy->bridge_name;
@@ -231,6 +267,8 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 	buf_add_str(out, "\tset nat {\n\t\ttype ipv4_addr\n\t}\n"
 			 "\tset opened {\n\t\ttype ifname\n\t}\n");
 	make_host_chains(policy, out);
+	if (policy->is_isolated)
+		make_isolation(policy, out);
 	buf_add_str(out, "\tchain forward {\n"
 			 "\t\ttype filter hook forward priority -10; policy accept;\n");
 	drop_strays(policy, out);
@@ -241,6 +279,7 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 		 "\tchain from_guest {\n"
 		 "\t\toifname \"%s\" counter drop\n"
 		 "\t\tip daddr 169.254.0.0/16 counter drop\n"
+		 "%s"
 		 "\t\tct status dnat counter drop\n"
 		 "\t\ticmp type redirect counter drop\n"
 		 "\t\tct state invalid counter drop\n"
@@ -252,7 +291,8 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 		 "\tchain postrouting {\n"
 		 "\t\ttype nat hook postrouting priority 100; policy accept;\n"
 		 "\t\tip saddr @nat oifname != \"%s\" masquerade\n\t}\n}\n",
-		 bridge, bridge, bridge, bridge, bridge);
+		 bridge, bridge, bridge, bridge, policy->is_isolated ? "\t\tjump host\n" : "",
+		 bridge);
 }
 
 void net_rules_make(const struct net_policy *policy, const struct net_guest *guests, size_t count,

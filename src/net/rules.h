@@ -32,11 +32,25 @@
 #include "base/strv.h"
 #include "net/address.h"
 
+/* Addresses that begin with the same `prefix` bits. */
+struct net_range {
+	uint32_t address;
+	uint32_t prefix;
+};
+
 struct net_policy {
 	const char *tag;	 /* borrowed: the owner's */
 	const char *bridge_name; /* borrowed */
 	struct net_subnet subnet;
 	uint16_t dns_port; /* where DNS is on the bridge beside port 53; 0: nowhere */
+	/*
+	 * In a network namespace of banger's own the host's addresses are not local, so they are
+	 * listed: guests reach none of them. As long as they are not known (NULL), guests get
+	 * nowhere. Nothing in the namespace may begin a conversation itself.
+	 */
+	bool is_isolated;
+	const struct net_range *host; /* borrowed */
+	size_t host_count;
 };
 
 struct net_guest {
@@ -63,6 +77,9 @@ void net_rules_set_nat(const struct net_policy *policy, const struct net_guest *
 /* Exactly these interfaces. */
 void net_rules_set_opened(const struct net_policy *policy, const struct strv *opened,
 			  struct buf *out);
+
+/* The host's addresses as the policy has them now; only where it is isolated. */
+void net_rules_set_host(const struct net_policy *policy, struct buf *out);
 
 /* Whether a listing has these guests, as many interfaces that were opened, and nothing else. */
 bool net_rules_have(const struct net_policy *policy, const struct net_guest *guests, size_t count,

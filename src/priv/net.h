@@ -35,9 +35,32 @@ struct priv_net_config {
 /* Whether this process may change the network that it is in. */
 bool priv_net_may(void);
 
-/* Makes nothing yet; `priv` is borrowed. */
+/*
+ * In the network namespace of this process. Makes nothing yet; `priv` is borrowed. Wants
+ * priv_net_may().
+ */
 int priv_net_open(const struct priv *priv, const struct priv_net_config *config,
 		  struct priv_net **ret, struct err *err) MUST_CHECK;
+
+/*
+ * The same in a network namespace of banger's own, which needs no privileges: net_holder.h has the
+ * process that keeps it. It is started by priv_net_raise(), found again by the next bangerd through
+ * the socket "network.sock" in `runtime_dir`, and ended by priv_net_clear(). Who opened a VM's TAP
+ * is not asked for: it belongs to the namespace's user.
+ *
+ * A holder with other settings than `config` is ended at the first call that finds it: VMs that are
+ * running then have no network until they are started again.
+ */
+int priv_net_open_isolated(const struct priv *priv, const struct priv_net_config *config,
+			   const char *runtime_dir, struct priv_net **ret, struct err *err)
+	MUST_CHECK;
+
+/* Whether that can work here: tries it in a child. Call it while there is one thread. */
+int priv_net_check_isolated(const struct priv *priv, struct err *err) MUST_CHECK;
+
+/* Whether there is a program for the way out of it; the hint names the package. */
+int priv_net_check_way_out(struct err *err) MUST_CHECK;
+
 void priv_net_close(struct priv_net *net); /* bridge and guests stay */
 DEFINE_FREEP(priv_net, priv_net_close);
 
@@ -130,7 +153,20 @@ int priv_net_set_forwarding(struct priv_net *net, bool is_on, struct err *err) M
 
 /* Readable when the rules, the bridge or forwarding may have been changed, also by ourselves; -1
  * when that cannot be watched. Borrowed. */
-int priv_net_watch_fd(const struct priv_net *net);
+int priv_net_watch_fd(struct priv_net *net);
 
 /* Takes what is there to read; whether any of it is about what is ours. */
 bool priv_net_watch_read(struct priv_net *net);
+
+/* What a process has to enter, in this order, to find the VMs' TAPs. */
+struct priv_net_spaces {
+	int fds[2]; /* owned */
+	size_t count;
+};
+
+int priv_net_enter(struct priv_net *net, struct priv_net_spaces *ret, struct err *err) MUST_CHECK;
+void priv_net_spaces_done(struct priv_net_spaces *spaces);
+#define AUTO_PRIV_NET_SPACES CLEANUP(priv_net_spaces_done) struct priv_net_spaces
+
+/* Whether the way out is as it should be, by what was last heard of it; `ret` says why not. */
+bool priv_net_way_out(struct priv_net *net, struct err *ret);

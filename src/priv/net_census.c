@@ -13,7 +13,7 @@
 #define TABLE_PREFIX  "banger"
 
 struct tally {
-	struct priv_net *net;
+	struct net_direct *net;
 	priv_net_visit *visit;
 	void *context;
 };
@@ -68,8 +68,9 @@ static int tell_tables(const struct tally *tally, struct err *err)
 	return 0;
 }
 
-int priv_net_census(struct priv_net *net, priv_net_visit *visit, void *context, struct err *err)
+int net_direct_census(struct priv_net *base, priv_net_visit *visit, void *context, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	struct tally tally = { .net = net, .visit = visit, .context = context };
 	int r;
 

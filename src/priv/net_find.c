@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "priv/net_private.h"
 
-const char *net_owner_words(const struct priv_net *net, const char *alias)
+const char *net_owner_words(const struct net_direct *net, const char *alias)
 {
 	AUTO_FREE char *mark = mem_printf("banger %s", net->policy.tag);
 	const size_t len = strlen(mark);
@@ -24,7 +24,7 @@ const char *net_vm_of_words(const char *words)
 		       : NULL;
 }
 
-void net_bridge_mac(const struct priv_net *net, uint8_t ret[static NET_MAC_SIZE])
+void net_bridge_mac(const struct net_direct *net, uint8_t ret[static NET_MAC_SIZE])
 {
 	net_address_mac(net->policy.subnet.bridge, ret);
 }
@@ -33,7 +33,7 @@ void net_bridge_mac(const struct priv_net *net, uint8_t ret[static NET_MAC_SIZE]
  * A bridge without an alias, but with the MAC that we give ours: we were killed before it had one,
  * as the kernel takes no alias with a new link.
  */
-static bool is_our_bridge(const struct priv_net *net, const struct link *link)
+static bool is_our_bridge(const struct net_direct *net, const struct link *link)
 {
 	uint8_t mac[NET_MAC_SIZE];
 
@@ -43,7 +43,7 @@ static bool is_our_bridge(const struct priv_net *net, const struct link *link)
 		(link->alias[0] == '\0' && memcmp(link->mac, mac, NET_MAC_SIZE) == 0));
 }
 
-int net_find_bridge(struct priv_net *net, struct link *ret, struct err *err)
+int net_find_bridge(struct net_direct *net, struct link *ret, struct err *err)
 {
 	const char *name = net->policy.bridge_name;
 	int r;
@@ -62,7 +62,7 @@ int net_find_bridge(struct priv_net *net, struct link *ret, struct err *err)
 	return r;
 }
 
-int net_find_tap(struct priv_net *net, uint32_t index, struct link *ret, const char **ret_words,
+int net_find_tap(struct net_direct *net, uint32_t index, struct link *ret, const char **ret_words,
 		 struct err *err)
 {
 	char name[NET_NAME_SIZE];

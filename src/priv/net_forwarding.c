@@ -67,7 +67,7 @@ void net_forwarding_opened(const char *alias, struct strv *ret)
 	}
 }
 
-static void write_alias(const struct priv_net *net, const struct strv *opened, struct buf *ret)
+static void write_alias(const struct net_direct *net, const struct strv *opened, struct buf *ret)
 {
 	buf_addf(ret, "banger %s", net->policy.tag);
 	if (opened->count > 0)
@@ -77,7 +77,7 @@ static void write_alias(const struct priv_net *net, const struct strv *opened, s
 }
 
 /* The interfaces that IPv4 routes lead to, and that do not forward by themselves. */
-static int find_ways_out(const struct priv_net *net, struct strv *ret, struct err *err)
+static int find_ways_out(const struct net_direct *net, struct strv *ret, struct err *err)
 {
 	AUTO_BUF text = BUF_INIT;
 	const char *line;
@@ -98,7 +98,7 @@ static int find_ways_out(const struct priv_net *net, struct strv *ret, struct er
 }
 
 /* Only what is new: the kernel tells everybody of a change, ourselves included. */
-static int record(struct priv_net *net, const struct link *bridge, const struct strv *opened,
+static int record(struct net_direct *net, const struct link *bridge, const struct strv *opened,
 		  struct err *err)
 {
 	AUTO_BUF alias = BUF_INIT;
@@ -138,13 +138,13 @@ static void add_names(struct strv *to, const struct strv *names)
 }
 
 /* What was switched on: by the alias, and by what we remember of a bridge that is gone. */
-static void find_opened(const struct priv_net *net, const struct link *bridge, struct strv *ret)
+static void find_opened(const struct net_direct *net, const struct link *bridge, struct strv *ret)
 {
 	net_forwarding_opened(bridge->alias, ret);
 	add_names(ret, &net->opened);
 }
 
-static int switch_on(struct priv_net *net, const struct link *bridge, struct err *err)
+static int switch_on(struct net_direct *net, const struct link *bridge, struct err *err)
 {
 	AUTO_STRV opened = { 0 };
 	AUTO_STRV ways_out = { 0 };
@@ -168,7 +168,7 @@ static int switch_on(struct priv_net *net, const struct link *bridge, struct err
 	return r < 0 ? r : set_forwarding(bridge->name, true, err);
 }
 
-static int switch_off(struct priv_net *net, const struct link *bridge, struct err *err)
+static int switch_off(struct net_direct *net, const struct link *bridge, struct err *err)
 {
 	static const struct strv none = { 0 };
 	AUTO_STRV opened = { 0 };
@@ -186,7 +186,8 @@ static int switch_off(struct priv_net *net, const struct link *bridge, struct er
 	return record(net, bridge, &none, err);
 }
 
-int net_forwarding_set(struct priv_net *net, const struct link *bridge, bool is_on, struct err *err)
+int net_forwarding_set(struct net_direct *net, const struct link *bridge, bool is_on,
+		       struct err *err)
 {
 	return is_on ? switch_on(net, bridge, err) : switch_off(net, bridge, err);
 }

@@ -18,7 +18,7 @@ int net_quieten(const char *name, struct err *err)
 /* --- TAPs --- */
 
 /* Everything that it needs before it may outlive us: then it has a mark to be found by. */
-static int furnish(struct priv_net *net, const char *name, struct err *err)
+static int furnish(struct net_direct *net, const char *name, struct err *err)
 {
 	AUTO_FREE char *alias = mem_printf("banger %s idle", net->policy.tag);
 	struct link bridge, tap;
@@ -41,7 +41,7 @@ static int furnish(struct priv_net *net, const char *name, struct err *err)
 	return r < 0 ? err_sys(err, r, "join the TAP device '%s' to '%s'", name, bridge.name) : 0;
 }
 
-static int make_tap(struct priv_net *net, uint32_t index, uid_t owner, struct err *err)
+static int make_tap(struct net_direct *net, uint32_t index, uid_t owner, struct err *err)
 {
 	char name[NET_NAME_SIZE];
 	AUTO_CLOSE int fd = -1;
@@ -56,8 +56,9 @@ static int make_tap(struct priv_net *net, uint32_t index, uid_t owner, struct er
 	return r < 0 ? r : net_tap_keep(fd, err);
 }
 
-int priv_tap_make(struct priv_net *net, uint32_t index, uid_t owner, struct err *err)
+int net_direct_tap_make(struct priv_net *base, uint32_t index, uid_t owner, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	int r;
 
 	(void)pthread_mutex_lock(&net->lock);
@@ -66,7 +67,7 @@ int priv_tap_make(struct priv_net *net, uint32_t index, uid_t owner, struct err 
 	return r;
 }
 
-int net_remove_tap(struct priv_net *net, uint32_t index, struct err *err)
+int net_remove_tap(struct net_direct *net, uint32_t index, struct err *err)
 {
 	const char *words;
 	struct link tap;
@@ -79,8 +80,9 @@ int net_remove_tap(struct priv_net *net, uint32_t index, struct err *err)
 	return r < 0 && r != -ENODEV ? err_sys(err, r, "remove the TAP device '%s'", tap.name) : 0;
 }
 
-int priv_tap_delete(struct priv_net *net, uint32_t index, struct err *err)
+int net_direct_tap_delete(struct priv_net *base, uint32_t index, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	int r;
 
 	(void)pthread_mutex_lock(&net->lock);
@@ -91,7 +93,7 @@ int priv_tap_delete(struct priv_net *net, uint32_t index, struct err *err)
 
 /* --- guests --- */
 
-int net_add_station(struct priv_net *net, const struct net_guest *guest, int tap, struct err *err)
+int net_add_station(struct net_direct *net, const struct net_guest *guest, int tap, struct err *err)
 {
 	uint8_t mac[NET_MAC_SIZE];
 	int r;
@@ -101,7 +103,7 @@ int net_add_station(struct priv_net *net, const struct net_guest *guest, int tap
 	return r < 0 ? err_sys(err, r, "tell the bridge where the VM is") : 0;
 }
 
-static int join(struct priv_net *net, const struct net_guest *guest, struct err *err)
+static int join(struct net_direct *net, const struct net_guest *guest, struct err *err)
 {
 	AUTO_FREE char *alias = mem_printf("banger %s vm %s", net->policy.tag, guest->vm_id);
 	AUTO_BUF rules = BUF_INIT;
@@ -134,8 +136,9 @@ static int join(struct priv_net *net, const struct net_guest *guest, struct err 
 	return r < 0 ? err_sys(err, r, "bring up the TAP device '%s'", tap.name) : 0;
 }
 
-int priv_guest_join(struct priv_net *net, const struct net_guest *guest, struct err *err)
+int net_direct_join(struct priv_net *base, const struct net_guest *guest, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	int r;
 
 	r = priv_check_id(guest->vm_id, err);
@@ -147,7 +150,7 @@ int priv_guest_join(struct priv_net *net, const struct net_guest *guest, struct 
 	return r;
 }
 
-static int leave(struct priv_net *net, const struct net_guest *guest, struct err *err)
+static int leave(struct net_direct *net, const struct net_guest *guest, struct err *err)
 {
 	AUTO_BUF rules = BUF_INIT;
 	struct err rules_err = ERR_INIT;
@@ -165,8 +168,9 @@ static int leave(struct priv_net *net, const struct net_guest *guest, struct err
 	return 0;
 }
 
-int priv_guest_leave(struct priv_net *net, const struct net_guest *guest, struct err *err)
+int net_direct_leave(struct priv_net *base, const struct net_guest *guest, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	int r;
 
 	r = priv_check_id(guest->vm_id, err);
@@ -178,8 +182,9 @@ int priv_guest_leave(struct priv_net *net, const struct net_guest *guest, struct
 	return r;
 }
 
-int priv_guest_set_nat(struct priv_net *net, const struct net_guest *guest, struct err *err)
+int net_direct_set_nat(struct priv_net *base, const struct net_guest *guest, struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	AUTO_BUF rules = BUF_INIT;
 	int r;
 

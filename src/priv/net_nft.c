@@ -7,7 +7,7 @@
 #define MESSAGE_BYTES_MAX 300
 
 /* The first line of what libnftables complains of, without where in our text it was. */
-static int describe(struct priv_net *net, struct err *err)
+static int describe(struct net_direct *net, struct err *err)
 {
 	const char *text = nft_ctx_get_error_buffer(net->nft);
 	const char *message = text ? strstr(text, "Error: ") : NULL;
@@ -21,7 +21,7 @@ static int describe(struct priv_net *net, struct err *err)
 		       (int)(len < MESSAGE_BYTES_MAX ? len : MESSAGE_BYTES_MAX), message);
 }
 
-int net_nft_run(struct priv_net *net, const char *commands, struct err *err)
+int net_nft_run(struct net_direct *net, const char *commands, struct err *err)
 {
 	/* libnftables takes its text for writable in this version's prototype only by convention.
 	 */
@@ -34,7 +34,7 @@ int net_nft_run(struct priv_net *net, const char *commands, struct err *err)
 	return result;
 }
 
-static int list_table(struct priv_net *net, const char *family, struct buf *ret, struct err *err)
+static int list_table(struct net_direct *net, const char *family, struct buf *ret, struct err *err)
 {
 	AUTO_BUF command = BUF_INIT;
 	char table[NET_TABLE_SIZE];
@@ -51,7 +51,7 @@ static int list_table(struct priv_net *net, const char *family, struct buf *ret,
 	return 0;
 }
 
-int net_nft_list(struct priv_net *net, bool is_terse, struct buf *ret, struct err *err)
+int net_nft_list(struct net_direct *net, bool is_terse, struct buf *ret, struct err *err)
 {
 	int r;
 
@@ -62,7 +62,7 @@ int net_nft_list(struct priv_net *net, bool is_terse, struct buf *ret, struct er
 	return r < 0 ? r : list_table(net, "inet", ret, err);
 }
 
-int net_nft_tables(struct priv_net *net, struct buf *ret, struct err *err)
+int net_nft_tables(struct net_direct *net, struct buf *ret, struct err *err)
 {
 	const char *text;
 	int r;
@@ -76,7 +76,7 @@ int net_nft_tables(struct priv_net *net, struct buf *ret, struct err *err)
 	return 0;
 }
 
-bool net_nft_is_foreign(struct priv_net *net)
+bool net_nft_is_foreign(struct net_direct *net)
 {
 	static const char *const families[] = { "bridge", "inet" };
 	bool is_foreign = false;

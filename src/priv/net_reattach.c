@@ -76,7 +76,7 @@ static int take_orphan(pid_t pid)
 	return r;
 }
 
-int priv_tap_reattach(struct priv_net *net, uint32_t index, pid_t pid, struct err *err)
+int net_reattach(const char *bridge_name, uint32_t index, pid_t pid, struct err *err)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const int header_size = VNET_HEADER_SIZE;
@@ -85,7 +85,7 @@ int priv_tap_reattach(struct priv_net *net, uint32_t index, pid_t pid, struct er
 	if (fd < 0)
 		return err_sys(err, fd, "take the descriptor of a TAP device from process %d",
 			       (int)pid);
-	net_tap_name(net->policy.bridge_name, index, request.ifr_name);
+	net_tap_name(bridge_name, index, request.ifr_name);
 	if (ioctl(fd, TUNSETIFF, &request) < 0)
 		return err_sys(err, -errno, "give process %d the TAP device '%s'", (int)pid,
 			       request.ifr_name);

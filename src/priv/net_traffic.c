@@ -8,7 +8,7 @@
 #include "priv/net_private.h"
 
 struct count {
-	const struct priv_net *net;
+	const struct net_direct *net;
 	struct priv_traffic *items; /* owned */
 	size_t count;
 };
@@ -34,9 +34,10 @@ static void note_link(void *context, const struct link *link)
 	(void)snprintf(traffic->vm_id, sizeof(traffic->vm_id), "%s", vm_id);
 }
 
-int priv_net_traffic(struct priv_net *net, struct priv_traffic **ret, size_t *ret_count,
-		     struct err *err)
+int net_direct_traffic(struct priv_net *base, struct priv_traffic **ret, size_t *ret_count,
+		       struct err *err)
 {
+	struct net_direct *net = net_direct_of(base);
 	struct count count = { .net = net };
 	int r;
 

@@ -22,7 +22,7 @@
 #define RULES_GROUPS (1U << (NFNLGRP_NFTABLES - 1))
 #define ROUTE_GROUPS ((unsigned)RTMGRP_LINK | (unsigned)RTMGRP_IPV4_IFADDR)
 
-static int open_watch(int protocol, unsigned groups)
+int net_watch_socket(int protocol, unsigned groups)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = groups };
 	AUTO_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
@@ -41,12 +41,12 @@ static int join_epoll(int epoll_fd, int fd)
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-void net_watch_open(struct priv_net *net)
+void net_watch_open(struct net_direct *net)
 {
 	const int netconf = RTNLGRP_IPV4_NETCONF;
 
-	net->nft_watch_fd = open_watch(NETLINK_NETFILTER, RULES_GROUPS);
-	net->route_watch_fd = open_watch(NETLINK_ROUTE, ROUTE_GROUPS);
+	net->nft_watch_fd = net_watch_socket(NETLINK_NETFILTER, RULES_GROUPS);
+	net->route_watch_fd = net_watch_socket(NETLINK_ROUTE, ROUTE_GROUPS);
 	net->watch_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (net->route_watch_fd < 0 || net->watch_fd < 0 ||
 	    setsockopt(net->route_watch_fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &netconf,
@@ -56,7 +56,7 @@ void net_watch_open(struct priv_net *net)
 		net_watch_close(net);
 }
 
-void net_watch_close(struct priv_net *net)
+void net_watch_close(struct net_direct *net)
 {
 	fd_closep(&net->nft_watch_fd);
 	fd_closep(&net->route_watch_fd);
@@ -74,7 +74,7 @@ static bool names(struct nlmsghdr *header, size_t head_size, int type, const cha
 }
 
 /* The bridge, or a TAP: of one that leaves the bridge only itself tells. */
-static bool is_our_link(const struct priv_net *net, struct nlmsghdr *header)
+static bool is_our_link(const struct net_direct *net, struct nlmsghdr *header)
 {
 	const struct nlattr *attribute =
 		nlmsg_find_attr(header, sizeof(struct ifinfomsg), IFLA_IFNAME);
@@ -87,7 +87,7 @@ static bool is_our_link(const struct priv_net *net, struct nlmsghdr *header)
 }
 
 /* A link with the name of one of our TAPs. */
-static bool is_tap(const struct priv_net *net, struct nlmsghdr *header)
+static bool is_tap(const struct net_direct *net, struct nlmsghdr *header)
 {
 	const struct nlattr *name =
 		nlmsg_find_attr(header, (int)sizeof(struct ifinfomsg), IFLA_IFNAME);
@@ -101,7 +101,7 @@ static bool is_tap(const struct priv_net *net, struct nlmsghdr *header)
 	return net_tap_index(net->policy.bridge_name, text, &index);
 }
 
-static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
+static bool is_ours(const struct net_direct *net, int fd, struct nlmsghdr *header)
 {
 	char table[NET_TABLE_SIZE];
 
@@ -119,7 +119,7 @@ static bool is_ours(const struct priv_net *net, int fd, struct nlmsghdr *header)
 }
 
 /* Reads all there is; what came too fast to be kept may have been about us. */
-static bool read_all(const struct priv_net *net, int fd)
+static bool read_all(const struct net_direct *net, int fd)
 {
 	bool is_about_us = false;
 
@@ -141,13 +141,9 @@ static bool read_all(const struct priv_net *net, int fd)
 	}
 }
 
-int priv_net_watch_fd(const struct priv_net *net)
+bool net_direct_watch_read(struct priv_net *base)
 {
-	return net->watch_fd;
-}
-
-bool priv_net_watch_read(struct priv_net *net)
-{
+	struct net_direct *net = net_direct_of(base);
 	const bool rules = net->nft_watch_fd >= 0 && read_all(net, net->nft_watch_fd);
 	const bool links = net->route_watch_fd >= 0 && read_all(net, net->route_watch_fd);
 

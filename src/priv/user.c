@@ -59,7 +59,7 @@ void users_open(struct priv *priv)
 		priv->user_kind = user_kind_of(buf_span(&uid_map), buf_span(&gid_map));
 }
 
-/* The id is random, so its first digits are as good as any. */
+/* The id is random (and the tag a hash), so its first digits are as good as any. */
 static uid_t user_of(const char *id)
 {
 	uint32_t number = 0;
@@ -76,6 +76,14 @@ bool priv_vm_user(const struct priv *priv, const char *id, uid_t *ret)
 	if (priv->user_kind == PRIV_USER_OWN || priv_check_id(id, &ignored) < 0)
 		return false;
 	*ret = priv->user_kind == PRIV_USER_OF_VM ? user_of(id) : USER_NOBODY;
+	return true;
+}
+
+bool priv_network_user(const struct priv *priv, uid_t *ret)
+{
+	if (priv->user_kind == PRIV_USER_OWN)
+		return false;
+	*ret = priv->user_kind == PRIV_USER_OF_VM ? user_of(priv->tag) : USER_NOBODY;
 	return true;
 }
 

@@ -172,6 +172,8 @@ static int start(const struct vmm_launch *launch, struct process *ret, struct er
 		.path = launch->binary,
 		.new_session = true,
 		.no_new_privs = true,
+		.spaces = launch->spaces,
+		.space_count = launch->space_count,
 		.entries = launch->cgroups,
 		.entry_count = launch->cgroup_count,
 	};

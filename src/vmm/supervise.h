@@ -46,6 +46,8 @@ struct vmm_launch {
 	size_t overlay_count;
 	const int *cgroups; /* cgroup.procs files of the cgroups that it starts in */
 	size_t cgroup_count;
+	const int *spaces; /* namespaces that it is to be in, as struct spawn has them */
+	size_t space_count;
 	uid_t uid;	     /* QEMU engine: the emulator's user; 0: ours */
 	uint64_t timeout_ms; /* 0: VMM_START_TIMEOUT_MS */
 };

@@ -220,7 +220,7 @@ void options_help(struct buf *out)
 
 		buf_addf(&left, "--%s%s%s", option->name, option->metavar ? " " : "",
 			 option->metavar ? option->metavar : "");
-		buf_addf(out, "  %-36s%s%s\n", left.ptr, is_refused ? "refused: no " : "",
+		buf_addf(out, "  %-36s%s%s\n", left.ptr, is_refused ? "refused: " : "",
 			 option->help);
 	}
 }

@@ -444,6 +444,74 @@ static void test_document(void **state)
 			 "BANGER_UPDATE_GOLDEN=1");
 }
 
+/* Text for mdoc: a line does not begin with a control character, and a backslash is written so. */
+static void put_mdoc(const char *text, struct buf *out)
+{
+	if (text[0] == '.' || text[0] == '\'')
+		buf_add_str(out, "\\&");
+	for (; *text; text++)
+		buf_addf(out, *text == '\\' ? "\\e" : "%c", *text);
+}
+
+static void put_man_row(const struct config_key_row *row, struct buf *out)
+{
+	AUTO_BUF meaning = BUF_INIT;
+
+	put_mdoc(row->meaning, &meaning);
+	if (meaning.ptr[0] >= 'a' && meaning.ptr[0] <= 'z')
+		meaning.ptr[0] = (char)(meaning.ptr[0] - 'a' + 'A');
+	buf_addf(out, ".It Ic %s\n%s", row->name, meaning.ptr);
+	buf_add_str(out, ".\nIt is ");
+	put_mdoc(row->type, out);
+	buf_add_str(out, "; default: ");
+	put_mdoc(row->default_text, out);
+	buf_add_str(out, ".\n");
+	if (row->without_effect) {
+		buf_add_str(out, "Without effect yet: ");
+		put_mdoc(row->without_effect, out);
+		buf_add_str(out, ".\n");
+	}
+}
+
+/* The man page's keys, between its two marks, as they should be. */
+static void put_man_keys(const char *page, struct buf *out)
+{
+	const char *start = strstr(page, ".\\\" keys: ");
+	const char *end = strstr(page, ".\\\" end of keys");
+	const struct config_key_row *rows;
+	size_t count;
+
+	assert_true(start && end && start < end);
+	start = strchr(start, '\n') + 1;
+	buf_add(out, span_of(page, (size_t)(start - page)));
+	for (size_t i = 0; i < CONFIG_KEY_COUNT; i++)
+		put_man_row(config_key_row((enum config_key)i), out);
+	rows = config_list_rows(&count);
+	for (size_t i = 0; i < count; i++)
+		put_man_row(&rows[i], out);
+	buf_add_str(out, end);
+}
+
+static void test_man_page(void **state)
+{
+	AUTO_BUF wanted = BUF_INIT;
+	AUTO_BUF have = BUF_INIT;
+
+	(void)state;
+	CHECK_INT(file_read(AT_FDCWD, CONFIGURATION_MAN, 1 << 20, &have), 0);
+	put_man_keys(have.ptr, &wanted);
+	if (getenv("BANGER_UPDATE_GOLDEN")) {
+		AUTO_CLOSE int fd = open(CONFIGURATION_MAN, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+		assert_true(fd >= 0);
+		CHECK_INT(fd_write_all(fd, buf_span(&wanted)), 0);
+		return;
+	}
+	if (!str_eq(have.ptr, wanted.ptr))
+		fail_msg("man/banger-config.5 is behind the table of keys: run this test with "
+			 "BANGER_UPDATE_GOLDEN=1");
+}
+
 static void count_row(void *context, const struct config_key_row *row)
 {
 	size_t *count = context;
@@ -693,6 +761,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_table_defaults),
 		cmocka_unit_test(test_document),
+		cmocka_unit_test(test_man_page),
 		cmocka_unit_test(test_without_effect),
 		cmocka_unit_test(test_vm_defaults),
 		cmocka_unit_test(test_routes),

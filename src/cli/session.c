@@ -89,6 +89,7 @@ static int start(struct cli *cli, int fd, const struct session *session, struct 
 		.argv = session->argv,
 		.cwd = session->cwd,
 		.user = session->user,
+		.mise = session->has_mise && session->argv,
 		.tty = session->has_tty,
 	};
 
@@ -151,8 +152,16 @@ int session_run(struct cli *cli, const struct session *session, int *ret_status,
 				      "VM -- PROGRAM', 'vm run --entrypoint'");
 		return err_context(err, r, "cannot open a shell in '%s'", vm);
 	}
-	if (r < 0)
+	if (r < 0) {
+		if (session->has_mise && err->kind == ERR_INVALID && strstr(err->message, "'mise'"))
+			err_hint(err,
+				 "its agent is of an older version: 'banger vm restart %s' renews "
+				 "it",
+				 vm);
+		if (session->cwd && str_starts(err->message, "cwd '"))
+			err_hint(err, "--guest-path names another folder");
 		return err_context(err, r, "cannot run '%s' in '%s'", session->argv[0], vm);
+	}
 
 	r = pump(cli, fd, session, &status, err);
 	if (r < 0 && err->kind == ERR_CANCELLED)

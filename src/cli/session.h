@@ -21,6 +21,7 @@ struct session {
 	const struct strv *env; /* "NAME=VALUE"; may be NULL */
 	const char *cwd;	/* NULL: home */
 	const char *user;	/* NULL: root */
+	bool has_mise;		/* run the command through mise where folder and guest have it */
 	bool has_tty;		/* give the command a terminal */
 };
 

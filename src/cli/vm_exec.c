@@ -1,12 +1,16 @@
 /* vm exec and vm shell: into a running VM through its agent. */
 #include <stdint.h>
 
+#include "base/json.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/link.h"
 #include "cli/session.h"
+#include "cli/workspace_state.h"
 
 struct exec_args {
+	bool auto_prepare;
 	const char *guest_path;
 	struct strv env;
 	bool tty;
@@ -16,7 +20,8 @@ struct exec_args {
 	{                                                                           \
 		.type = OPT_STRING, .letter = 'w', .name = "guest-path",            \
 		.offset = offsetof(struct exec_args, guest_path), .metavar = "DIR", \
-		.help = "folder in the guest to run in (default: root's home)",     \
+		.help = "folder in the guest to run in (default: the workspace, "   \
+			"else root's home)",                                        \
 		.check = session_check_path                                         \
 	}
 #define ENV_OPT                                                                     \
@@ -35,18 +40,75 @@ static const struct opt exec_opts[] = {
 	  .name = "tty",
 	  .offset = offsetof(struct exec_args, tty),
 	  .help = "give the command a terminal" },
+	{ .type = OPT_FLAG,
+	  .name = "auto-prepare",
+	  .offset = offsetof(struct exec_args, auto_prepare),
+	  .help = "ship what has changed in the checkout on the host first" },
 };
 
 static const struct opt shell_opts[] = { GUEST_PATH_OPT, ENV_OPT };
 
-static int run_session(struct cli *cli, const struct session *session)
+/* Says that the checkout has moved on, or brings what is different if that was asked for. */
+static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews, struct err *err)
 {
+	const json_t *workspace = workspace_state_of(answer);
+	const json_t *vm = json_object_get(answer, "vm");
+	const char *name = json_get_str(vm, "name");
+	const char *path = json_get_str(workspace, "host_path");
+	enum workspace_state state = WORKSPACE_CURRENT;
+	int r;
+
+	/* What does not run says so itself; without notes nobody would hear of it. */
+	if (!workspace || !str_eq(json_get_str(vm, "state"), "running") ||
+	    (cli->out.is_quiet && !renews))
+		return 0;
+	r = workspace_state_look(cli, workspace, &state, err);
+	if (r < 0)
+		return r;
+	if (renews && state == WORKSPACE_UNKNOWN)
+		return err_set(err, ERR_NOT_FOUND, "cannot look at the checkout '%s'", path);
+	if (state == WORKSPACE_CURRENT || state == WORKSPACE_UNKNOWN)
+		return 0;
+	if (renews)
+		return workspace_state_renew(cli, answer, err);
+	if (state == WORKSPACE_STALE)
+		out_note(&cli->out,
+			 "warning: HEAD of '%s' is another commit since it was shipped to '%s'",
+			 path, name);
+	else
+		out_note(&cli->out,
+			 "warning: files of '%s' have changed since they were shipped to '%s'",
+			 path, name);
+	out_note(&cli->out,
+		 "hint: 'banger vm exec --auto-prepare' ships what is different first, as does "
+		 "'banger vm workspace prepare %s %s'",
+		 name, path);
+	return 0;
+}
+
+/* In the workspace, if the VM has one and no other folder is named. */
+static int run_session(struct cli *cli, struct session session, bool renews)
+{
+	AUTO_JSON *answer = NULL;
 	struct err err = ERR_INIT;
 	int status = 0;
+	int r;
 
-	if (link_open(cli, &err) < 0 || session_run(cli, session, &status, &err) < 0)
+	r = link_open(cli, &err);
+	if (r == 0)
+		r = workspace_state_ask(cli, session.vm, &answer, &err);
+	if (r == 0 && renews && !workspace_state_of(answer)) {
+		r = err_set(&err, ERR_BAD_STATE, "'%s' has no workspace", session.vm);
+		err_hint(&err, "give it one with 'banger vm workspace prepare %s PATH'",
+			 session.vm);
+	}
+	if (r == 0)
+		r = look_at_workspace(cli, answer, renews, &err);
+	if (r < 0)
 		return cli_fail(cli, &err);
-	return status;
+	if (!session.cwd)
+		session.cwd = json_get_str(workspace_state_of(answer), "guest_path");
+	return session_run(cli, &session, &status, &err) < 0 ? cli_fail(cli, &err) : status;
 }
 
 static int run_exec(struct cli *cli, const struct invocation *invocation)
@@ -57,10 +119,11 @@ static int run_exec(struct cli *cli, const struct invocation *invocation)
 		.argv = invocation->parsed->command,
 		.env = &args->env,
 		.cwd = args->guest_path,
+		.has_mise = true,
 		.has_tty = args->tty,
 	};
 
-	return run_session(cli, &session);
+	return run_session(cli, session, args->auto_prepare);
 }
 
 const struct command vm_exec_command = {
@@ -92,7 +155,7 @@ static int run_shell(struct cli *cli, const struct invocation *invocation)
 		.has_tty = session_is_interactive(cli),
 	};
 
-	return run_session(cli, &session);
+	return run_session(cli, session, false);
 }
 
 const struct command vm_shell_command = {

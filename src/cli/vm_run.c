@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/bootstrap.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/link.h"
@@ -21,6 +22,7 @@ struct run_args {
 	bool rm;
 	bool detach;
 	bool entrypoint;
+	bool bootstrap;
 	struct strv env;
 };
 
@@ -47,6 +49,10 @@ static const struct opt run_opts[] = {
 	  .help = "set a variable for the command or shell; may be repeated",
 	  .check = session_check_env },
 	WORKSPACE_OPTS(struct run_args),
+	{ .type = OPT_FLAG_ON,
+	  .name = "bootstrap",
+	  .offset = offsetof(struct run_args, bootstrap),
+	  .help = "do not install the tools that the checkout's mise file names" },
 };
 
 /* The checkout that was named, or NULL. */
@@ -69,10 +75,11 @@ static int check_args(const struct invocation *invocation, struct err *err)
 		return err_set(err, ERR_INVALID, "--detach and --env exclude each other");
 	if (checkout_path(invocation) && args->entrypoint)
 		return err_set(err, ERR_INVALID, "--entrypoint and a checkout exclude each other");
-	if (!checkout_path(invocation) && workspace_args_are_given(&args->workspace))
+	if (!checkout_path(invocation) &&
+	    (workspace_args_are_given(&args->workspace) || !args->bootstrap))
 		return err_set(err, ERR_INVALID,
-			       "--guest-path, --branch, --from, --mode, --include-untracked and "
-			       "--dry-run go with a PATH");
+			       "--guest-path, --branch, --from, --mode, --include-untracked, "
+			       "--dry-run and --no-bootstrap go with a PATH");
 	return workspace_args_check(&args->workspace, err);
 }
 
@@ -92,7 +99,7 @@ static int create(struct cli *cli, const struct run_args *args, json_t **ret, st
 	return 0;
 }
 
-static int print_name(struct cli *cli, const json_t *result)
+static void print_name(struct cli *cli, const json_t *result)
 {
 	const char *name = json_get_str(json_object_get(result, "vm"), "name");
 
@@ -100,7 +107,6 @@ static int print_name(struct cli *cli, const json_t *result)
 		out_json(&cli->out, result);
 	else
 		out_addf(&cli->out, "%s\n", name);
-	return 0;
 }
 
 static int delete_vm(struct cli *cli, const char *vm, struct err *err)
@@ -233,6 +239,7 @@ static int run_session(struct cli *cli, const struct invocation *invocation, con
 		.env = &args->env,
 		.cwd = checkout_path(invocation) ? workspace_args_guest_path(&args->workspace)
 						 : NULL,
+		.has_mise = !args->entrypoint,
 		.has_tty = is_shell && session_is_interactive(cli),
 	};
 	int r;
@@ -302,16 +309,57 @@ static int ship(struct cli *cli, const struct invocation *invocation, struct wor
 	return r;
 }
 
+/* Whether there are tools to install, and the network that it takes. */
+static int check_bootstrap(struct cli *cli, const struct run_args *args,
+			   const struct workspace *workspace, bool *ret, struct err *err)
+{
+	const char *file = NULL;
+	int r;
+
+	if (!args->bootstrap)
+		return 0;
+	r = bootstrap_find(cli, &workspace->git, args->workspace.include_untracked, &file, err);
+	*ret = file != NULL;
+	if (r == 0 && file && !args->spec.nat)
+		return bootstrap_refuse(file, err);
+	return r;
+}
+
+/*
+ * A session goes on beside it; a command needs the tools, and a VM that is left to itself should
+ * have them. A failure is told by the status where nothing else could.
+ */
+static int bootstrap(struct cli *cli, const struct invocation *invocation, const json_t *vm)
+{
+	const struct run_args *args = invocation->args;
+	const bool waits = args->detach || invocation->parsed->command;
+	struct err err = ERR_INIT;
+	bool has_failed = false;
+
+	if (bootstrap_run(cli, json_get_str(vm, "id"), workspace_args_guest_path(&args->workspace),
+			  waits, &has_failed, &err) < 0)
+		return cli_fail(cli, &err);
+	return has_failed && args->detach ? EXIT_FAILED : 0;
+}
+
 static int run_made(struct cli *cli, const struct invocation *invocation,
-		    struct workspace *workspace, const json_t *result)
+		    struct workspace *workspace, bool has_tools, const json_t *result)
 {
 	const struct run_args *args = invocation->args;
 	const json_t *vm = json_object_get(result, "vm");
 	struct err err = ERR_INIT;
+	int status = 0;
 
 	if (checkout_path(invocation) && ship(cli, invocation, workspace, vm, &err) < 0)
 		return cli_fail(cli, &err);
-	return args->detach ? print_name(cli, result) : run_in(cli, invocation, vm);
+	if (has_tools)
+		status = bootstrap(cli, invocation, vm);
+	if (cancel_is_fired(&cli->cancel))
+		return status;
+	if (!args->detach)
+		return run_in(cli, invocation, vm);
+	print_name(cli, result);
+	return status;
 }
 
 static int run_run(struct cli *cli, const struct invocation *invocation)
@@ -320,6 +368,7 @@ static int run_run(struct cli *cli, const struct invocation *invocation)
 	const char *path = checkout_path(invocation);
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
 	AUTO_JSON *result = NULL;
+	bool has_tools = false;
 	struct err err = ERR_INIT;
 
 	if (check_args(invocation, &err) < 0)
@@ -331,12 +380,14 @@ static int run_run(struct cli *cli, const struct invocation *invocation)
 			return cli_fail(cli, &err);
 		return 0;
 	}
+	if (path && check_bootstrap(cli, args, &workspace, &has_tools, &err) < 0)
+		return cli_fail(cli, &err);
 	if (link_open(cli, &err) < 0 || spec_args_announce(cli, &args->spec, &err) < 0 ||
 	    create(cli, args, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	cli_print_warnings(cli, result);
 	spec_args_tell_ports(cli, result);
-	return run_made(cli, invocation, &workspace, result);
+	return run_made(cli, invocation, &workspace, has_tools, result);
 }
 
 const struct command vm_run_command = {

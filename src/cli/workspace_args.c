@@ -143,6 +143,7 @@ static int record(struct way *way, const struct workspace *workspace, const char
 	json_put_str(params, "host_path", workspace->git.root);
 	if (workspace->facts.host_head)
 		json_put_str(params, "head", workspace->facts.host_head);
+	json_put_str(params, "fingerprint", workspace->fingerprint);
 	return call(way, params, &fd, err);
 }
 
@@ -300,6 +301,37 @@ int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 				   target->name);
 	if (ret_json)
 		*ret_json = describe(workspace, &result, guest_path);
+	return 0;
+}
+
+int workspace_args_as_before(struct cli *cli, const struct workspace_target *target,
+			     struct workspace_args *args, struct err *err)
+{
+	/* The record that the last one left (workspace/manifest.h), a line for each of its texts.
+	 */
+	static const char text[] =
+		"m=$1/.git/banger/manifest\n"
+		"head -c 65536 \"$m\" | tr '\\0' '\\n' |\n"
+		"  sed -n '/^$/q; s/^mode=full_copy$/full/p'\n"
+		"tr '\\0' '\\n' <\"$m\" | sed -n '/^0 - /{s/.*/untracked/p;q;}'\n";
+	const char *const words[] = { args->guest_path, NULL };
+	const struct guest_script script = { .text = text,
+					     .args = words,
+					     .what = "look at the workspace",
+					     .input_fd = -1,
+					     .output_max = 64 };
+	struct way way = { .cli = cli, .vm = target->vm };
+	const struct workspace_way workspace_way = { .open = open_stream,
+						     .context = &way,
+						     .cancel = &cli->cancel };
+	AUTO_BUF said = BUF_INIT;
+	int r;
+
+	r = guest_script_run(&workspace_way, &script, &said, err);
+	if (r < 0)
+		return r;
+	args->mode = strstr(said.ptr, "full\n") ? mode_full : NULL;
+	args->include_untracked = strstr(said.ptr, "untracked\n") != NULL;
 	return 0;
 }
 

@@ -87,6 +87,10 @@ int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 			const struct workspace_args *args, const struct workspace_target *target,
 			json_t **ret_json, struct err *err) MUST_CHECK;
 
+/* Sets what the workspace at args->guest_path was given the last time: mode and untracked files. */
+int workspace_args_as_before(struct cli *cli, const struct workspace_target *target,
+			     struct workspace_args *args, struct err *err) MUST_CHECK;
+
 /* Prints what would be shipped; `target` NULL: into a new VM. */
 int workspace_args_list(struct cli *cli, struct workspace *workspace,
 			const struct workspace_args *args, const struct workspace_target *target,

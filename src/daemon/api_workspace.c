@@ -17,6 +17,7 @@ struct prepare_params {
 	char *guest_path;
 	char *host_path;
 	char *head;
+	char *fingerprint;
 };
 
 static const struct json_field prepare_fields[] = {
@@ -28,6 +29,8 @@ static const struct json_field prepare_fields[] = {
 	  PATH_BYTES_MAX, "where it is from, with guest_path; absolute" },
 	{ "head", JSON_FIELD_STRING, false, offsetof(struct prepare_params, head), HEAD_BYTES_MAX,
 	  "the commit that the host's HEAD was, with guest_path; absent without commits" },
+	{ "fingerprint", JSON_FIELD_STRING, false, offsetof(struct prepare_params, fingerprint),
+	  HEAD_BYTES_MAX, "of the host's files then, with guest_path: for the client to compare" },
 };
 
 static bool is_commit(const char *text)
@@ -41,8 +44,8 @@ static int check_record(const struct prepare_params *p, struct err *err)
 {
 	if (!p->guest_path != !p->host_path)
 		return err_set(err, ERR_INVALID, "guest_path and host_path go together");
-	if (p->head && !p->guest_path)
-		return err_set(err, ERR_INVALID, "head goes with guest_path");
+	if ((p->head || p->fingerprint) && !p->guest_path)
+		return err_set(err, ERR_INVALID, "head and fingerprint go with guest_path");
 	if (p->guest_path && (p->guest_path[0] != '/' || p->host_path[0] != '/'))
 		return err_set(err, ERR_INVALID, "guest_path and host_path must be absolute");
 	if (p->head && !is_commit(p->head))
@@ -55,7 +58,8 @@ static int record(struct daemon *daemon, const struct prepare_params *p, struct 
 {
 	const struct vm_workspace workspace = { .guest_path = p->guest_path,
 						.host_path = p->host_path,
-						.head = p->head };
+						.head = p->head,
+						.fingerprint = p->fingerprint };
 	const int r = store_vm_set_workspace(daemon->store, vm->id, &workspace, err);
 
 	if (r < 0)
@@ -63,6 +67,7 @@ static int record(struct daemon *daemon, const struct prepare_params *p, struct 
 	vm_set_text(&vm->workspace.guest_path, p->guest_path);
 	vm_set_text(&vm->workspace.host_path, p->host_path);
 	vm_set_text(&vm->workspace.head, p->head);
+	vm_set_text(&vm->workspace.fingerprint, p->fingerprint);
 	return 0;
 }
 

@@ -67,6 +67,7 @@ static const size_t vm_texts[] = {
 	offsetof(struct vm, workspace.guest_path),
 	offsetof(struct vm, workspace.host_path),
 	offsetof(struct vm, workspace.head),
+	offsetof(struct vm, workspace.fingerprint),
 };
 
 static char **vm_text(struct vm *vm, size_t offset)
@@ -178,6 +179,7 @@ static json_t *workspace_to_json(const struct vm_workspace *workspace)
 	json_put_str(object, "guest_path", workspace->guest_path);
 	json_put_str(object, "host_path", workspace->host_path);
 	json_put_str(object, "head", workspace->head);
+	json_put_str(object, "fingerprint", workspace->fingerprint);
 	return object;
 }
 

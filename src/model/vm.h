@@ -73,9 +73,10 @@ struct vm_spec {
 
 /* The git checkout that was shipped last; all NULL when there is none. */
 struct vm_workspace {
-	char *guest_path; /* owned */
-	char *host_path;  /* owned */
-	char *head;	  /* owned: the commit that HEAD was */
+	char *guest_path;  /* owned */
+	char *host_path;   /* owned */
+	char *head;	   /* owned: the commit that HEAD was */
+	char *fingerprint; /* owned: of the tracked files then (workspace/fingerprint.h) */
 };
 
 /* One stored VM. Strings are owned and may be NULL unless said otherwise. */

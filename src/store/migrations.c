@@ -117,6 +117,7 @@ const struct migration store_migrations[] = {
 	{ "addresses of VMs",
 	  "ALTER TABLE vms ADD COLUMN net_index INTEGER NOT NULL DEFAULT 0 CHECK (net_index >= 0);"
 	  "CREATE UNIQUE INDEX vms_by_net_index ON vms (net_index) WHERE net_index > 0;" },
+	{ "what a checkout looked like", "ALTER TABLE vms ADD COLUMN fingerprint TEXT;" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

@@ -49,6 +49,7 @@ static const struct column vm_columns[] = {
 	VM(COLUMN_I64, started_at),
 	VM(COLUMN_U64, used_at_ms),
 	VM(COLUMN_U32, net_index),
+	VM(COLUMN_TEXT, workspace.fingerprint),
 };
 
 static const struct column image_columns[] = {

@@ -171,12 +171,12 @@ int store_vm_update(struct store *store, const struct vm *vm, struct err *err)
 		    store_write(store, USE_RESERVE, "update the VM", update, vm, err));
 }
 
-/* The small changes of one VM: a statement with the id first, then up to three values. */
+/* The small changes of one VM: a statement with the id first, then up to four values. */
 struct change {
 	enum query query;
 	const char *doing;
 	const char *id;
-	const char *texts[3]; /* bound at 2, 3 and, for a workspace, 4 */
+	const char *texts[4]; /* bound at 2, 3 and, for a workspace, 4 and 5 */
 	bool has_number;      /* then `number` is bound at 2 instead */
 	int64_t number;
 };
@@ -202,6 +202,8 @@ static int change(struct connection *writer, const void *context, struct err *er
 			statement_bind_text(statement, 3, c->texts[1]);
 		if (c->query == QUERY_VM_SET_WORKSPACE)
 			statement_bind_text(statement, 4, c->texts[2]);
+		if (c->query == QUERY_VM_SET_WORKSPACE)
+			statement_bind_text(statement, 5, c->texts[3]);
 	}
 	r = statement_change(writer, statement, &changed, err, c->doing);
 	if (r < 0)
@@ -277,7 +279,7 @@ int store_vm_set_workspace(struct store *store, const char *id,
 				  .doing = "store the VM's workspace",
 				  .id = id,
 				  .texts = { workspace->guest_path, workspace->host_path,
-					     workspace->head } };
+					     workspace->head, workspace->fingerprint } };
 
 	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
 }

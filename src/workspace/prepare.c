@@ -38,6 +38,8 @@ int workspace_open(const struct workspace_wish *wish, const struct cancel *cance
 	workspace.wish = *wish;
 	r = git_open(wish->path, cancel, &workspace.git, err);
 	if (r == 0)
+		r = fingerprint_checkout(&workspace.git, cancel, workspace.fingerprint, err);
+	if (r == 0)
 		r = facts_read(&workspace.git, &facts_wish, cancel, &workspace.facts, err);
 	if (r < 0)
 		return r;

@@ -18,6 +18,7 @@
 #include "base/macros.h"
 #include "base/progress.h"
 #include "workspace/facts.h"
+#include "workspace/fingerprint.h"
 #include "workspace/git.h"
 #include "workspace/guest_git.h"
 #include "workspace/scan.h"
@@ -39,6 +40,7 @@ struct workspace {
 	struct facts facts;
 	struct scan scan;
 	int root_fd;
+	char fingerprint[FINGERPRINT_SIZE]; /* from before the look: later changes are told */
 };
 
 #define WORKSPACE_INIT ((struct workspace){ .root_fd = -1, .scan = SCAN_INIT })

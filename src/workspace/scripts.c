@@ -131,7 +131,12 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	GIT "write-tree >/dev/null 2>&1 || :\n"
 	"note \"$7\" >$b/manifest.new\n"
 	"mv $b/manifest.new $b/manifest\n"
-	"rm -f $b/objects/pack/* $b/next $b/info/lines $b/info/said\n";
+	"rm -f $b/next $b/info/lines $b/info/said\n"
+	/* What was shipped is what an export begins with: its content stays, lists and old content
+	 * go with the packs once there are many. */
+	"GIT_DIR=$b git update-ref refs/banger/tree $t\n"
+	"set -- $b/objects/pack/*.pack\n"
+	"[ $# -lt 8 ] || GIT_DIR=$b git repack -a -d -l -q --window=0 || :\n";
 
 const char script_compare[] =
 	ENTER "export GIT_DIR=$b\n"

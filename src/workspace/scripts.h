@@ -2,7 +2,8 @@
  * What runs in a guest, for any POSIX sh. The guest's repository has a second one of ours inside
  * it, ".git/banger": its index says what the files were when they were shipped, byte for byte
  * (info/attributes turns all conversions off), so git itself tells what the guest has changed since
- * and refuses to overwrite that. Its objects are only kept while files are written from them.
+ * and refuses to overwrite that. Its objects are the content that was shipped and that no commit
+ * has: an export begins with it.
  *
  * "new" as $2: the folder is being made, and goes when the script fails or the host leaves.
  */

@@ -148,6 +148,7 @@ static void check_same(const struct vm *got, const struct vm *wanted)
 	check_text(got->workspace.guest_path, wanted->workspace.guest_path);
 	check_text(got->workspace.host_path, wanted->workspace.host_path);
 	check_text(got->workspace.head, wanted->workspace.head);
+	check_text(got->workspace.fingerprint, wanted->workspace.fingerprint);
 	CHECK_INT(got->created_at, wanted->created_at);
 	CHECK_INT(got->started_at, wanted->started_at);
 	CHECK_INT(got->used_at_ms, wanted->used_at_ms);
@@ -178,6 +179,7 @@ static void fill_everything(struct vm *vm)
 	vm_set_text(&vm->workspace.guest_path, "/root/repo");
 	vm_set_text(&vm->workspace.host_path, "/home/me/repo");
 	vm_set_text(&vm->workspace.head, "0123456789abcdef0123456789abcdef01234567");
+	vm_set_text(&vm->workspace.fingerprint, "0123456789abcdef");
 	vm->ephemeral = true;
 	vm->started_at = 1700000500;
 	vm->used_at_ms = 12345678;
@@ -313,7 +315,8 @@ static void test_states(void **state)
 	}
 	const struct vm_workspace workspace = { .guest_path = (char[]){ "/root/r" },
 						.host_path = (char[]){ "/home/me/r" },
-						.head = (char[]){ "abc" } };
+						.head = (char[]){ "abc" },
+						.fingerprint = (char[]){ "f" } };
 
 	CHECK_INT(store_vm_set_workspace(store, id, &workspace, &err), 0);
 	{
@@ -323,6 +326,7 @@ static void test_states(void **state)
 		CHECK_STR(vm.workspace.guest_path, "/root/r");
 		CHECK_STR(vm.workspace.host_path, "/home/me/r");
 		CHECK_STR(vm.workspace.head, "abc");
+		CHECK_STR(vm.workspace.fingerprint, "f");
 		CHECK_INT(vm.used_at_ms, 4711);
 	}
 	CHECK_INT(store_vm_set_started(store, id, 1700001000, "boot", &err), 0);

@@ -1,0 +1,33 @@
+/* A VM's workspace as it is recorded, and whether the checkout on the host has moved on since. */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/macros.h"
+
+struct cli;
+
+/* Asks for the VM; *ret_answer is the caller's. */
+int workspace_state_ask(struct cli *cli, const char *vm, json_t **ret_answer, struct err *err)
+	MUST_CHECK;
+
+/* Its workspace with "guest_path" and "host_path"; NULL: it has none. Borrowed. */
+const json_t *workspace_state_of(const json_t *answer);
+
+/*
+ * Ships what is different on the host, as the last prepare did: with history and untracked files if
+ * that had them. ERR_BAD_STATE when the guest's own work is in the way.
+ */
+int workspace_state_renew(struct cli *cli, const json_t *answer, struct err *err) MUST_CHECK;
+
+enum workspace_state {
+	WORKSPACE_CURRENT,
+	WORKSPACE_STALE,   /* HEAD is another commit */
+	WORKSPACE_DIRTY,   /* the files or the index have changed */
+	WORKSPACE_UNKNOWN, /* the checkout is gone, or git cannot look at it */
+};
+
+/* Looks at the checkout on the host. Fails only when cancelled. */
+int workspace_state_look(struct cli *cli, const json_t *workspace, enum workspace_state *ret,
+			 struct err *err) MUST_CHECK;

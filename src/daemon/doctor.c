@@ -459,7 +459,6 @@ static void check_confinement(const struct daemon *daemon, json_t *checks)
 			   : NULL);
 }
 
-/* Whether the VMs' network is the way of one that the host has, too. */
 json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 {
 	json_t *checks = json_new_array();

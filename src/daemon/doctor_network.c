@@ -55,6 +55,27 @@ static void check_way_out(json_t *checks, struct network_summary *summary)
 		doctor_add(checks, "way out", PASS, "pasta, while a VM with NAT runs", NULL);
 }
 
+/* Those that run, and should have a network. */
+static void check_guests(struct daemon *daemon, json_t *checks)
+{
+	AUTO_VM_LIST list = { 0 };
+	struct err err = ERR_INIT;
+
+	if (store_vm_list(daemon->store, &list, &err) < 0) {
+		doctor_add_err(checks, "network of VMs", WARN, &err);
+		return;
+	}
+	for (size_t i = 0; i < list.count; i++) {
+		const struct vm *vm = &list.items[i];
+		const char *trouble = network_trouble(daemon->network, vm);
+		AUTO_FREE char *text = mem_printf("'%s': %s", vm->name, trouble ? trouble : "");
+		AUTO_FREE char *hint = mem_printf("'banger vm restart %s'", vm->name);
+
+		if (trouble)
+			doctor_add(checks, "network of a VM", WARN, text, hint);
+	}
+}
+
 void doctor_check_network(struct daemon *daemon, json_t *checks)
 {
 	struct network_summary summary;
@@ -72,13 +93,8 @@ void doctor_check_network(struct daemon *daemon, json_t *checks)
 	else
 		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready", summary.guests,
 			 summary.capacity, summary.ready);
-	if (summary.lost > 0)
-		buf_addf(&text, "; %zu of them %s TAP device", summary.lost,
-			 summary.lost == 1 ? "has lost its" : "have lost their");
-	doctor_add(checks, "network", summary.lost > 0 ? WARN : PASS, text.ptr,
-		   summary.lost > 0 ? "'banger vm show' says of which VMs: they have no network "
-				      "until they are restarted"
-				    : NULL);
+	doctor_add(checks, "network", PASS, text.ptr, NULL);
+	check_guests(daemon, checks);
 	if (summary.is_up)
 		doctor_add(checks, "packet rules", summary.is_whole ? PASS : WARN,
 			   summary.is_whole ? "as bangerd made them"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ struct record {
 	char *engine;
 	char *accelerator;
 	bool has_network;
+	char *address;
 	uint64_t lease_pid;
 	uint64_t lease_start_time;
 };
@@ -39,6 +41,8 @@ static const struct json_field fields[] = {
 	  "kvm, tcg" },
 	{ "network", JSON_FIELD_BOOL, false, offsetof(struct record, has_network), 0,
 	  "whether it was started with a network device" },
+	{ "address", JSON_FIELD_STRING, false, offsetof(struct record, address),
+	  NET_ADDRESS_TEXT_SIZE - 1, "the guest's on that device" },
 	{ "lease_pid", JSON_FIELD_U64, false, offsetof(struct record, lease_pid), INT_MAX,
 	  "the client of an ephemeral VM" },
 	{ "lease_start_time", JSON_FIELD_U64, false, offsetof(struct record, lease_start_time), 0,
@@ -66,6 +70,8 @@ static int convert(const struct record *record, struct handles *ret, struct err 
 	if (vmm_engine_parse(record->engine, &handles.engine) < 0)
 		return err_set(err, ERR_PROTOCOL, "an engine '%s'", record->engine);
 	memcpy(handles.boot_id, record->boot_id, BOOT_ID_SIZE);
+	if (record->address)
+		(void)snprintf(handles.address, sizeof(handles.address), "%s", record->address);
 	*ret = handles;
 	return 0;
 }
@@ -96,6 +102,8 @@ void handles_format(const struct handles *handles, struct buf *out)
 	json_put_str(json, "engine", vmm_engine_name(handles->engine));
 	json_put_str(json, "accelerator", vmm_accelerator_name(handles->accelerator));
 	json_put_bool(json, "network", handles->has_network);
+	if (handles->address[0] != '\0')
+		json_put_str(json, "address", handles->address);
 	if (handles->lease_pid > 0) {
 		json_put_i64(json, "lease_pid", handles->lease_pid);
 		json_put_u64(json, "lease_start_time", handles->lease_start_time);

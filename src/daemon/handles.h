@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 #include "base/spawn.h"
+#include "net/address.h"
 #include "vmm/engine.h"
 
 struct handles {
@@ -21,8 +22,9 @@ struct handles {
 	char boot_id[BOOT_ID_SIZE];
 	enum vmm_engine engine;
 	enum vmm_accelerator accelerator;
-	bool has_network; /* it was started with a network device */
-	pid_t lease_pid;  /* the client that an ephemeral VM lives for; 0: none */
+	bool has_network;		     /* it was started with a network device */
+	char address[NET_ADDRESS_TEXT_SIZE]; /* the guest's there, or "" when it is not known */
+	pid_t lease_pid; /* the client that an ephemeral VM lives for; 0: none */
 	uint64_t lease_start_time;
 };
 

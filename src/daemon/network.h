@@ -81,8 +81,8 @@ int network_enter(struct network *network, struct priv_net_spaces *ret, struct e
 /* Whether the VM has a device now. */
 bool network_has(struct network *network, const char *vm_id);
 
-/* Whether somebody has removed its device, so that it must be started again to have one. */
-bool network_has_lost(struct network *network, const char *vm_id);
+/* Why a VM that runs has no network though it should, in words; NULL otherwise. */
+const char *network_trouble(struct network *network, const struct vm *vm);
 
 /* Removes what a VM has while it runs. Nothing there is fine. */
 int network_detach(struct network *network, const char *vm_id, struct err *err) MUST_CHECK;
@@ -138,7 +138,6 @@ struct network_summary {
 	bool is_up;    /* there is a bridge */
 	bool is_whole; /* and everything is as we made it */
 	size_t guests;
-	size_t lost;  /* of the guests, as network_has_lost() */
 	size_t ready; /* idle TAPs */
 	uint32_t capacity;
 	struct err way_out; /* ERR_NONE: as it should be */

@@ -111,13 +111,35 @@ void network_expect(struct network *network, const struct vm *vm)
 	tap->is_joined = true;
 }
 
-bool network_has_lost(struct network *network, const char *vm_id)
+static bool has_lost(struct network *network, const char *vm_id)
 {
-	bool has_lost = false;
+	bool has = false;
 
 	(void)pthread_mutex_lock(&network->lock);
 	for (size_t i = 0; i < network->tap_count; i++)
-		has_lost |= network->taps[i].is_lost && str_eq(network->taps[i].vm_id, vm_id);
+		has |= network->taps[i].is_lost && str_eq(network->taps[i].vm_id, vm_id);
 	(void)pthread_mutex_unlock(&network->lock);
-	return has_lost;
+	return has;
+}
+
+/* The rules are those of its present address, and the guest has another. */
+static bool has_moved(struct network *network, const struct vm *vm)
+{
+	struct handles handles;
+
+	return network->is_on && vm_table_get(network->table, vm->id, &handles, NULL) &&
+	       handles.address[0] != '\0' && !str_empty(vm->ip) && !str_eq(handles.address, vm->ip);
+}
+
+const char *network_trouble(struct network *network, const struct vm *vm)
+{
+	if (!vm_state_is_alive(vm->state))
+		return NULL;
+	if (has_lost(network, vm->id))
+		return "somebody has removed its TAP device: it has no network until it is "
+		       "restarted";
+	if (has_moved(network, vm))
+		return "bridge_ip or cidr has changed since it was started: it has no network "
+		       "until it is restarted";
+	return NULL;
 }

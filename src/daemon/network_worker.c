@@ -373,8 +373,6 @@ void network_summarise(struct network *network, struct network_summary *ret)
 	*ret = (struct network_summary){ .capacity = net_subnet_capacity(&network->subnet) };
 	(void)pthread_mutex_lock(&network->lock);
 	guests = network_guests(network, &ret->guests);
-	for (size_t i = 0; i < network->tap_count; i++)
-		ret->lost += network->taps[i].is_lost;
 	ret->is_up = network->is_up;
 	ret->ready = network_count_idle(network);
 	ret->is_whole = ret->is_up && priv_net_is_whole(network->net, guests, ret->guests);

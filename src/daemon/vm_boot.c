@@ -242,6 +242,8 @@ static int note_process(struct boot *boot, struct err *err)
 		handles.lease_pid = lease.pid;
 		handles.lease_start_time = lease.start_time;
 	}
+	if (boot->has_network && boot->vm->ip)
+		(void)snprintf(handles.address, sizeof(handles.address), "%s", boot->vm->ip);
 	r = handles_save(boot->daemon, boot->vm->id, &handles, err);
 	if (r < 0)
 		return r;

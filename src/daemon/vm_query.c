@@ -120,9 +120,7 @@ json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail d
 		runtime.pid = handles.pid;
 	}
 	runtime.ports_open = publish_served(daemon->publish, vm);
-	if (vm_state_is_alive(vm->state) && network_has_lost(daemon->network, vm->id))
-		runtime.trouble = "somebody has removed its TAP device: it has no network until "
-				  "it is restarted";
+	runtime.trouble = network_trouble(daemon->network, vm);
 	/* A look at each file of its folder: too much for hundreds of VMs in a list. */
 	if (detail == VM_DETAIL_ALL)
 		runtime.has_disk_used =

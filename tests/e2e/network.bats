@@ -219,6 +219,10 @@ tap_is_of() {
 	[ "$(taps | grep '^bgr-2 ')" = "bgr-2 vm $(vm_get "$1" .id)" ]
 }
 
+doctor_of_guests() {
+	banger --json doctor | jq -r '.checks[] | select(.name == "network of a VM") | "\(.status): \(.message): \(.hint)"'
+}
+
 is_idle() {
 	[ "$(banger --json vm stats "$1" | jq '.vms[0].cpu_milli')" -lt 200 ]
 }
@@ -253,8 +257,7 @@ is_idle() {
 	recover
 	contains "$(vm_get box .last_error)" 'somebody has removed its TAP device: it has no network until it is restarted'
 	log_has 'somebody has removed its TAP device: it has no network until it is restarted'
-	run_for 0 banger doctor
-	matches "$output" 'WARN +network .*; somebody has removed the TAP device of 1'
+	equal "$(doctor_of_guests)" "warn: 'box': somebody has removed its TAP device: it has no network until it is restarted: 'banger vm restart box'"
 	equal "$(banger --json vm stats box | jq -c '[.vms[0].net_in_bytes, .vms[0].net_out_rate]')" '[null,null]'
 	in_vm box true
 	# What is in our way stays there, and a start says so.
@@ -267,6 +270,38 @@ is_idle() {
 	banger --quiet vm start box
 	equal "$(vm_get box .last_error) $(asks box 203.0.113.2 80)" 'null 203.0.113.1'
 	banger --quiet vm delete box
+	ends_without_network
+}
+
+@test "bridge_ip changed while a VM runs: said until it is restarted; the others have the new network" {
+	local id
+	banger --quiet vm run --name box --nat -d
+	banger --quiet vm create --name other --no-start
+	id=$(vm_get box .id)
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	banger --quiet daemon stop --force
+	sed -i '1i bridge_ip = "172.16.9.1"' "$BANGER_CONFIG_DIR/config.toml"
+	equal "$(state_of box) $(vm_get box .ip) $(vm_get other .ip)" 'running 172.16.9.2 172.16.9.3'
+	equal "$(vm_get box .last_error)" 'bridge_ip or cidr has changed since it was started: it has no network until it is restarted'
+	contains "$(doctor_of_guests)" "warn: 'box': bridge_ip or cidr has changed since it was started"
+	in_vm box true
+	asks_in_vain box 203.0.113.2 80
+	banger --quiet vm start other
+	answers_ping 172.16.9.3
+	equal "$(vm_get other .last_error)" null
+	banger --quiet vm restart box
+	equal "$(vm_get box .last_error) $(vm_get box .ip) $(vm_get box .id)" "null 172.16.9.2 $id"
+	answers_ping 172.16.9.2
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	equal "$(doctor_of_guests)" ''
+	# A network that has no room for one that runs: it goes on, and cannot be started again.
+	banger --quiet daemon stop --force
+	sed -i '1i cidr = 30' "$BANGER_CONFIG_DIR/config.toml"
+	equal "$(state_of other)" running
+	in_vm other true
+	run_for 1 banger --quiet vm restart other
+	contains "$stderr" "'other' has place 3, which 172.16.9.1/30 does not have"
+	banger --quiet vm delete box other
 	ends_without_network
 }
 

@@ -45,6 +45,7 @@ static void test_handles_round_trip(void **state)
 		  .engine = VMM_ENGINE_FIRECRACKER,
 		  .accelerator = VMM_ACCELERATOR_KVM,
 		  .has_network = true,
+		  .address = "172.16.255.254",
 		  .lease_pid = 77,
 		  .lease_start_time = 99 },
 	};
@@ -61,6 +62,7 @@ static void test_handles_round_trip(void **state)
 		CHECK_ROW(i,
 			  got.engine == rows[i].engine && got.accelerator == rows[i].accelerator);
 		CHECK_ROW(i, got.has_network == rows[i].has_network);
+		CHECK_STR(got.address, rows[i].address);
 		CHECK_ROW(i, got.lease_pid == rows[i].lease_pid);
 		CHECK_ROW(i, got.lease_start_time == rows[i].lease_start_time);
 		CHECK_STR(got.boot_id, BOOT);

@@ -59,8 +59,8 @@ static int find_noted(const struct daemon *daemon, const struct vm *vm, struct v
 	return 0;
 }
 
-/* Its VMM wherever it is, with the lease that find_noted() found. */
-static void take_sighting(const struct vmm_sightings *found, const struct vm *vm,
+/* Its VMM wherever it is, with what find_noted() found that only handles.json can say. */
+static void take_sighting(const struct vmm_sightings *found, const struct vm *vm, bool has_device,
 			  struct vm_facts *facts)
 {
 	const struct vmm_sighting *sighting = vmm_sightings_find(found, vm->id);
@@ -70,6 +70,7 @@ static void take_sighting(const struct vmm_sightings *found, const struct vm *vm
 		return;
 	facts->has_vmm = true;
 	facts->handles = sighting->handles;
+	facts->handles.has_network = noted.has_network || has_device;
 	facts->handles.lease_pid = noted.lease_pid;
 	facts->handles.lease_start_time = noted.lease_start_time;
 }
@@ -86,7 +87,7 @@ static int find_vmm(struct daemon *daemon, const struct vm *vm, const struct vmm
 		found = &own;
 	}
 	if (r == 0 && !facts->has_vmm)
-		take_sighting(found, vm, facts);
+		take_sighting(found, vm, network_has(daemon->network, vm->id), facts);
 	return r;
 }
 
@@ -307,8 +308,9 @@ static void settle_state(struct vm *vm, const struct plan *plan, size_t from)
 	vm->intent = VM_INTENT_NONE;
 }
 
+/* `connected` gets its id when it was started with a network device. */
 static int add_vm(struct daemon *daemon, struct vm *vm, const struct vmm_sightings *found,
-		  bool is_start, struct plan *plan, struct err *err)
+		  bool is_start, struct strv *connected, struct plan *plan, struct err *err)
 {
 	AUTO_FREE char *key = mem_printf("vm:%s", vm->id);
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
@@ -326,10 +328,13 @@ static int add_vm(struct daemon *daemon, struct vm *vm, const struct vmm_sightin
 		*err = look_err;
 		return -EIO;
 	}
-	if (look_at_vm(daemon, &now, found, &facts, &look_err) < 0)
+	if (look_at_vm(daemon, &now, found, &facts, &look_err) < 0) {
 		plan_add_vm(plan, PLAN_LEAVE, &now, NULL, look_err.message);
-	else
+	} else {
 		plan_vm(&now, &facts, plan);
+		if (facts.handles.has_network)
+			strv_add(connected, now.id);
+	}
 	vm->state = now.state;
 	vm->intent = now.intent;
 	settle_state(vm, plan, from);
@@ -341,6 +346,7 @@ int look_at_all(struct daemon *daemon, bool is_start, struct plan *plan, struct 
 	AUTO_VMM_SIGHTINGS found = { 0 };
 	AUTO_LOOK_NAMES names = { 0 };
 	AUTO_VM_LIST vms = { 0 };
+	AUTO_STRV connected = { 0 };
 	int r;
 
 	r = artifact_look(daemon, is_start, plan, err);
@@ -354,6 +360,6 @@ int look_at_all(struct daemon *daemon, bool is_start, struct plan *plan, struct 
 		return r;
 	look_for_strays(daemon, &found, &names, &vms, plan);
 	for (size_t i = 0; i < vms.count && r == 0; i++)
-		r = add_vm(daemon, &vms.items[i], &found, is_start, plan, err);
-	return r == 0 ? network_look(daemon->network, &vms, is_start, plan, err) : r;
+		r = add_vm(daemon, &vms.items[i], &found, is_start, &connected, plan, err);
+	return r == 0 ? network_look(daemon->network, &vms, &connected, is_start, plan, err) : r;
 }

@@ -99,11 +99,13 @@ int network_settle(struct network *network, const struct vm_list *vms, struct er
 
 /*
  * Adds to the plan what is to be done about the network of these VMs, whose states are those that
- * they will have: by a daemon that starts (`is_start`), or by this one.
+ * they will have: by a daemon that starts (`is_start`), or by this one. `connected` are the ids of
+ * those that were started with a device.
  */
 struct plan;
-int network_look(struct network *network, const struct vm_list *vms, bool is_start,
-		 struct plan *plan, struct err *err) MUST_CHECK;
+struct strv;
+int network_look(struct network *network, const struct vm_list *vms, const struct strv *connected,
+		 bool is_start, struct plan *plan, struct err *err) MUST_CHECK;
 
 /* As priv_net_census(); nothing where there can be none. */
 int network_census(struct network *network,

@@ -117,8 +117,32 @@ static void add_tap(const struct network *network, const struct priv_tap *tap,
 		plan_add(plan, PLAN_REMOVE, tap->vm_id, name, reason);
 }
 
+static bool cannot_mend(const struct network *network, const struct vm *vm)
+{
+	for (size_t i = 0; i < network->tap_count; i++) {
+		if (network->taps[i].is_lost && str_eq(network->taps[i].vm_id, vm->id))
+			return true;
+	}
+	return false;
+}
+
+/* A TAP that somebody has removed under a VM that runs. */
+static void add_lost(const struct network *network, const struct vm *vm, struct plan *plan)
+{
+	char name[NET_NAME_SIZE];
+
+	net_tap_name(network->config->bridge_name, vm->net_index, name);
+	if (cannot_mend(network, vm))
+		plan_add_vm(plan, PLAN_LEAVE, vm, name,
+			    "somebody has removed it, and the VM cannot be given another: it has "
+			    "no network until it is started again");
+	else
+		plan_add_vm(plan, PLAN_RESTORE, vm, name, "somebody has removed it");
+}
+
 static size_t add_guests(const struct network *network, const struct priv_net_state *state,
-			 const struct vm_list *vms, bool is_start, struct plan *plan)
+			 const struct vm_list *vms, const struct strv *connected, bool is_start,
+			 struct plan *plan)
 {
 	size_t guests = 0;
 
@@ -127,11 +151,12 @@ static size_t add_guests(const struct network *network, const struct priv_net_st
 
 		if (!vm_state_is_alive(vm->state))
 			continue;
-		if (tap_of(state, vm->id))
+		if (tap_of(state, vm->id)) {
 			guests++;
-		else if (network->is_on && vm->net_index != 0)
-			plan_add_vm(plan, PLAN_LEAVE, vm, "TAP device",
-				    "it is gone: the VM has no network until it is started again");
+		} else if (network->is_on && vm->net_index != 0 && strv_has(connected, vm->id)) {
+			guests++;
+			add_lost(network, vm, plan);
+		}
 	}
 	/* A daemon that runs knows its own, and nobody else makes any. */
 	for (size_t i = 0; i < state->tap_count && is_start; i++) {
@@ -150,7 +175,7 @@ static void add_bridge(struct network *network, const struct priv_net_state *sta
 	if (is_start && guests > 0) {
 		plan_add(plan, PLAN_RESTORE, NULL, network->config->bridge_name,
 			 "a daemon that starts makes bridge and rules anew");
-	} else if (is_start && (state->has_bridge || state->tap_count > 0)) {
+	} else if (is_start && (state->has_bridge || state->has_rules || state->tap_count > 0)) {
 		plan_add(plan, PLAN_REMOVE, NULL, network->config->bridge_name,
 			 "bridge, rules and idle TAP devices are for VMs that run");
 	} else if (!is_start && network->is_up) {
@@ -161,8 +186,8 @@ static void add_bridge(struct network *network, const struct priv_net_state *sta
 	}
 }
 
-int network_look(struct network *network, const struct vm_list *vms, bool is_start,
-		 struct plan *plan, struct err *err)
+int network_look(struct network *network, const struct vm_list *vms, const struct strv *connected,
+		 bool is_start, struct plan *plan, struct err *err)
 {
 	AUTO_PRIV_NET_STATE state = { 0 };
 	int r;
@@ -174,8 +199,9 @@ int network_look(struct network *network, const struct vm_list *vms, bool is_sta
 	if (r == 0) {
 		if (is_start)
 			add_addresses(network, &state, vms, plan);
-		add_bridge(network, &state, add_guests(network, &state, vms, is_start, plan),
-			   is_start, plan);
+		add_bridge(network, &state,
+			   add_guests(network, &state, vms, connected, is_start, plan), is_start,
+			   plan);
 	}
 	(void)pthread_mutex_unlock(&network->lock);
 	return r;

@@ -236,7 +236,7 @@ int network_adopt(struct network *network, struct err *err)
 		(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", state.taps[i].vm_id);
 		tap->is_joined = tap->vm_id[0] != '\0';
 	}
-	network->is_left = r == 0 && (state.has_bridge || state.tap_count > 0);
+	network->is_left = r == 0 && (state.has_bridge || state.has_rules || state.tap_count > 0);
 	(void)pthread_mutex_unlock(&network->lock);
 	return r;
 }
@@ -291,7 +291,8 @@ static int settle_tap(struct network *network, struct network_tap *tap, const st
 }
 
 /* Guests have the addresses of their TAPs, whatever the rows say. */
-static int correct_addresses(struct network *network, const struct vm_list *vms, struct err *err)
+static int correct_addresses(struct network *network, const struct vm_list *vms,
+			     bool *ret_corrected, struct err *err)
 {
 	AUTO_FREE struct store_address *wrong = NULL;
 	AUTO_PRIV_NET_STATE state = { 0 };
@@ -307,14 +308,21 @@ static int correct_addresses(struct network *network, const struct vm_list *vms,
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = wrong[i].vm_id },
 			  "its row had a wrong address: %s is right",
 			  wrong[i].ip ? wrong[i].ip : "none");
+	*ret_corrected = count > 0;
 	return count > 0 ? store_vm_set_addresses(network->store, wrong, count, err) : 0;
 }
 
 static int settle(struct network *network, const struct vm_list *vms, struct err *err)
 {
+	AUTO_VM_LIST corrected = { 0 };
+	bool has_corrected = false;
 	int r;
 
-	r = correct_addresses(network, vms, err);
+	r = correct_addresses(network, vms, &has_corrected, err);
+	if (r == 0 && has_corrected) {
+		r = store_vm_list(network->store, &corrected, err);
+		vms = &corrected;
+	}
 	for (size_t i = network->tap_count; i-- > 0 && r == 0;) {
 		struct network_tap *tap = &network->taps[i];
 
@@ -330,9 +338,11 @@ static int settle(struct network *network, const struct vm_list *vms, struct err
 		network_mend(network);
 		return r;
 	}
-	if (!network->is_left)
+	/* Raised by now when a VM was reconciled that has gone since. */
+	if (!network->is_left && !network->is_up)
 		return 0;
 	network->is_left = false;
+	network->is_up = false;
 	network->tap_count = 0; /* idle ones, which go with the bridge */
 	return priv_net_clear(network->net, err);
 }

@@ -72,6 +72,7 @@ struct priv_tap {
 
 struct priv_net_state {
 	bool has_bridge;
+	bool has_rules;
 	struct priv_tap *taps; /* owned */
 	size_t tap_count;
 };

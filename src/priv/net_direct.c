@@ -65,6 +65,7 @@ static int direct_look(struct priv_net *base, struct priv_net_state *ret, struct
 	(void)pthread_mutex_lock(&net->lock);
 	/* Somebody else's bridge is none of ours. */
 	state.has_bridge = net_find_bridge(net, &bridge, &foreign) == 1;
+	state.has_rules = net_nft_is_there(net);
 	r = look_at_taps(net, &look, err);
 	(void)pthread_mutex_unlock(&net->lock);
 	mem_free(look.strays);

@@ -76,18 +76,29 @@ int net_nft_tables(struct net_direct *net, struct buf *ret, struct err *err)
 	return 0;
 }
 
-bool net_nft_is_foreign(struct net_direct *net)
+/* Whether a table of our name is there whose owner is us, or somebody else. */
+static bool has_table(struct net_direct *net, bool is_ours)
 {
 	static const char *const families[] = { "bridge", "inet" };
-	bool is_foreign = false;
+	bool found = false;
 
 	nft_ctx_output_set_flags(net->nft, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
 		struct err ignored = ERR_INIT;
 		AUTO_BUF listing = BUF_INIT;
 
-		is_foreign |= list_table(net, families[i], &listing, &ignored) == 0 &&
-			      !net_rules_are_owned(&net->policy, listing.ptr);
+		found |= list_table(net, families[i], &listing, &ignored) == 0 &&
+			 net_rules_are_owned(&net->policy, listing.ptr) == is_ours;
 	}
-	return is_foreign;
+	return found;
+}
+
+bool net_nft_is_there(struct net_direct *net)
+{
+	return has_table(net, true);
+}
+
+bool net_nft_is_foreign(struct net_direct *net)
+{
+	return has_table(net, false);
 }

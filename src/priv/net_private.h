@@ -55,6 +55,9 @@ int net_nft_list(struct net_direct *net, bool is_terse, struct buf *ret, struct 
 /* One line for each table of this network namespace. */
 int net_nft_tables(struct net_direct *net, struct buf *ret, struct err *err) MUST_CHECK;
 
+/* Whether there are tables of ours. */
+bool net_nft_is_there(struct net_direct *net) MUST_CHECK;
+
 /* Whether somebody else has tables of our names. */
 bool net_nft_is_foreign(struct net_direct *net) MUST_CHECK;
 

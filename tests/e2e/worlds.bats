@@ -2,7 +2,7 @@
 # A hundred generated worlds, each put right by one start of bangerd (FAULTS K5). BANGER_WORLDS_SEED chooses others.
 
 bats_require_minimum_version 1.5.0
-BATS_TEST_TIMEOUT=400 # with sanitizers on a busy host
+export BATS_TEST_TIMEOUT=400 # with sanitizers on a busy host
 load helper
 
 SEED=${BANGER_WORLDS_SEED:-1}

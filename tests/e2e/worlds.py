@@ -226,7 +226,7 @@ class World:
                                            "stranger"])
         known = os.path.exists(f"/proc/{pid}")
         if kind == "right" and (vm.vmm or rng.random() < 0.5):
-            self.write(path, self.handles(pid, start=None if known else 5, **lease))
+            self.write(path, self.handles(pid, start=None if known else 5, network=vm.tap_index > 0, **lease))
             vm.has_lease = bool(lease) and vm.vmm is not None
         elif kind == "garbage":
             self.write(path, self.rng.randbytes(100))
@@ -406,9 +406,9 @@ class World:
         living = [vm for vm in self.vms if vm.vmm]
         for vm in living:
             self.say(vm)
+        self.make_taps()
         for vm in self.vms:
             self.write_handles(vm, living)
-        self.make_taps()
         self.make_rows()
         self.make_strays()
         self.make_foreign()
@@ -510,6 +510,7 @@ class World:
         self.check((handles["pid"], handles["boot_id"]) == (vm.vmm.pid, HOST_BOOT),
                    f"{vm.name}: handles.json says {handles}, not {vm.vmm.pid}")
         self.check(handles["start_time"] == start_time(vm.vmm.pid), f"{vm.name}: a wrong start time: {handles}")
+        self.check(handles["network"] == (vm.tap_index > 0), f"{vm.name}: handles.json says of its network: {handles}")
         self.check(row["boot_id"] == HOST_BOOT, f"{vm.name}: its row is of boot {row['boot_id']}")
         if vm.tap_index:
             self.check(row["net_index"] == vm.tap_index, f"{vm.name}: place {row['net_index']}, its TAP's is {vm.tap_index}")

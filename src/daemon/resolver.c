@@ -21,7 +21,8 @@
 
 #define RESOLVED_SOCKET "/run/systemd/resolve/io.systemd.Resolve" /* for nss-resolve */
 #define CONNECT_MS	1000
-#define COMMAND_MS	3000
+#define COMMAND_MS	10000 /* resolved may be busy, and so may be the host */
+#define REVERT_MS	5000  /* somebody waits for our end */
 #define OUTPUT_MAX	65536
 
 /* Which link, and which run of resolved: either may be another one later. */
@@ -45,7 +46,8 @@ struct resolver {
 /* --- resolvectl --- */
 
 /* No shell, nothing in its environment, and it goes when we are killed. */
-static int run_resolvectl(const char *const *words, const struct cancel *cancel, struct err *err)
+static int run_resolvectl(const char *const *words, const struct cancel *cancel,
+			  uint64_t timeout_ms, struct err *err)
 {
 	AUTO_STRV argv = { 0 };
 
@@ -56,7 +58,7 @@ static int run_resolvectl(const char *const *words, const struct cancel *cancel,
 			       .argv = strv_argv(&argv),
 			       .dies_with_parent = true };
 
-	return spawn_run(&spawn, cancel, COMMAND_MS, OUTPUT_MAX, NULL, err);
+	return spawn_run(&spawn, cancel, timeout_ms, OUTPUT_MAX, NULL, err);
 }
 
 /* The servers come last: before it has any, resolved asks nobody on that link. */
@@ -77,7 +79,7 @@ static int tell(struct resolver *resolver, struct err *err)
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(commands) && r == 0; i++)
-		r = run_resolvectl(commands[i], &resolver->stop, err);
+		r = run_resolvectl(commands[i], &resolver->stop, COMMAND_MS, err);
 	return r;
 }
 
@@ -172,7 +174,7 @@ static void take_back(struct resolver *resolver)
 	if (resolver->touched == 0 || if_nametoindex(words[1]) != resolver->touched ||
 	    !resolved_runs(&socket))
 		return;
-	if (run_resolvectl(words, NULL, &err) < 0)
+	if (run_resolvectl(words, NULL, REVERT_MS, &err) < 0)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 			  "cannot take back what systemd-resolved was told of link '%s', ignoring",
 			  words[1]);

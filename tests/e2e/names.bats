@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # NAME.vm: what the daemon answers as VMs come, are renamed, and go; and how programs get to ask it, in guests and on the
-# host.
+# host. With a real systemd-resolved: resolved.bats.
 # shellcheck disable=SC2154,SC2016 # bats sets status, output, stderr, lines; one expression is for another shell
 
 load helper
@@ -315,7 +315,7 @@ calls_are() {
 	banger --quiet vm run --name other -d
 	equal "$(answer_of other.vm)" 'NOERROR 172.16.0.3'
 	wait_until 10 test -s "$FAKES/calls"
-	wait_until 10 names_check_has "wait for 'resolvectl'"
+	wait_until 20 names_check_has "wait for 'resolvectl'"
 	banger --quiet daemon stop --force
 	equal "$(pgrep -f 'sleep 1000' || true)" ''
 

@@ -2,6 +2,7 @@
  * What a real QEMU does not do on demand. Called through a link whose name ends with the behaviour
  * ("fake-qemu.dies-mid-reply"), since banger-vmm passes no environment:
  *
+ *   healthy         is version 7.2, answers every command, and its guest's agent is up at once
  *   well            answers every command; its guest echoes on port 7, and when somebody opens port
  * 8 it opens a stream to the host's port 5 and writes a line late-greeting   greets after a second
  *   never-greets    says nothing, and takes no SIGTERM
@@ -30,10 +31,11 @@
 #include "base/text.h"
 #include "mux/mux.h"
 
-#define ECHO_PORT 7
-#define CALL_PORT 8
-#define HOST_PORT 5
-#define CALL_TEXT "the guest calls\n"
+#define AGENT_PORT 1024
+#define ECHO_PORT  7
+#define CALL_PORT  8
+#define HOST_PORT  5
+#define CALL_TEXT  "the guest calls\n"
 
 struct fake {
 	const char *behaviour;
@@ -151,8 +153,29 @@ static void echo(struct fake *fake, uint32_t stream)
 	}
 }
 
+/* All that is ever asked of it is GET /healthz. */
+static void answer_as_agent(struct fake *fake, uint32_t stream)
+{
+	static const char answer[] =
+		"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n"
+		"{\"status\":\"ok\",\"protocol\":1,\"version\":\"1\",\"hostname\":\"fake\","
+		"\"uptime_ms\":1,\"stages\":[\"root\",\"work\",\"identity\",\"init\"]}\n";
+	const struct span bytes = mux_peek(fake->mux, stream);
+
+	if (bytes.len == 0)
+		return;
+	mux_consume(fake->mux, stream, bytes.len);
+	if (mux_write(fake->mux, stream, span_str(answer)) < strlen(answer))
+		_exit(11);
+	mux_end(fake->mux, stream);
+}
+
 static void open_stream(struct fake *fake, const struct mux_event *event)
 {
+	if (is(fake, "healthy") && event->port == AGENT_PORT) {
+		mux_accept(fake->mux, event->stream);
+		return;
+	}
 	if (event->port != ECHO_PORT && event->port != CALL_PORT) {
 		mux_refuse(fake->mux, event->stream, MUX_REFUSED_NOBODY);
 		return;
@@ -183,7 +206,10 @@ static void read_agent(struct fake *fake)
 			break;
 		case MUX_EVENT_READABLE:
 		case MUX_EVENT_WRITABLE:
-			echo(fake, event.stream);
+			if (is(fake, "healthy"))
+				answer_as_agent(fake, event.stream);
+			else
+				echo(fake, event.stream);
 			break;
 		case MUX_EVENT_REFUSED:
 		case MUX_EVENT_RESET:
@@ -258,6 +284,8 @@ int main(int argc, char **argv)
 		.line = BUF_INIT,
 	};
 
+	if (is(&fake, "healthy") && argc == 2 && str_eq(argv[1], "--version"))
+		return puts("QEMU emulator version 7.2.0") < 0;
 	if (fake.qmp_fd < 0)
 		return 2;
 	begin(&fake);

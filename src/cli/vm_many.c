@@ -215,6 +215,30 @@ int many_run(struct cli *cli, const struct invocation *invocation, const struct 
 	return status;
 }
 
+int many_find(struct cli *cli, const struct opt_parsed *parsed, struct strv *ret)
+{
+	CLEANUP(targets_done) struct targets targets = { .items = NULL };
+	struct err err = ERR_INIT;
+	int status = 0;
+
+	if (link_open(cli, &err) < 0)
+		return cli_fail(cli, &err);
+	targets_init(&targets, parsed);
+	resolve(cli, &targets);
+	mark_repeats(&targets);
+	for (size_t i = 0; i < targets.count; i++) {
+		struct target *target = &targets.items[i];
+
+		if (target->is_repeat)
+			continue;
+		if (target->id)
+			strv_add(ret, target->id);
+		else
+			status = cli_fail(cli, &target->err);
+	}
+	return status;
+}
+
 /* --- the verbs that only bring VMs into another state --- */
 
 static void put_verb_params(const void *context, json_t *params)

@@ -9,9 +9,11 @@
 
 #include "base/buf.h"
 #include "base/macros.h"
+#include "base/strv.h"
 
 struct cli;
 struct invocation;
+struct opt_parsed;
 
 struct many {
 	const char *method;
@@ -25,6 +27,12 @@ struct many {
 /* Runs it on the invocation's operands; the exit status. */
 int many_run(struct cli *cli, const struct invocation *invocation, const struct many *many)
 	MUST_CHECK;
+
+/*
+ * Only finds them: `ret` gets the ids, each once, in the order given. Who is not found is told at
+ * once; the exit status so far.
+ */
+int many_find(struct cli *cli, const struct opt_parsed *parsed, struct strv *ret) MUST_CHECK;
 
 #define MANY_DESCRIPTION                                                                     \
 	"A VM is given by its name, its id, or a unique prefix of either. Several are done " \

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/request.h"
 #include "cli/stats_view.h"
+#include "cli/vm_many.h"
 
 #define INTERVAL_MS_DEFAULT 2000
 #define ROWS_DEFAULT	    24
@@ -36,13 +37,13 @@ static const struct opt stats_opts[] = {
 	  .help = "with --watch: how often (default 2s)" },
 };
 
-static json_t *make_params(const struct opt_parsed *parsed)
+static json_t *make_params(const struct strv *ids)
 {
 	json_t *params = json_new_object();
 	json_t *vms = json_new_array();
 
-	for (size_t i = 0; i < parsed->operand_count; i++)
-		json_add(vms, json_new_str(parsed->operands[i]));
+	for (size_t i = 0; i < ids->count; i++)
+		json_add(vms, json_new_str(ids->items[i]));
 	json_put(params, "vms", vms);
 	return params;
 }
@@ -99,28 +100,35 @@ static int run_stats(struct cli *cli, const struct invocation *invocation)
 	const uint64_t interval_ms =
 		args->interval.is_set ? args->interval.value : INTERVAL_MS_DEFAULT;
 	struct err err = ERR_INIT;
+	AUTO_STRV ids = { 0 };
 	size_t lines = 0;
+	int status = 0;
 
 	if (args->interval.is_set && !args->watch) {
 		(void)err_set(&err, ERR_INVALID, "--interval needs --watch");
 		return cli_usage(cli, invocation->command, &err);
 	}
+	if (invocation->parsed->operand_count > 0) {
+		status = many_find(cli, invocation->parsed, &ids);
+		if (ids.count == 0)
+			return cli_status(cli, status);
+	}
 	for (;;) {
 		const uint64_t next_ns = clock_now_ns() + interval_ms * NSEC_PER_MSEC;
 		AUTO_JSON *result = NULL;
-		int status;
+		int written;
 
 		/* Each time anew: a daemon may be replaced meanwhile. */
-		if (ask(cli, "vm.stats", make_params(invocation->parsed), &result, &err) < 0)
+		if (ask(cli, "vm.stats", make_params(&ids), &result, &err) < 0)
 			return cli_fail(cli, &err);
 		show(cli, result, args->watch, &lines);
 		if (!args->watch)
-			return 0;
-		status = out_flush(&cli->out, 0);
-		if (status != 0)
 			return status;
+		written = out_flush(&cli->out, 0);
+		if (written != 0)
+			return written;
 		if (cancel_poll(&cli->cancel, -1, 0, next_ns) != -ETIMEDOUT)
-			return cli_status(cli, 0);
+			return cli_status(cli, status);
 	}
 }
 

@@ -348,8 +348,9 @@ int vm_stop(const struct job *job, const char *reference, uint64_t timeout_ms, s
 	if (r < 0)
 		return r;
 	r = vm_check_verb(&vm, VM_VERB_STOP, err);
-	if (r == 0)
-		r = vm_stop_locked(daemon, &vm, timeout_ms, job, ret_forced, err);
+	if (r < 0)
+		return r;
+	r = vm_stop_locked(daemon, &vm, timeout_ms, job, ret_forced, err);
 	if (r < 0)
 		return err_context(err, r, "cannot stop '%s'", vm.name);
 	vm_copy(ret, &vm);

@@ -8,19 +8,67 @@ in_flight() {
 	[ "$(banger --json daemon operations list | jq '.operations | length')" -eq "$1" ]
 }
 
-@test "pause, resume, kill, restart: two VMs, by name, prefix and id, one of them twice, and one that is not there" {
-	local one verb
+# What the verbs are given: each VM twice or more, by a prefix of its name, of its id, its name and its whole id, and four
+# that are none. $one is the id of web-one.
+all_ways() {
+	WAYS=(web-t "${one:0:12}" nobody web- '' 'A b' web-one web-two "$one")
+	WRONG=("'nobody': there is no VM 'nobody'"
+		"'web-': 'web-' could be any of 2 VMs: 'web-one' (${one:0:12}), 'web-two' ($(vm_get web-two '.id[0:12]'))"
+		"'': a VM must be named: its name, id or a prefix of either"
+		"'A b': there is no VM 'A b'")
+}
+
+# In their order: the VMs as they were named first, then each wrong one.
+assert_told() {
+	equal "$output" "web-two: $2
+web-one: $2
+$(printf "banger: cannot $1 %s\n" "${WRONG[@]}")"
+	equal "$status" 1
+}
+
+@test "every verb: two VMs in every way of naming them, and four that are none" {
+	local one row verb after
+	banger --quiet vm create --no-start --name web-one >/dev/null
+	banger --quiet vm create --no-start --name web-two >/dev/null
+	one=$(vm_get web-one .id)
+	all_ways
+	for row in start:running pause:paused resume:running restart:running stop:stopped start:running kill:stopped; do
+		verb=${row%:*} after=${row#*:}
+		run banger --quiet vm "$verb" "${WAYS[@]}"
+		assert_told "$verb" "$after"
+		equal "$(state_of web-one) $(state_of web-two)" "$after $after"
+	done
+	# Done already, or never: no VM stops another's.
+	for verb in stop pause resume kill; do
+		run banger --quiet vm $verb web-two nobody web-one
+		equal "$(grep -v '^hint: ' <<<"$output")" "banger: cannot $verb 'web-two': it is stopped
+banger: cannot $verb 'nobody': there is no VM 'nobody'
+banger: cannot $verb 'web-one': it is stopped"
+		equal "$status" 1
+	done
+	run banger --quiet vm set --vcpu 2 "${WAYS[@]}"
+	assert_told change '2 vcpu · 512 MiB · 1 GiB disk · debian-bookworm-slim'
+	run_for 2 banger vm set --name other web-one web-two
+	contains "$stderr" "several VMs cannot all be named 'other'"
+	run_for 1 banger vm stats "${WAYS[@]}"
+	equal "$(awk '/^web-/ { print $1 }' <<<"$output" | paste -sd' ')" 'web-two web-one'
+	equal "$stderr" "$(printf 'banger: %s\n' "${WRONG[@]#*: }")"
+	run_for 1 banger --json vm stats nobody web-one "$one"
+	equal "$(jq -c '[.vms[].name]' <<<"$output") $(jq -r .error.kind <<<"$stderr")" '["web-one"] not_found'
+	run_for 1 banger vm stats nobody none
+	equal "$output" ''
+	run banger --quiet vm delete "${WAYS[@]}"
+	assert_told delete deleted
+	assert_no_vms
+	for verb in start stop restart kill delete pause resume 'set --vcpu 1'; do
+		# shellcheck disable=SC2086 # words
+		run_for 2 banger vm $verb
+	done
+}
+
+@test "one that cannot be done among those that can; in JSON; side by side" {
 	banger --quiet vm run --name web-one -d >/dev/null
 	banger --quiet vm run --name web-two -d >/dev/null
-	one=$(vm_get web-one .id)
-	for verb in pause:paused resume:running kill:stopped restart:running; do
-		run banger --quiet vm "${verb%:*}" web-t "${one:0:12}" nobody web-one web-two
-		equal "$status" 1
-		equal "$output" "web-two: ${verb#*:}
-web-one: ${verb#*:}
-banger: cannot ${verb%:*} 'nobody': there is no VM 'nobody'"
-		equal "$(state_of web-one) $(state_of web-two)" "${verb#*:} ${verb#*:}"
-	done
 	# One that cannot be done among those that can.
 	banger --quiet vm pause web-one >/dev/null
 	run_for 1 banger --quiet vm pause web-one web-two

@@ -115,10 +115,10 @@ def kinds(own_mac, own_ip, other_mac, other_ip, bridge_ip):
     }
 
 
-def send_all(interface, *datas):
+def send_all(interface, *frames):
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
         sock.bind((interface, 0))
-        for data in datas:
+        for data in frames:
             sock.send(data.ljust(60, b"\0"))
 
 

@@ -131,6 +131,40 @@ pinned() {
 	[ "$deaths" -gt $((kills / 2)) ]
 }
 
+# The same for a VM that has an address: whatever was begun is finished by the next bangerd, or by who asks again.
+@test "killed before single system calls of vm delete: it is there still or gone, and nothing of it is left" {
+	local calls=() call kills=0 deaths=0 gone=0 pid
+	[ "$EUID" -eq 0 ] || skip "tracing a process that is not dumpable needs root"
+	BANGER=${BANGER_PLAIN_BUILD:-$BANGER_BUILD/../default}/src/bin/banger
+	make_vm box
+	trace_daemon -o "$BATS_TEST_TMPDIR/trace"
+	delete_vm box
+	end_trace TERM
+	mapfile -t calls < <(calls_of_thread "$BATS_TEST_TMPDIR/trace" 'unlinkat.*work.qcow2"')
+	[ "${#calls[@]}" -gt 50 ]
+	for ((i = 2; i < ${#calls[@]}; i += 5)); do
+		make_vm box
+		read -r call count <<<"${calls[i]}"
+		pid=$(daemon_pid)
+		trace_daemon -o /dev/null -e "inject=$call:signal=KILL:when=$count"
+		run banger --quiet vm delete box
+		end_trace
+		kills=$((kills + 1))
+		if has_ended "$pid"; then deaths=$((deaths + 1)); fi
+		if [ "$(banger --quiet vm list -q)" = "" ]; then
+			gone=$((gone + 1))
+		else
+			equal "before the $count. $call: $(state_of box)" "before the $count. $call: created"
+			disks_are_whole box
+			delete_vm box
+		fi
+		assert_no_vms
+		equal "$(banger --json doctor --plan | jq -c '[.actions, .left]')" '[[],[]]'
+	done
+	echo "# $kills of ${#calls[@]} calls: bangerd died of $deaths, $gone were deleted all the same" >&3
+	[ "$deaths" -gt $((kills / 2)) ]
+}
+
 # --- vm start ---
 
 # The VM is as before, with the reason; it can be started.

@@ -389,11 +389,11 @@ static int add_parents(struct pack *pack, const char *as, struct err *err)
 	return 0;
 }
 
-int pack_new_fd(int given, const char *as, const struct pack_rules *rules, struct pack **ret,
+int pack_new_fd(int fd, const char *as, const struct pack_rules *rules, struct pack **ret,
 		struct err *err)
 {
 	CLEANUP(pack_freep) struct pack *pack = mem_alloc(1, sizeof(*pack));
-	AUTO_CLOSE int fd = given;
+	AUTO_CLOSE int own_fd = fd;
 	int r;
 
 	pack->file_fd = -1;
@@ -404,7 +404,7 @@ int pack_new_fd(int given, const char *as, const struct pack_rules *rules, struc
 	if (r == 0 && rules->has_parents)
 		r = add_parents(pack, as, err);
 	if (r == 0)
-		r = add_opened(pack, TAKE_FD(fd), mem_strdup(as), err);
+		r = add_opened(pack, TAKE_FD(own_fd), mem_strdup(as), err);
 	if (r == 0 && pack->left_out > 0)
 		r = err_set(err, ERR_INVALID, "it is neither a file nor a folder");
 	if (r < 0)

@@ -14,6 +14,7 @@ teardown() {
 	end_lan
 	end_resolved
 	end_taker
+	end_flood
 	end_process "${DNSMASQ_PID:-}"
 	[ -z "${OWN_RESOLV_CONF:-}" ] || umount /etc/resolv.conf
 	: >>"$BANGER_STATE_DIR/bangerd.log"
@@ -141,6 +142,46 @@ check_of() { # NAME: doctor's check
 	equal "$(answer_of third.vm)" 'NOERROR '
 	banger --quiet vm delete third
 	equal "$(answer_of third.vm)" 'NXDOMAIN '
+}
+
+# Datagrams from sixty-four addresses, as fast as one process makes them; nobody reads the answers.
+begin_flood() {
+	python3 -c 'import socket
+query = b"\0\7\1\0\0\1\0\0\0\0\0\0\3box\2vm\0\0\1\0\1"
+sources = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(64)]
+for number, source in enumerate(sources):
+    source.bind((f"127.1.1.{number + 1}", 0))
+    source.setblocking(False)
+while True:
+    for source in sources:
+        try:
+            source.sendto(query, ("127.0.0.1", 42069))
+        except BlockingIOError:
+            pass' 3>&- &
+	FLOOD_PID=$!
+}
+
+@test "a flood of queries keeps neither bangerd from its clients nor others from their answers" {
+	local began worst=0 took before
+	banger --quiet vm create --no-start --name box
+	before=$(banger --json daemon status | jq .dns_answers)
+	begin_flood
+	for _ in {1..25}; do
+		began=${EPOCHREALTIME/./}
+		equal "$(banger --json vm list | jq -r '.vms[].name')" box
+		took=$(((${EPOCHREALTIME/./} - began) / 1000))
+		[ "$took" -le "$worst" ] || worst=$took
+		equal "$(ask +tcp box.vm | sed -n 's/.*status: \([A-Z]*\).*/\1/p')" NOERROR
+	done
+	[ $(($(banger --json daemon status | jq .dns_answers) - before)) -gt 10000 ]
+	end_flood
+	equal "$(dig +tries=5 +time=2 -p 42069 @127.0.0.1 box.vm | grep -c 'status: NOERROR')" 1
+	echo "# vm list, with its process: $worst ms at worst" >&3
+}
+
+end_flood() {
+	end_process "${FLOOD_PID:-}"
+	FLOOD_PID=
 }
 
 # --- guests ---

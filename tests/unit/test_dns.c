@@ -181,6 +181,18 @@ static void test_lengths(void **state)
 		/* 3 * 64 + 1 + 58 + 4 is 255 */
 		CHECK_STR(is, first == 58 ? "3 aa authority SOA localhost." : "1");
 	}
+	/* As many labels as fit, and one more: 2 * 125 + 4 + 1 is 255. */
+	for (int labels = 125; labels <= 126; labels++) {
+		AUTO_BUF query = BUF_INIT;
+		AUTO_FREE char *is = NULL;
+
+		buf_add(&query, BYTES(QUERY));
+		for (int i = 0; i < labels; i++)
+			buf_add(&query, BYTES("\1a"));
+		buf_add(&query, BYTES("\2vm\0" A IN));
+		is = told(zone, buf_span(&query));
+		CHECK_STR(is, labels == 125 ? "3 aa authority SOA localhost." : "1");
+	}
 	{
 		AUTO_BUF query = BUF_INIT;
 		AUTO_FREE char *is = NULL;

@@ -29,8 +29,10 @@ struct net_backend {
 
 /*
  * As priv_tap_reattach(): a TAP's descriptor belongs to its network namespace wherever it is used.
+ * `net_fd` is the one that the bridge is in.
  */
-int net_reattach(const char *bridge_name, uint32_t index, pid_t pid, struct err *err) MUST_CHECK;
+int net_reattach(const char *bridge_name, int net_fd, uint32_t index, pid_t pid, struct err *err)
+	MUST_CHECK;
 
 /* The beginning of either backend's own structure. */
 struct priv_net {

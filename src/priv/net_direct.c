@@ -1,9 +1,11 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/failpoint.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "priv/net_private.h"
@@ -429,7 +431,11 @@ static void direct_close(struct priv_net *base)
 
 static int direct_reattach(struct priv_net *base, uint32_t index, pid_t pid, struct err *err)
 {
-	return net_reattach(net_direct_of(base)->policy.bridge_name, index, pid, err);
+	AUTO_CLOSE int net_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (net_fd < 0)
+		return err_sys(err, -errno, "open one's own network namespace");
+	return net_reattach(net_direct_of(base)->policy.bridge_name, net_fd, index, pid, err);
 }
 
 static const struct net_backend direct_backend = {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -43,8 +44,21 @@ static bool is_orphan(int tun_fd)
 	return ioctl(tun_fd, TUNGETIFF, &request) < 0 && errno == EBADFD;
 }
 
+/*
+ * Whether it was opened in that network namespace: there it would get its new device, and in no
+ * other.
+ */
+static bool is_of(int tun_fd, int net_fd)
+{
+	AUTO_CLOSE int own_fd = ioctl(tun_fd, SIOCGSKNS);
+	struct stat own, wanted;
+
+	return own_fd >= 0 && fstat(own_fd, &own) == 0 && fstat(net_fd, &wanted) == 0 &&
+	       own.st_dev == wanted.st_dev && own.st_ino == wanted.st_ino;
+}
+
 /* A copy of the process's descriptor that has lost its device, or -ENOENT. */
-static int take_orphan(pid_t pid)
+static int take_orphan(pid_t pid, int net_fd)
 {
 	AUTO_FREE char *path = mem_printf("/proc/%d/fd", (int)pid);
 	AUTO_CLOSE int pidfd = pidfd_open(pid, 0);
@@ -69,18 +83,18 @@ static int take_orphan(pid_t pid)
 		fd = pidfd_getfd(pidfd, (int)number, 0);
 		if (fd < 0)
 			r = -errno;
-		else if (is_orphan(fd))
+		else if (is_orphan(fd) && is_of(fd, net_fd))
 			r = TAKE_FD(fd);
 	}
 	(void)closedir(dir);
 	return r;
 }
 
-int net_reattach(const char *bridge_name, uint32_t index, pid_t pid, struct err *err)
+int net_reattach(const char *bridge_name, int net_fd, uint32_t index, pid_t pid, struct err *err)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const int header_size = VNET_HEADER_SIZE;
-	AUTO_CLOSE int fd = take_orphan(pid);
+	AUTO_CLOSE int fd = take_orphan(pid, net_fd);
 
 	if (fd < 0)
 		return err_sys(err, fd, "take the descriptor of a TAP device from process %d",

@@ -298,7 +298,17 @@ static void remote_close(struct priv_net *base)
 
 static int remote_reattach(struct priv_net *base, uint32_t index, pid_t pid, struct err *err)
 {
-	return net_reattach(remote_of(base)->start.settings.bridge_name, index, pid, err);
+	struct net_remote *net = remote_of(base);
+	int r;
+
+	(void)pthread_mutex_lock(&net->lock);
+	if (net->spaces.count == 2)
+		r = net_reattach(net->start.settings.bridge_name, net->spaces.fds[1], index, pid,
+				 err);
+	else
+		r = err_set(err, ERR_BAD_STATE, "the isolated network is gone");
+	(void)pthread_mutex_unlock(&net->lock);
+	return r;
 }
 
 static const struct net_backend remote_backend = {

@@ -6,7 +6,7 @@
 load helper
 load crash_helper
 
-USER_ID=65534
+USER_ID=1 # daemon: ssh wants one that has a name
 
 # What the host reaches over a link of its own: 203.0.113.2, where port 80 answers with who asks; the host answers as well,
 # at all its addresses.
@@ -28,6 +28,7 @@ setup() {
 serve_peer() {
 	local name=$1
 	shift
+	: >"$BATS_TEST_TMPDIR/$name"
 	"$@" "$BATS_TEST_DIRNAME/../integration/net_peer.py" serve 0.0.0.0 80 >"$BATS_TEST_TMPDIR/$name" 3>&- &
 	PEERS+=("$!")
 	wait_until 10 file_has "$BATS_TEST_TMPDIR/$name" ready
@@ -225,4 +226,183 @@ host_is_untouched() {
 		wait_until 5 no_holder_runs
 		host_is_untouched
 	done
+}
+
+# --- a user without rights ---
+
+# As a user who owns nothing but this home, on a host whose udev lets everybody open /dev/net/tun.
+as_user() {
+	unshare --mount sh -euc 'mount -t tmpfs tmpfs /dev/net; mknod -m 666 /dev/net/tun c 10 200; exec "$@"' sh \
+		setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups --inh-caps=-all --bounding-set=-all "$@"
+}
+
+# The home is given to that user, with copies of the image and the kernel.
+become_user() {
+	local name
+	for name in "images/$1" kernels/debian-cloud; do
+		mkdir -p "$HOME_DIR/own/${name%/*}"
+		cp -r --sparse=always --reflink=auto "$BANGER_CACHE/state/$name" "$HOME_DIR/own/$name"
+	done
+	rm "$BANGER_STATE_DIR"/{images,kernels}
+	mv "$HOME_DIR"/own/* "$BANGER_STATE_DIR"
+	rmdir "$HOME_DIR/own"
+	sed -i "s/^default_image_name = .*/default_image_name = \"$1\"/; /^network/d" "$BANGER_CONFIG_DIR/config.toml"
+	mkdir "$HOME_DIR/home"
+	chown -R "$USER_ID:$USER_ID" "$HOME_DIR"
+	banger() {
+		as_user env HOME="$HOME_DIR/home" "$BANGER" "$@"
+	}
+}
+
+network_of() {
+	readlink "/proc/$1/ns/net"
+}
+
+@test "a user without rights has all of it: auto, NAT, exec, ssh, published ports, kill -9" {
+	become_user debian-bookworm
+	run_for 0 banger doctor
+	matches "$output" "PASS +network .*in a namespace of banger's own"
+	banger --quiet vm run --name box --nat -p 8080:80 -d --memory 1G --disk-size 3G --system-overlay-size 6G
+	banger --quiet vm run --name other -d --disk-size 3G --system-overlay-size 6G
+	equal "$(stat -c %u "/proc/$(daemon_pid)")" "$USER_ID"
+	wait_until 20 tries_to_get_out box
+	asks_in_vain other 203.0.113.2 80
+	for address in 203.0.113.1 192.0.0.1 127.0.0.2 172.16.0.1 172.16.0.3 169.254.169.254; do
+		asks_in_vain box "$address" 80
+	done
+	host_is_untouched
+	# VMMs are in there, without rights in there or anywhere, and so are the emulators.
+	for process in $(pgrep -x 'banger-vmm|qemu-system-x86'); do
+		equal "$(network_of "$process")" "$(network_of "$(inner)")"
+		equal "$(awk '/^Cap(Prm|Eff|Amb)/ { print $2 }' "/proc/$process/status" | sort -u)" 0000000000000000
+		equal "$(awk '/^NoNewPrivs/ { print $2 }' "/proc/$process/status")" 1
+	done
+	# Through the agent, whatever the network is.
+	in_vm box perl -MIO::Socket::INET -e 'my $server = IO::Socket::INET->new(LocalPort => 80, Listen => 8) or die; exit 0 if fork;
+		close STDIN; close STDOUT; close STDERR; while (my $client = $server->accept) { print $client "served\n" }'
+	run_for 0 timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && head -n 1 <&3'
+	equal "$output" served
+	run_for 7 banger vm ssh box -- 'hostname; exit 7'
+	equal "$output" box
+	run_for 0 as_user ssh -F "$BANGER_STATE_DIR/ssh/config" box.vm hostname
+	equal "$output" box
+	equal "$(banger --json vm stats box | jq '.vms[0].net_out_bytes > 0')" true
+	banger --quiet vm set --no-nat box
+	asks_in_vain box 203.0.113.2 80
+	banger --quiet vm set --nat box
+	kill_daemon
+	kill -KILL "$(way_out)"
+	recover
+	wait_until 10 tries_to_get_out box
+	kill -KILL "$(outer)"
+	wait_until 10 is_whole
+	wait_until 10 tries_to_get_out box
+	banger --quiet vm pause box
+	banger --quiet vm resume box
+	gets_out box
+	banger --quiet vm delete box other
+	banger --quiet daemon stop
+	wait_until 5 no_holder_runs
+	host_is_untouched
+}
+
+@test "without pasta --nat is refused and all else works; without user namespaces there is no network, and why is said" {
+	banger() {
+		unshare --mount sh -euc 'mount --bind /dev/null /usr/bin/pasta && exec "$@"' sh "$BANGER" "$@"
+	}
+	run_for 1 banger vm create --nat
+	contains "$stderr" "banger: cannot create the VM: the isolated network has no way out without 'pasta', and that is not installed"
+	contains "$stderr" 'hint: apt install passt'
+	banger --quiet vm run --name box -d
+	run_for 1 banger vm set --nat box
+	contains "$stderr" 'hint: apt install passt'
+	equal "$(vm_get box .nat)" false
+	equal "$(in_vm box cat /sys/class/net/eth0/operstate)" up
+	contains "$(check_of 'way out')" "warn the isolated network has no way out without 'pasta'"
+	banger --quiet vm delete box
+	banger --quiet daemon stop
+
+	banger() {
+		unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"' sh "$BANGER" "$@"
+	}
+	run_for 0 banger --json doctor
+	contains "$(jq -r '.checks[] | select(.name == "network") | "\(.status) \(.message) \(.hint)"' <<<"$output")" \
+		'warn VMs have no network device: make a user namespace: No space left on device user namespaces must be allowed'
+	run_for 1 banger vm create --nat
+	contains "$stderr" 'VMs have no network here, so no NAT: make a user namespace'
+	banger --quiet daemon stop
+	unset -f banger
+	banger() { "$BANGER" "$@"; }
+}
+
+@test "another network than before: the earlier one is removed; a process of other settings ends" {
+	banger --quiet vm run --name box -d
+	kill_daemon
+	sed -i 's/^network = .*/network = "host"/' "$BANGER_CONFIG_DIR/config.toml"
+	recover
+	wait_until 5 no_holder_runs
+	log_has "the VMs' network is another one than before: the earlier one is removed"
+	contains "$(check_of network)" '1 of them has lost its TAP device'
+	banger --quiet vm restart box
+	ping -q -c 1 -W 1 172.16.0.2 >/dev/null
+	kill_daemon
+	sed -i 's/^network = .*/network = "isolated"/' "$BANGER_CONFIG_DIR/config.toml"
+	recover
+	host_is_untouched
+	banger --quiet vm restart box
+	outer >/dev/null
+	kill_daemon
+	sed -i '1i bridge_ip = "172.16.9.1"' "$BANGER_CONFIG_DIR/config.toml"
+	recover
+	banger --quiet vm restart box
+	equal "$(vm_get box .ip)" 172.16.9.2
+	equal "$(pgrep -c -x banger-network)" 2
+	contains "$(within ip -br addr show br-fc)" 172.16.9.1/24
+	banger --quiet vm delete box
+}
+
+@test "what comes through its socket and is no request is refused, and whoever asks is bangerd's user or root" {
+	local socket=$BANGER_RUNTIME_DIR/network.sock
+	banger --quiet vm run --name box -d
+	equal "$(stat -c %a "$socket") $(stat -c %a "$BANGER_RUNTIME_DIR")" '600 700'
+	/usr/bin/python3 -c '
+import os, socket, struct, sys
+def ask(data, cut=False):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(sys.argv[1])
+    client.sendall(data)
+    if cut:
+        client.shutdown(socket.SHUT_WR)
+    try:
+        return client.recv(65536)
+    except ConnectionResetError:
+        return b""
+def request(op, value=0, body=b"", count=0):
+    return struct.pack("<IIII", 0x62676e01, op, value, count) + body
+def kind(reply):
+    return struct.unpack_from("<I", reply, 4)[0] if reply else None
+guest = lambda index, flags, id: struct.pack("<II", index, flags) + id
+id = b"0123456789abcdef" * 2
+assert ask(os.urandom(4096)) == b""
+assert ask(b"GET / HTTP/1.0\r\n\r\n") == b""
+assert ask(request(10, 0, b"", 4096), cut=True) == b""
+assert ask(request(10, 0, b"", 2**32 - 1)) == b""
+assert ask(request(14, 0, guest(2, 0, b"../../../../etc/passwd".ljust(32, b"a")), 1)) == b""
+assert kind(ask(request(14, 0, guest(1, 0, id), 1))) == 2
+assert kind(ask(request(14, 0, guest(4000000000, 0, id), 1))) == 2
+assert kind(ask(request(12, 255))) == 2
+assert kind(ask(request(14, 0, guest(2, 0, id), 1))) == 6
+assert kind(ask(request(1, 99, bytes(44), 1))) == 5' "$socket"
+	wait_until 5 is_whole
+	chmod 755 "$BANGER_RUNTIME_DIR"
+	chmod 777 "$socket"
+	run ! setpriv --reuid 1 --regid 1 --clear-groups /usr/bin/python3 -c '
+import socket, struct, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(struct.pack("<IIII", 0x62676e01, 7, 0, 0))
+sys.exit(0 if client.recv(1) else 1)' "$socket"
+	chmod 700 "$BANGER_RUNTIME_DIR"
+	banger --quiet vm delete box
 }

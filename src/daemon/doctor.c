@@ -97,13 +97,13 @@ static void check_names(const struct daemon *daemon, json_t *checks)
 	buf_addf(&text, "NAME.vm is answered on %s", daemon->config.dns_listen);
 	if (config_dns_port_on_bridge(&daemon->config) == 0) {
 		doctor_add(checks, "dns", PASS, text.ptr, NULL);
-	} else if (network_is_on(daemon->network)) {
+	} else if (network_is_on(daemon->network) && !network_is_isolated(daemon->network)) {
 		buf_add_str(&text, network_has_bridge(daemon->network)
 					   ? ", for guests, too"
 					   : ", once the first VM brings the bridge");
 		doctor_add(checks, "dns", PASS, text.ptr, NULL);
 	} else {
-		buf_add_str(&text, ", the address of a bridge that VMs do not have here");
+		buf_add_str(&text, ", the address of a bridge that this host does not get");
 		doctor_add(checks, "dns", WARN, text.ptr, "set dns_listen to a loopback address");
 	}
 }
@@ -123,15 +123,16 @@ static const char *recipe(void)
 	return recipes[resolver_kind_of(buf_span(&text))];
 }
 
-/* How programs of this host find the names that "dns" tells of; without a network, names have no
- * addresses. */
+/* How programs of this host find the names that "dns" tells of; without a network on this
+ * host, names have no addresses. */
 static void check_resolver(struct daemon *daemon, const struct job *job, json_t *checks)
 {
 	struct network_summary summary;
 	struct err err = ERR_INIT;
 	enum resolver_state state;
 
-	if (!network_is_on(daemon->network) || names_check(daemon->names, &err) < 0)
+	if (!network_is_on(daemon->network) || network_is_isolated(daemon->network) ||
+	    names_check(daemon->names, &err) < 0)
 		return;
 	network_summarise(daemon->network, &summary);
 	state = resolver_state(daemon->resolver, &err);

@@ -148,25 +148,56 @@ static const struct net_guest guests[] = {
 };
 
 /* The whole of it, held still; BANGER_UPDATE_GOLDEN=1 writes it anew. */
-static void test_golden(void **state)
+static void check_golden(const char *path, const struct buf *rules)
 {
-	const char *path = SOURCE_ROOT "/tests/unit/golden/network-rules.nft";
-	char *names[] = { (char[]){ "eth0" }, (char[]){ "wlan0" } };
-	const struct strv opened = { .items = names, .count = 2 };
-	AUTO_BUF rules = BUF_INIT;
 	AUTO_BUF golden = BUF_INIT;
 
-	(void)state;
-	net_rules_make(&policy, guests, ARRAY_LEN(guests), &opened, &rules);
 	if (getenv("BANGER_UPDATE_GOLDEN")) {
 		FILE *file = fopen(path, "we");
 
 		assert_non_null(file);
-		assert_int_equal(fwrite(rules.ptr, 1, rules.len, file), rules.len);
+		assert_int_equal(fwrite(rules->ptr, 1, rules->len, file), rules->len);
 		assert_int_equal(fclose(file), 0);
 	}
 	assert_int_equal(file_read(AT_FDCWD, path, 65536, &golden), 0);
-	CHECK_STR(rules.ptr, golden.ptr);
+	CHECK_STR(rules->ptr, golden.ptr);
+}
+
+static void test_golden(void **state)
+{
+	char *names[] = { (char[]){ "eth0" }, (char[]){ "wlan0" } };
+	const struct strv opened = { .items = names, .count = 2 };
+	AUTO_BUF rules = BUF_INIT;
+
+	(void)state;
+	net_rules_make(&policy, guests, ARRAY_LEN(guests), &opened, &rules);
+	check_golden(SOURCE_ROOT "/tests/unit/golden/network-rules.nft", &rules);
+}
+
+/* In a namespace of its own: the host's addresses, and nobody begins anything in there. */
+static void test_isolated(void **state)
+{
+	static const struct net_range host[] = { { ADDRESS(127, 0, 0, 0), 8 },
+						 { ADDRESS(203, 0, 113, 1), 32 } };
+	static const struct strv none = { 0 };
+	struct net_policy isolated = policy;
+	AUTO_BUF rules = BUF_INIT;
+	AUTO_BUF change = BUF_INIT;
+
+	(void)state;
+	isolated.is_isolated = true;
+	/* Not known yet: nobody gets anywhere. */
+	net_rules_make(&isolated, guests, ARRAY_LEN(guests), &none, &rules);
+	assert_non_null(strstr(rules.ptr, "chain host {\n\t\tcounter drop\n\t}"));
+	buf_clear(&rules);
+	isolated.host = host;
+	isolated.host_count = ARRAY_LEN(host);
+	net_rules_make(&isolated, guests, ARRAY_LEN(guests), &none, &rules);
+	check_golden(SOURCE_ROOT "/tests/unit/golden/network-rules-isolated.nft", &rules);
+	net_rules_set_host(&isolated, &change);
+	CHECK_STR(change.ptr, "flush chain inet banger host\n"
+			      "add rule inet banger host ip daddr 127.0.0.0/8 counter drop\n"
+			      "add rule inet banger host ip daddr 203.0.113.1/32 counter drop\n");
 }
 
 static void test_changes(void **state)
@@ -258,11 +289,12 @@ static void test_interface_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_subnets),		cmocka_unit_test(test_first_free),
-		cmocka_unit_test(test_texts),		cmocka_unit_test(test_tap_names),
-		cmocka_unit_test(test_table_names),	cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_changes),		cmocka_unit_test(test_have),
-		cmocka_unit_test(test_interface_names), cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_subnets),	    cmocka_unit_test(test_first_free),
+		cmocka_unit_test(test_texts),	    cmocka_unit_test(test_tap_names),
+		cmocka_unit_test(test_table_names), cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_isolated),    cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_have),	    cmocka_unit_test(test_interface_names),
+		cmocka_unit_test(test_owner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -185,12 +185,12 @@ host_is_untouched() {
 	recover
 	equal "$(state_of box)" running
 	in_vm box true
-	contains "$(check_of network)" '1 of them has lost its TAP device'
+	contains "$(check_of 'network of a VM')" "warn 'box': somebody has removed its TAP device: it has no network until it is restarted"
 	log_has 'it has no network until it is restarted'
 	asks_in_vain box 203.0.113.2 80
 	banger --quiet vm restart box
 	gets_out box
-	lacks "$(check_of network)" lost
+	equal "$(check_of 'network of a VM')" ''
 	# All of them, and the VM.
 	kill_daemon
 	kill -KILL "$(outer)" "$(pgrep -x qemu-system-x86)" "$(pgrep -x banger-vmm)"
@@ -343,7 +343,7 @@ network_of() {
 	recover
 	wait_until 5 no_holder_runs
 	log_has "the VMs' network is another one than before: the earlier one is removed"
-	contains "$(check_of network)" '1 of them has lost its TAP device'
+	contains "$(check_of 'network of a VM')" "warn 'box': somebody has removed its TAP device: it has no network until it is restarted"
 	banger --quiet vm restart box
 	ping -q -c 1 -W 1 172.16.0.2 >/dev/null
 	kill_daemon

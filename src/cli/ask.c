@@ -28,6 +28,22 @@ int ask_about(struct cli *cli, const char *method, const char *key, const char *
 	return ask(cli, method, params, ret, err);
 }
 
+int ask_to_delete(struct cli *cli, const char *method, const char *what, const char *name)
+{
+	AUTO_JSON *result = NULL;
+	struct err err = ERR_INIT;
+
+	if (ask_about(cli, method, what, name, &result, &err) < 0) {
+		(void)err_context(&err, -EIO, "cannot delete %s '%s'", what, name);
+		return cli_fail(cli, &err);
+	}
+	if (cli->out.is_json)
+		out_json(&cli->out, result);
+	else
+		out_addf(&cli->out, "%s: deleted\n", json_get_str(result, "name"));
+	return 0;
+}
+
 void ask_context(struct err *err, const char *what, const char *name)
 {
 	AUTO_FREE char *quoted = mem_printf("'%s'", name);

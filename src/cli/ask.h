@@ -16,5 +16,12 @@ int ask(struct cli *cli, const char *method, json_t *params, json_t **ret, struc
 int ask_about(struct cli *cli, const char *method, const char *key, const char *value, json_t **ret,
 	      struct err *err) MUST_CHECK;
 
+/*
+ * Deletes an artifact and says so: the exit status. `what` is "image" or "kernel", and the
+ * parameter's name, too.
+ */
+int ask_to_delete(struct cli *cli, const char *method, const char *what, const char *name)
+	MUST_CHECK;
+
 /* Puts "WHAT 'NAME': " in front of an error, unless that names it already. */
 void ask_context(struct err *err, const char *what, const char *name);

@@ -144,19 +144,7 @@ const struct command image_show_command = {
 
 static int run_delete(struct cli *cli, const struct invocation *invocation)
 {
-	const char *name = invocation->parsed->operands[0];
-	AUTO_JSON *result = NULL;
-	struct err err = ERR_INIT;
-
-	if (ask_about(cli, "image.delete", "image", name, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot delete image '%s'", name);
-		return cli_fail(cli, &err);
-	}
-	if (cli->out.is_json)
-		out_json(&cli->out, result);
-	else
-		out_addf(&cli->out, "%s: deleted\n", json_get_str(result, "name"));
-	return 0;
+	return ask_to_delete(cli, "image.delete", "image", invocation->parsed->operands[0]);
 }
 
 const struct command image_delete_command = {

@@ -252,19 +252,7 @@ const struct command kernel_import_command = {
 
 static int run_rm(struct cli *cli, const struct invocation *invocation)
 {
-	const char *name = invocation->parsed->operands[0];
-	AUTO_JSON *result = NULL;
-	struct err err = ERR_INIT;
-
-	if (ask_about(cli, "kernel.rm", "kernel", name, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot delete kernel '%s'", name);
-		return cli_fail(cli, &err);
-	}
-	if (cli->out.is_json)
-		out_json(&cli->out, result);
-	else
-		out_addf(&cli->out, "%s: deleted\n", json_get_str(result, "name"));
-	return 0;
+	return ask_to_delete(cli, "kernel.rm", "kernel", invocation->parsed->operands[0]);
 }
 
 const struct command kernel_rm_command = {

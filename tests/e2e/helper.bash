@@ -108,6 +108,15 @@ compare_census() {
 	census | diff -u "$BATS_TEST_TMPDIR/census-before" - >&2
 }
 
+# What a test made beside the VM that the file's tests share, if there is one: delete_vms_but [NAME]
+delete_vms_but() {
+	local name status=0
+	for name in $(banger --json vm list | jq -r --arg kept "${1:-}" '.vms[] | select(.name != $kept).name'); do
+		banger --quiet vm delete "$name" || status=1
+	done
+	return "$status"
+}
+
 # --- census ---
 
 # All lines but what a daemon keeps for VMs to come.

@@ -17,10 +17,8 @@ setup() {
 }
 
 teardown() {
-	local name status=0
-	for name in $(banger --json ps | jq -r '.vms[].name'); do
-		banger --quiet vm delete "$name" || status=1
-	done
+	local status=0
+	delete_vms_but || status=1
 	banger --quiet daemon stop --force
 	wait_until 10 no_process_of_ours || status=1
 	compare_census || status=1

@@ -32,10 +32,8 @@ setup() {
 }
 
 teardown() {
-	local name status=0
-	for name in $(banger --json ps | jq -r '.vms[] | select(.name != "box").name'); do
-		banger --quiet vm delete "$name" || status=1
-	done
+	local status=0
+	delete_vms_but box || status=1
 	rm -rf "$user_home/.ssh"/*
 	compare_census || status=1
 	return "$status"

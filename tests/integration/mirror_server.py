@@ -11,7 +11,9 @@ import os
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+import loopback_server
 
 SLOW_FROM = 4 << 20
 SLOW_PIECE = 1 << 17
@@ -117,21 +119,5 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(SLOW_S)
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request, client_address):
-        """Clients of these tests hang up in every way there is."""
-
-
-def main():
-    server = Server(("127.0.0.1", 0), Handler)
-    with open(sys.argv[2] + ".new", "w", encoding="utf-8") as port_file:
-        port_file.write(str(server.server_port))
-    os.rename(sys.argv[2] + ".new", sys.argv[2])
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    loopback_server.run(Handler, sys.argv[2])

@@ -648,7 +648,7 @@ take_byte() {
 	PLACE=$(mktemp -d /tmp/banger-pull-XXXXXX)
 	mkdir -p "$PLACE/build/tests/integration" "$PLACE/tmp"
 	cp "$TOOL" "$PLACE/build/tests/integration"
-	cp "$BATS_TEST_DIRNAME"/{pull.bats,mirror_server.py} "$PLACE"
+	cp "$BATS_TEST_DIRNAME"/{pull.bats,{mirror,loopback}_server.py} "$PLACE"
 	chown -R 65534:65534 "$PLACE"
 	cd "$PLACE"
 	run setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --no-new-privs env -i PATH=/usr/bin:/bin \

@@ -15,8 +15,10 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
+
+import loopback_server
 
 USERS = {"pull": "s3cr3t"}
 IDENTITY = "s3cr3t-identity"
@@ -248,21 +250,5 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(60)
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request, client_address):
-        """Clients of these tests hang up in every way there is."""
-
-
-def main():
-    server = Server(("127.0.0.1", 0), Handler)
-    with open(sys.argv[2] + ".new", "w", encoding="utf-8") as port_file:
-        port_file.write(str(server.server_port))
-    os.rename(sys.argv[2] + ".new", sys.argv[2])
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    loopback_server.run(Handler, sys.argv[2])

@@ -26,8 +26,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 
-/* Descriptors are first moved here, out of the way of the numbers that the child wants. */
-#define STAGING_FD 200
+#define TARGET_FD_MAX 199
 
 #define CPU_GRACE_SECONDS 5 /* for one that does not heed SIGXCPU */
 
@@ -66,7 +65,7 @@ struct spawn_failure {
 
 void spawn_add_fd(struct spawn *spawn, int from, int to)
 {
-	assert(spawn->fd_count < SPAWN_FDS_MAX && to < STAGING_FD);
+	assert(spawn->fd_count < SPAWN_FDS_MAX && to <= TARGET_FD_MAX);
 	spawn->fds[spawn->fd_count++] = (struct spawn_fd){ .from = from, .to = to };
 }
 
@@ -94,26 +93,38 @@ static NORETURN void child_fail(int report_fd, enum spawn_step step)
 	_exit(127);
 }
 
+/* Descriptors are first moved here, out of the way of the numbers that the child wants; as low as
+ * can be, since the limit may be low, too. */
+static int above_targets(const struct spawn *spawn)
+{
+	int above = STDERR_FILENO + 1;
+
+	for (size_t i = 0; i < spawn->fd_count; i++)
+		above = spawn->fds[i].to >= above ? spawn->fds[i].to + 1 : above;
+	return above;
+}
+
 static void child_descriptors(const struct spawn *spawn, int *report_fd)
 {
 	int staged[SPAWN_FDS_MAX];
+	const int above = above_targets(spawn);
 	int next = 0, null_fd, r;
 
 	for (size_t i = 0; i < spawn->fd_count; i++) {
-		staged[i] = fcntl(spawn->fds[i].from, F_DUPFD_CLOEXEC, STAGING_FD);
+		staged[i] = fcntl(spawn->fds[i].from, F_DUPFD_CLOEXEC, above);
 		if (staged[i] < 0)
 			child_fail(*report_fd, STEP_DESCRIPTORS);
 	}
-	r = fcntl(*report_fd, F_DUPFD_CLOEXEC, STAGING_FD);
+	r = fcntl(*report_fd, F_DUPFD_CLOEXEC, above);
 	null_fd = r < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (r < 0 || null_fd < 0)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 	*report_fd = r;
-	null_fd = fcntl(null_fd, F_DUPFD_CLOEXEC, STAGING_FD);
+	null_fd = fcntl(null_fd, F_DUPFD_CLOEXEC, above);
 	if (null_fd < 0)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 
-	if (syscall(SYS_close_range, 0, STAGING_FD - 1, 0) < 0 && errno != ENOSYS)
+	if (syscall(SYS_close_range, 0U, (unsigned)above - 1, 0) < 0 && errno != ENOSYS)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
 		if (dup2(null_fd, fd) < 0)
@@ -126,8 +137,8 @@ static void child_descriptors(const struct spawn *spawn, int *report_fd)
 	}
 	/* What is left above is ours and closes itself at exec; anything inherited without the flag
 	 * too. */
-	if (syscall(SYS_close_range, STAGING_FD, ~0U, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS &&
-	    errno != EINVAL)
+	if (syscall(SYS_close_range, (unsigned)above, ~0U, CLOSE_RANGE_CLOEXEC) < 0 &&
+	    errno != ENOSYS && errno != EINVAL)
 		child_fail(*report_fd, STEP_DESCRIPTORS);
 }
 

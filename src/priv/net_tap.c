@@ -20,9 +20,13 @@ int net_tap_open(const char *name, uid_t owner, struct err *err)
 	memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
 	if (ioctl(fd, TUNSETIFF, &request) < 0) {
 		r = -errno;
-		if (r == -EBUSY || r == -EEXIST)
-			return err_set(err, ERR_EXISTS, "there is a network device '%s' already",
-				       name);
+		if (r == -EBUSY || r == -EEXIST) {
+			r = err_set(err, ERR_EXISTS, "there is a network device '%s' already",
+				    name);
+			err_hint(err, "remove it ('ip link del %s'), or set another bridge_name",
+				 name);
+			return r;
+		}
 		return err_sys(err, r, "make the TAP device '%s'", name);
 	}
 	if (ioctl(fd, TUNSETOWNER, (unsigned long)owner) < 0)

@@ -191,6 +191,7 @@ static size_t find_free_slot(struct rpc_server *server)
 }
 
 /* Puts a connection (given) into the slot and starts its thread. */
+/* `connection` is given only when it succeeds. */
 static int start_connection(struct rpc_server *server, size_t index,
 			    struct rpc_connection *connection)
 {
@@ -220,7 +221,6 @@ static int start_connection(struct rpc_server *server, size_t index,
 	slot->generation++;
 	slot->state = RPC_SLOT_FREE;
 	pthread_mutex_unlock(&server->lock);
-	rpc_connection_free(connection);
 	return r;
 }
 
@@ -251,6 +251,7 @@ static void admit(struct rpc_server *server, int accepted)
 {
 	AUTO_CLOSE int fd = accepted;
 	struct err err = ERR_INIT;
+	struct rpc_connection *connection;
 	struct unix_peer peer;
 	size_t index;
 	int r;
@@ -277,10 +278,13 @@ static void admit(struct rpc_server *server, int accepted)
 		return;
 	}
 
-	r = start_connection(server, index, rpc_connection_new(server, TAKE_FD(fd), &peer));
+	connection = rpc_connection_new(server, TAKE_FD(fd), &peer);
+	r = start_connection(server, index, connection);
 	if (r < 0) {
 		(void)err_sys(&err, r, "serve client %d", (int)peer.pid);
 		rpc_server_tell(server, RPC_EVENT_NO_RESOURCES, "%s", err.message);
+		send_refusal(connection->fd, &err);
+		rpc_connection_free(connection);
 		pause_accepting(server, true);
 	}
 }

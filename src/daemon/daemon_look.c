@@ -89,7 +89,6 @@ int daemon_look(enum daemon_view view, struct buf *out, struct err *err)
 	AUTO_JSON *result = json_new_object();
 	int r;
 
-	config_init(&daemon.config);
 	r = open_to_look(&daemon, err);
 	if (r == 0)
 		r = put_view(&daemon, view, result, err);

@@ -81,6 +81,11 @@ checked() {
 	git -C "$repo" commit -q -m base
 	banger --quiet vm run -d --name box --image debian-bookworm >/dev/null
 	banger --quiet vm cp "$repo" box:/srv
+	js 'vm run' vm run "$repo" --dry-run
+	js 'vm workspace prepare' vm workspace prepare box "$repo" --dry-run
+	js 'vm workspace prepare' vm workspace prepare box "$repo"
+	js 'vm show' vm show box
+	js 'vm list' vm list
 	js 'vm workspace export' vm workspace export box -w /srv/repo --base-commit HEAD -o "$repo.patch"
 	in_vm box sh -c 'echo more >>/srv/repo/file; ln -s /etc /srv/repo/out'
 	js 'vm workspace export' vm workspace export box -w /srv/repo --base-commit HEAD -o "$repo.patch"

@@ -185,13 +185,92 @@ static void test_man_page(void **state)
 	CHECK_INT(got.count, wanted.count);
 }
 
+/* --- docs/cli.md --- */
+
+/* A cell of a table: '|' would end it. */
+static void add_cell(struct buf *out, const char *text)
+{
+	for (; *text; text++)
+		buf_addf(out, *text == '|' ? "\\|" : "%c", *text);
+}
+
+static void add_document_options(const struct opt *opts, size_t count, struct buf *out)
+{
+	buf_add_str(out, "\n| flag | meaning |\n|---|---|\n");
+	for (size_t i = 0; i < count; i++) {
+		AUTO_BUF flag = BUF_INIT;
+
+		help_option(&opts[i], &flag);
+		buf_add_str(out, "| `");
+		add_cell(out, flag.ptr);
+		buf_add_str(out, "` | ");
+		add_cell(out, opts[i].help);
+		buf_add_str(out, " |\n");
+	}
+}
+
+static void add_document_command(const struct command *command, struct buf *out)
+{
+	buf_add_str(out, "\n### `");
+	help_synopsis(command, out);
+	buf_addf(out, "`\n\n%c%s.", command->summary[0] - 'a' + 'A', command->summary + 1);
+	for (size_t i = 0; i < command_alias_count; i++) {
+		if (command_aliases[i].command == command)
+			buf_addf(out, " Also `banger %s%s%s`.", command_aliases[i].noun,
+				 command_aliases[i].verb ? " " : "",
+				 command_aliases[i].verb ? command_aliases[i].verb : "");
+	}
+	buf_add_byte(out, '\n');
+	for (const char *text = command->description; text && *text;) {
+		const size_t len = strcspn(text, "\n");
+
+		buf_addf(out, "\n%.*s\n", (int)len, text);
+		text += len + (text[len] == '\n');
+	}
+	if (command->opt_count > 0)
+		add_document_options(command->opts, command->opt_count, out);
+}
+
+static void add_document(struct buf *out)
+{
+	buf_add_str(out, "Flags of every command:\n");
+	add_document_options(global_opts, global_opt_count, out);
+	for (size_t i = 0; i < command_count; i++)
+		add_document_command(commands[i], out);
+	buf_add_byte(out, '\n');
+}
+
+/* Every command and flag is in docs/cli.md as the tables have it. */
+static void test_document(void **state)
+{
+	AUTO_CLOSE int dir_fd = dir_open(SOURCE_ROOT "/docs");
+	AUTO_BUF have = BUF_INIT;
+	AUTO_BUF wanted = BUF_INIT;
+	const char *start;
+	const char *end;
+
+	(void)state;
+	assert_int_equal(file_read(dir_fd, "cli.md", FILE_BYTES_MAX, &have), 0);
+	start = strstr(have.ptr, "<!-- commands: ");
+	end = strstr(have.ptr, "<!-- end of commands -->");
+	assert_true(start && end && start < end);
+	start = strchr(start, '\n') + 1;
+	buf_add(&wanted, span_of(have.ptr, (size_t)(start - have.ptr)));
+	add_document(&wanted);
+	buf_add_str(&wanted, end);
+	if (getenv("BANGER_UPDATE_GOLDEN"))
+		assert_int_equal(file_replace(dir_fd, "cli.md", buf_span(&wanted), 0644), 0);
+	else if (!str_eq(have.ptr, wanted.ptr))
+		fail_msg("docs/cli.md is behind the tables of commands: run this test with "
+			 "BANGER_UPDATE_GOLDEN=1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_commands),
-		cmocka_unit_test(test_overview),
-		cmocka_unit_test(test_no_stale_golden),
-		cmocka_unit_test(test_man_page),
+		cmocka_unit_test(test_commands),	cmocka_unit_test(test_overview),
+		cmocka_unit_test(test_no_stale_golden), cmocka_unit_test(test_man_page),
+		cmocka_unit_test(test_document),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,11 +41,11 @@ static void note_route(void *context, struct nlmsghdr *header)
 
 static int list_once(struct nl_sock *sock, struct list *list)
 {
-	const struct rtmsg route = { .rtm_family = AF_INET };
+	struct rtmsg route = { .rtm_family = AF_INET };
 	struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP);
 
 	list->count = 0;
-	if (msg && nlmsg_append(msg, (void *)(uintptr_t)&route, sizeof(route), NLMSG_ALIGNTO) < 0) {
+	if (msg && nlmsg_append(msg, &route, sizeof(route), NLMSG_ALIGNTO) < 0) {
 		nlmsg_free(msg);
 		return -ENOMEM;
 	}

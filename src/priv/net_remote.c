@@ -67,38 +67,44 @@ static int receive(int fd, const struct net_request *request, struct net_reply *
 	return r;
 }
 
-/*
- * One request on one connection. -EPIPE and the like, or ERR_PROTOCOL: the connection is of no use
- * any more, which *ret_is_broken says; otherwise it is the holder that refuses.
- */
-static int exchange(int fd, const struct net_request *request, struct net_reply *reply,
-		    struct buf *ret_records, int *ret_fd, bool *ret_is_broken, struct err *err)
+/* What comes of one request. */
+struct answer {
+	struct net_reply reply;
+	struct buf *records; /* borrowed; NULL where none are to come */
+	int *fd;	     /* the same for a descriptor, which is the caller's */
+	bool is_broken; /* the connection is of no use any more: it is not the holder that refuses
+			 */
+};
+
+/* One request on one connection. */
+static int exchange(int fd, const struct net_request *request, struct answer *answer,
+		    struct err *err)
 {
 	AUTO_BUF message = BUF_INIT;
 	int r;
 
-	*ret_is_broken = true;
+	answer->is_broken = true;
+	answer->reply = (struct net_reply){ .err = ERR_INIT };
 	net_request_write(request, &message);
 	r = unix_send_fd(fd, buf_span(&message), -1);
 	if (r < 0)
 		return err_sys(err, r, "ask the isolated network");
-	r = receive(fd, request, reply, ret_records, ret_fd, err);
+	r = receive(fd, request, &answer->reply, answer->records, answer->fd, err);
 	if (r < 0)
 		return r;
-	*ret_is_broken = false;
-	if (reply->err.kind == ERR_NONE)
+	answer->is_broken = false;
+	if (answer->reply.err.kind == ERR_NONE)
 		return 0;
-	*err = reply->err;
-	return err_negative(-reply->err.errnum);
+	*err = answer->reply.err;
+	return err_negative(-answer->reply.err.errnum);
 }
 
 /* A request whose answer is only whether it was done. */
 static int tell(int fd, const struct net_request *request, struct err *err)
 {
-	struct net_reply reply;
-	bool is_broken;
+	struct answer answer = { .records = NULL };
 
-	return exchange(fd, request, &reply, NULL, NULL, &is_broken, err);
+	return exchange(fd, request, &answer, err);
 }
 
 /* --- the connection; with the lock held --- */
@@ -129,13 +135,15 @@ static int dial(const struct net_remote *net, int *ret, struct err *err)
 
 static int greet(const struct net_remote *net, bool *ret_is_broken, struct err *err)
 {
-	struct net_reply reply;
+	struct answer answer = { .records = NULL };
+	const int r = exchange(net->fd,
+			       &(struct net_request){ .op = NET_OP_HELLO,
+						      .value = NET_MESSAGE_VERSION,
+						      .settings = net->start.settings },
+			       &answer, err);
 
-	return exchange(net->fd,
-			&(struct net_request){ .op = NET_OP_HELLO,
-					       .value = NET_MESSAGE_VERSION,
-					       .settings = net->start.settings },
-			&reply, NULL, NULL, ret_is_broken, err);
+	*ret_is_broken = answer.is_broken;
+	return r;
 }
 
 static int get_spaces(struct net_remote *net, struct err *err)
@@ -144,11 +152,11 @@ static int get_spaces(struct net_remote *net, struct err *err)
 
 	priv_net_spaces_done(&net->spaces);
 	for (uint32_t i = 0; i < 2 && r == 0; i++) {
-		struct net_reply reply;
-		bool is_broken;
+		struct answer answer = { .fd = &net->spaces.fds[i] };
 
+		net->spaces.fds[i] = -1;
 		r = exchange(net->fd, &(struct net_request){ .op = NET_OP_SPACE, .value = i },
-			     &reply, NULL, &net->spaces.fds[i], &is_broken, err);
+			     &answer, err);
 		if (r == 0 && net->spaces.fds[i] < 0)
 			r = err_set(err, ERR_PROTOCOL, "the isolated network has no namespaces");
 		if (r == 0)
@@ -339,17 +347,18 @@ static int ask_locked(struct net_remote *net, const struct net_request *request,
 		      struct err *err)
 {
 	for (int attempt = 0;; attempt++) {
-		bool is_broken;
+		struct answer answer = { .records = ret_records };
 		int r;
 
 		r = net_remote_connect(net, request->op == NET_OP_RAISE, err);
 		*ret = r > 0 ? THERE : NOT_THERE;
 		if (r <= 0)
 			return r;
-		r = exchange(net->fd, request, reply, ret_records, NULL, &is_broken, err);
+		r = exchange(net->fd, request, &answer, err);
+		*reply = answer.reply;
 		if (r < 0 && was_done(request, attempt, err))
 			r = 0;
-		if (r == 0 || !is_broken)
+		if (r == 0 || !answer.is_broken)
 			return r;
 		net_remote_disconnect(net);
 		if (attempt > 0)

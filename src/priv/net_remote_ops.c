@@ -67,11 +67,10 @@ static int remote_look(struct priv_net *base, struct priv_net_state *ret, struct
 		r = net_tap_parse(record_at(&records, i, NET_TAP_SIZE), &state.taps[i], err);
 	if (r < 0)
 		return r;
-	state.tap_count = reply.count;
+	ret->taps = TAKE_PTR(state.taps);
+	ret->tap_count = reply.count;
 	/* A process without a bridge is a rest, too. */
-	state.has_bridge = presence == THERE;
-	*ret = state;
-	state = (struct priv_net_state){ 0 };
+	ret->has_bridge = presence == THERE;
 	return 0;
 }
 

@@ -31,30 +31,30 @@ static const struct net_request requests[] = {
 	{ .op = NET_OP_SET_FORWARDING, .value = 1 },
 };
 
+static void check_request(size_t row, const struct net_request *wanted)
+{
+	AUTO_NET_REQUEST got = NET_REQUEST_INIT;
+	struct err err = ERR_INIT;
+	AUTO_BUF text = BUF_INIT;
+	AUTO_BUF again = BUF_INIT;
+	size_t size;
+
+	net_request_write(wanted, &text);
+	CHECK_INT(net_request_body_size(span_of(text.ptr, NET_HEADER_SIZE), &size, &err), 0);
+	CHECK_INT(size, text.len - NET_HEADER_SIZE);
+	CHECK_INT(net_request_parse(buf_span(&text), &got, &err), 0);
+	CHECK_INT(got.op, wanted->op);
+	CHECK_INT(got.value, wanted->value);
+	/* Its parts are the same when they are written as the same bytes. */
+	net_request_write(&got, &again);
+	CHECK_ROW(row, span_eq(buf_span(&text), buf_span(&again)));
+}
+
 static void test_requests(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
-		const struct net_request *wanted = &requests[i];
-		AUTO_NET_REQUEST got = NET_REQUEST_INIT;
-		struct err err = ERR_INIT;
-		AUTO_BUF text = BUF_INIT;
-		AUTO_BUF again = BUF_INIT;
-		size_t size;
-
-		net_request_write(wanted, &text);
-		CHECK_INT(net_request_body_size(span_of(text.ptr, NET_HEADER_SIZE), &size, &err),
-			  0);
-		CHECK_INT(size, text.len - NET_HEADER_SIZE);
-		CHECK_INT(net_request_parse(buf_span(&text), &got, &err), 0);
-		CHECK_INT(got.op, wanted->op);
-		CHECK_INT(got.value, wanted->value);
-		CHECK_INT(got.guest_count, wanted->guest_count);
-		CHECK_INT(got.range_count, wanted->range_count);
-		CHECK_STR(got.settings.bridge_name, wanted->settings.bridge_name);
-		net_request_write(&got, &again);
-		CHECK_ROW(i, span_eq(buf_span(&text), buf_span(&again)));
-	}
+	for (size_t i = 0; i < ARRAY_LEN(requests); i++)
+		check_request(i, &requests[i]);
 }
 
 /* One byte of a good request changed, or its length. */
@@ -108,26 +108,41 @@ static void test_replies(void **state)
 {
 	struct net_reply reply = { .err = ERR_INIT, .value = 7, .count = 3 };
 	struct net_reply got = { .value = 0 };
-	struct priv_tap tap = { .index = 9, .vm_id = ID };
-	struct priv_tap got_tap = { .index = 0 };
 	struct err err = ERR_INIT;
 	AUTO_BUF text = BUF_INIT;
-	AUTO_BUF record = BUF_INIT;
+	AUTO_BUF again = BUF_INIT;
 
 	(void)state;
 	(void)err_set(&reply.err, ERR_LIMIT, "all are taken");
-	err_hint(&reply.err, "wait");
 	net_reply_write(&reply, &text);
-	CHECK_INT(text.len, NET_REPLY_SIZE);
 	CHECK_INT(net_reply_parse(buf_span(&text), &got, &err), 0);
-	CHECK_INT(got.err.kind, ERR_LIMIT);
 	CHECK_STR(got.err.message, "all are taken");
-	CHECK_STR(got.err.hint, "wait");
-	CHECK_INT(got.value, 7);
-	CHECK_INT(got.count, 3);
+	net_reply_write(&got, &again);
+	assert_true(span_eq(buf_span(&text), buf_span(&again)));
+}
+
+static void test_wrong_replies(void **state)
+{
+	struct net_reply reply = { .err = ERR_INIT };
+	struct net_reply got = { .value = 0 };
+	struct err err = ERR_INIT;
+	AUTO_BUF text = BUF_INIT;
+
+	(void)state;
+	net_reply_write(&reply, &text);
 	text.ptr[4] = ERR_KIND_COUNT;
 	assert_true(net_reply_parse(buf_span(&text), &got, &err) < 0);
 	assert_true(net_reply_parse(span_of(text.ptr, text.len - 1), &got, &err) < 0);
+}
+
+static void test_records(void **state)
+{
+	struct priv_tap tap = { .index = 9, .vm_id = ID };
+	struct priv_tap got_tap = { .index = 0 };
+	struct err err = ERR_INIT;
+	AUTO_BUF record = BUF_INIT;
+
+	(void)state;
 	net_tap_write(&tap, &record);
 	CHECK_INT(record.len, NET_TAP_SIZE);
 	CHECK_INT(net_tap_parse(buf_span(&record), &got_tap, &err), 0);
@@ -158,10 +173,9 @@ static void test_way_out(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_wrong_requests),
-		cmocka_unit_test(test_replies),
-		cmocka_unit_test(test_way_out),
+		cmocka_unit_test(test_requests), cmocka_unit_test(test_wrong_requests),
+		cmocka_unit_test(test_replies),	 cmocka_unit_test(test_wrong_replies),
+		cmocka_unit_test(test_records),	 cmocka_unit_test(test_way_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,6 +262,20 @@ json_t *network_identity(const struct network *network, const struct vm *vm)
 
 /* --- guests --- */
 
+/* Somebody may have just removed the bridge, and the worker is not that fast: that is tried twice.
+ */
+static int make_tap(struct network *network, uint32_t index, struct err *err)
+{
+	struct err first = ERR_INIT;
+	int r;
+
+	r = priv_tap_make(network->net, index, geteuid(), &first);
+	if (r == 0)
+		return 0;
+	r = network_raise(network, err);
+	return r < 0 ? r : priv_tap_make(network->net, index, geteuid(), err);
+}
+
 /* The TAP of a VM's index, made now when it was not ready. */
 static int take_tap(struct network *network, const struct vm *vm, struct network_tap **ret,
 		    struct err *err)
@@ -273,7 +287,7 @@ static int take_tap(struct network *network, const struct vm *vm, struct network
 		return err_set(err, ERR_BUSY, "the TAP device of '%s' is in use by another VM",
 			       vm->name);
 	if (!tap) {
-		r = priv_tap_make(network->net, vm->net_index, geteuid(), err);
+		r = make_tap(network, vm->net_index, err);
 		if (r < 0)
 			return r;
 		tap = network_tap_add(network, vm->net_index);
@@ -294,7 +308,7 @@ static int join(struct network *network, const struct network_tap *tap, struct e
 
 	r = priv_guest_join(network->net, &guest, &first);
 	if (r < 0) {
-		/* Somebody may have just removed the tables; the worker is not that fast. */
+		/* As with make_tap(): the tables may be gone. */
 		r = network_raise(network, err);
 		if (r == 0)
 			r = priv_guest_join(network->net, &guest, err);

@@ -27,22 +27,25 @@ static int note_id(void *context, const char *name)
 	return 0;
 }
 
+static int list_ids(const struct priv *priv, const struct hierarchy *hierarchy, struct strv *ret)
+{
+	AUTO_CLOSE int fd = -1;
+
+	if (hierarchy->base_fd < 0)
+		return 0;
+	fd = dir_open_at(hierarchy->base_fd, priv->folder);
+	if (fd == -ENOENT)
+		return 0;
+	return fd < 0 ? fd : dir_each(fd, note_id, ret);
+}
+
 int priv_cgroup_ids(const struct priv *priv, struct strv *ret, struct err *err)
 {
-	for (size_t i = 0; i < priv->hierarchy_count; i++) {
-		AUTO_CLOSE int fd = -1;
-		int r;
+	int r = 0;
 
-		if (priv->hierarchies[i].base_fd < 0)
-			continue;
-		fd = dir_open_at(priv->hierarchies[i].base_fd, priv->folder);
-		if (fd == -ENOENT)
-			continue;
-		r = fd < 0 ? fd : dir_each(fd, note_id, ret);
-		if (r < 0)
-			return err_sys(err, r, "list cgroup '%s'", priv->folder);
-	}
-	return 0;
+	for (size_t i = 0; i < priv->hierarchy_count && r == 0; i++)
+		r = list_ids(priv, &priv->hierarchies[i], ret);
+	return r < 0 ? err_sys(err, r, "list cgroup '%s'", priv->folder) : 0;
 }
 
 struct others {

@@ -14,10 +14,13 @@ setup_file() {
 	record_kernel_tar "$BATS_FILE_TMPDIR/kernel.tar"
 }
 
-@test "each failpoint of the sources has its test in this file" {
-	# shellcheck disable=SC2094 # read twice
-	diff -u <(grep -rhoE 'failpoint\("[a-z.]+"\)' "$BATS_TEST_DIRNAME/../../src" | cut -d '"' -f 2 | sort -u) \
-		<(grep -oE '^@test "killed at [a-z.]+' "$BATS_TEST_FILENAME" | cut -d ' ' -f 4 | sort)
+@test "each failpoint of the sources has its test, and each test its failpoint" {
+	local sources tests
+	sources=$(grep -rhoE 'failpoint\("[^"]+"\)' "$BATS_TEST_DIRNAME/../../src" | cut -d '"' -f 2 | sort -u)
+	tests=$(grep -ohE '\b[a-z]+(\.[a-z]+)+\b' "$BATS_TEST_DIRNAME"/*.bats | sort -u)
+	equal "$(comm -23 <(echo "$sources") <(echo "$tests"))" ""
+	equal "$(grep -oE '^@test "killed at [a-z.]+' "$BATS_TEST_FILENAME" | cut -d ' ' -f 4 | sort -u |
+		comm -13 <(echo "$sources") -)" ""
 }
 
 # --- the database ---

@@ -43,7 +43,7 @@ call() {
 		'{"memory_bytes":0}' '{"memory_bytes":1}' '{"memory_bytes":9223372036854775807}' '{"disk_bytes":1}' \
 		'{"disk_bytes":0}' '{"system_overlay_bytes":1}' '{"name":""}' '{"name":"-x"}' '{"name":"a..b"}' \
 		'{"name":"../x"}' '{"name":"A"}' '{"name":"x.vm"}' '{"name":"\u00e9"}' '{"name":"a\nb"}' \
-		'{"image":"../x"}' '{"kernel":".x"}' '{"nat":true}' '{"start":1}' '{"nosuch":1}' '[]'; do
+		'{"image":"../x"}' '{"kernel":".x"}' '{"nat":1}' '{"start":1}' '{"nosuch":1}' '[]'; do
 		reply=$(call vm.create "$params")
 		jq -e '.error.message | length > 10' <<<"$reply" >/dev/null || { echo "$params: $reply" >&2; return 1; }
 	done

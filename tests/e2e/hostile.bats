@@ -207,3 +207,68 @@ has_written_much() {
 nothing_is_pending() {
 	grep -q '^ShdPnd:[[:space:]]*0*$' "/proc/$1/status"
 }
+
+# Root in a guest takes the agent's channel from it: dials every kind of port, then sends without end and reads nothing.
+ATTACK='use strict;
+my ($agent, $number);
+for my $entry (glob "/proc/[0-9]*/fd/*") {
+	(readlink($entry) // "") =~ m{^/dev/vport} or next;
+	($agent, $number) = $entry =~ m{/proc/(\d+)/fd/(\d+)};
+}
+kill STOP => $agent;
+my $fd = syscall(438, syscall(434, $agent, 0), $number + 0, 0); # pidfd_getfd(pidfd_open())
+open(my $port, "+<&=", $fd) or die "$!";
+my $input = "";
+sub put { my $bytes = shift; while (length $bytes) { my $n = syswrite $port, $bytes; if ($n) { substr($bytes, 0, $n) = "" } else { get(1) } } }
+sub get { my $ready = ""; vec($ready, $fd, 1) = 1; select($ready, undef, undef, shift) or return; sysread $port, $input, 65536, length $input }
+sub frame { my ($type, $id, $payload) = @_; return pack("CCnNN", 1, $type, 0, $id, length $payload) . $payload }
+my $own = "attacker";
+put("\0" x 32781 . frame(1, 0, "BNGRMUX\n$own" . "\0" x 8));
+my $peer;
+until (defined $peer) { get(5); $peer = $1 if $input =~ /BNGRMUX\n(.{8})$own/s }
+put(frame(1, 0, "BNGRMUX\n$own$peer"));
+$input = "";
+my ($id, $refused) = (2, 0);
+for my $round (1 .. 20) {
+	for (1 .. 200) { put(frame(2, $id, pack("NN", ($id * 2654435761) % 4294967296, 1 << 20))); $id += 2 }
+	my $deadline = time + 10;
+	while ($refused < $round * 200 && time < $deadline) {
+		get(1);
+		$refused++ while $input =~ s/\x01\x04\0\0....\0\0\0\x04....//s;
+	}
+}
+print "refused $refused\n";
+my $end = time + 8;
+vec(my $writable = "", $fd, 1) = 1;
+my $sent = 0;
+while (time < $end) { select(undef, my $w = $writable, undef, 1); $sent += syswrite($port, "\0" x 65536) // 0 }
+print "sent ", $sent > 1000000 ? "much" : $sent, "\n";
+close STDOUT;
+kill CONT => $agent;
+'
+
+is_unreachable() {
+	! banger vm ping box -c 1 -W 500ms >/dev/null 2>&1
+}
+
+@test "a guest's root that takes the agent's channel: every dial is refused, nobody else is slower, and it ends" {
+	local vmm
+	banger --quiet vm run --name calm -d >/dev/null
+	vmm=$(vm_get box .pid)
+	printf %s "$ATTACK" | in_vm box sh -c 'cat >/root/attack; setsid perl /root/attack >/root/result 2>&1 </dev/null &'
+	wait_until 10 is_unreachable
+	while is_unreachable; do
+		run_for 0 timeout 10 "$BANGER" vm ping calm -c 3 -i 0 -W 2s
+		contains "$output" '3 answered, 0% lost'
+		[ "$(resident_kib "$vmm")" -lt 81920 ]
+	done
+	wait_until 10 file_in_guest_has /root/result '^sent'
+	equal "$(in_vm box cat /root/result)" $'refused 4000\nsent much'
+	equal "$(vm_get box .pid) $(state_of box)" "$vmm running"
+	[ "$(cat "$BANGER_STATE_DIR/vms/$(vm_get box .id)"/vmm.log* | wc -c)" -lt $((2 << 20)) ]
+	banger --quiet vm delete calm >/dev/null
+}
+
+file_in_guest_has() {
+	in_vm box grep -q "$2" "$1"
+}

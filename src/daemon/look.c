@@ -308,10 +308,19 @@ static void settle_state(struct vm *vm, const struct plan *plan, size_t from)
 	vm->intent = VM_INTENT_NONE;
 }
 
-/* `connected` gets its id when it was started with a network device. */
-static int add_vm(struct daemon *daemon, struct vm *vm, const struct vmm_sightings *found,
-		  bool is_start, struct strv *connected, struct plan *plan, struct err *err)
+/* What a look at all VMs gathers. */
+struct sweep {
+	struct daemon *daemon;
+	const struct vmm_sightings *found;
+	bool is_start;
+	struct strv connected; /* ids of those that were started with a network device */
+	struct plan *plan;     /* borrowed */
+};
+
+static int add_vm(struct sweep *sweep, struct vm *vm, struct err *err)
 {
+	struct daemon *daemon = sweep->daemon;
+	struct plan *plan = sweep->plan;
 	AUTO_FREE char *key = mem_printf("vm:%s", vm->id);
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	const size_t from = plan->count;
@@ -320,7 +329,7 @@ static int add_vm(struct daemon *daemon, struct vm *vm, const struct vmm_sightin
 	AUTO_VM now = { 0 };
 
 	/* Somebody is at it: then it is not forgotten. */
-	if (!is_start && !keylock_try(daemon->locks, key, &hold))
+	if (!sweep->is_start && !keylock_try(daemon->locks, key, &hold))
 		return 0;
 	if (store_vm_get(daemon->store, vm->id, &now, &look_err) < 0) {
 		if (look_err.kind == ERR_NOT_FOUND)
@@ -328,12 +337,12 @@ static int add_vm(struct daemon *daemon, struct vm *vm, const struct vmm_sightin
 		*err = look_err;
 		return -EIO;
 	}
-	if (look_at_vm(daemon, &now, found, &facts, &look_err) < 0) {
+	if (look_at_vm(daemon, &now, sweep->found, &facts, &look_err) < 0) {
 		plan_add_vm(plan, PLAN_LEAVE, &now, NULL, look_err.message);
 	} else {
 		plan_vm(&now, &facts, plan);
 		if (facts.handles.has_network)
-			strv_add(connected, now.id);
+			strv_add(&sweep->connected, now.id);
 	}
 	vm->state = now.state;
 	vm->intent = now.intent;
@@ -346,7 +355,9 @@ int look_at_all(struct daemon *daemon, bool is_start, struct plan *plan, struct 
 	AUTO_VMM_SIGHTINGS found = { 0 };
 	AUTO_LOOK_NAMES names = { 0 };
 	AUTO_VM_LIST vms = { 0 };
-	AUTO_STRV connected = { 0 };
+	struct sweep sweep = {
+		.daemon = daemon, .found = &found, .is_start = is_start, .plan = plan
+	};
 	int r;
 
 	r = artifact_look(daemon, is_start, plan, err);
@@ -360,6 +371,9 @@ int look_at_all(struct daemon *daemon, bool is_start, struct plan *plan, struct 
 		return r;
 	look_for_strays(daemon, &found, &names, &vms, plan);
 	for (size_t i = 0; i < vms.count && r == 0; i++)
-		r = add_vm(daemon, &vms.items[i], &found, is_start, &connected, plan, err);
-	return r == 0 ? network_look(daemon->network, &vms, &connected, is_start, plan, err) : r;
+		r = add_vm(&sweep, &vms.items[i], err);
+	if (r == 0)
+		r = network_look(daemon->network, &vms, &sweep.connected, is_start, plan, err);
+	strv_done(&sweep.connected);
+	return r;
 }

@@ -159,9 +159,10 @@ static int read_settings(const struct git *git, const struct cancel *cancel, str
 	if (r < 0)
 		return r;
 	facts->ignores_mode = str_eq(text, "false");
-	facts->has_parents = parent != NULL;
 	if (file_read(AT_FDCWD, shallow, SHALLOW_MAX, &ends) == 0 && ends.len > 0)
 		facts->shallow = buf_detach(&ends);
+	/* A shallow clone's commit has parents that git does not show. */
+	facts->has_parents = parent || facts->shallow;
 	return 0;
 }
 
@@ -200,7 +201,7 @@ static int check_complete(const struct git *git, const struct facts_wish *wish,
 	if (missing == 0)
 		return 0;
 	r = err_set(err, ERR_UNSUPPORTED,
-		    "'%s' is a partial clone, and %llu objects of %s are not here", git->root,
+		    "'%s' is a partial clone that lacks %llu of the objects of %s", git->root,
 		    (unsigned long long)missing, wish->is_full ? "its history" : "the commit");
 	err_hint(err, "'git -C %s rev-list --objects --no-walk HEAD' fetches them", git->root);
 	return r;

@@ -1,7 +1,6 @@
 #include "workspace/guest_git.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,24 +16,17 @@
 #define ERRORS_MAX	 65536
 #define ERRORS_SHOWN	 300
 
-/* What the command writes goes into a file that cannot grow beyond what is allowed. */
-static int open_sink(size_t size_max, int *ret, struct err *err)
+static int open_sink(int *ret, struct err *err)
 {
-	AUTO_CLOSE int fd = memfd_create("guest-output", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return err_sys(err, -errno, "make room for what the guest says");
-	if (ftruncate(fd, (off_t)size_max) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) < 0)
-		return err_sys(err, -errno, "make room for what the guest says");
-	*ret = TAKE_FD(fd);
-	return 0;
+	*ret = memfd_create("guest-output", MFD_CLOEXEC);
+	return *ret < 0 ? err_sys(err, -errno, "make room for what the guest says") : 0;
 }
 
-static int read_sink(int fd, size_t size_max, struct buf *ret, struct err *err)
+static int read_sink(int fd, struct buf *ret, struct err *err)
 {
 	const off_t len = lseek(fd, 0, SEEK_CUR);
 
-	if (len < 0 || (size_t)len > size_max)
+	if (len < 0)
 		return err_sys(err, -EIO, "read what the guest said");
 	if (len == 0)
 		return 0;
@@ -131,15 +123,17 @@ int guest_script_run(const struct workspace_way *way, const struct guest_script 
 	if (r == 0)
 		r = start(way, script, fd, err);
 	if (r == 0)
-		r = open_sink(ERRORS_MAX, &errors_fd, err);
+		r = open_sink(&errors_fd, err);
 	if (r == 0 && ret)
-		r = open_sink(output_max, &output_fd, err);
+		r = open_sink(&output_fd, err);
 	if (r < 0)
 		return r;
 	const struct guest_exec_io io = {
 		.stdin_fd = script->input_fd,
 		.stdout_fd = output_fd,
 		.stderr_fd = errors_fd,
+		.stdout_max = output_max,
+		.stderr_max = ERRORS_MAX,
 		.signal_fd = -1,
 		.window_fd = -1,
 		.cancel = way->cancel,
@@ -151,9 +145,9 @@ int guest_script_run(const struct workspace_way *way, const struct guest_script 
 	r = guest_exec_run(fd, &io, &status, err);
 	if (r < 0)
 		return r;
-	r = read_sink(errors_fd, ERRORS_MAX, &said, err);
+	r = read_sink(errors_fd, &said, err);
 	if (r == 0 && ret)
-		r = read_sink(output_fd, output_max, ret, err);
+		r = read_sink(output_fd, ret, err);
 	if (r < 0)
 		return r;
 	if (script->ret_status)

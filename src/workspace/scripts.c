@@ -104,7 +104,7 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"fi\n"
 	"echo $t >$b/tree\n"
 	"export GIT_DIR=.git\n"
-	"[ -f .git/index ] || cp $b/index .git/index\n"
+	"[ -f $b/manifest ] || cp $b/index .git/index\n"
 	"note \"$4\" >$b/info/lines\n"
 	"export GIT_DIR=.git\n" GIT "update-index -z --index-info <$b/info/lines\n"
 	"note \"$5\" >$b/info/lines\n" GIT
@@ -129,6 +129,8 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"fi\n" GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
 	/* Trees that its cache names must be in this repository, not in ours. */
 	GIT "write-tree >/dev/null 2>&1 || :\n"
+	/* The empty tree is one that git never writes. */
+	"[ -n \"$8\" ] || [ -n \"$(git ls-files | head -c 1)\" ] || rm -f .git/index\n"
 	"note \"$7\" >$b/manifest.new\n"
 	"mv $b/manifest.new $b/manifest\n"
 	"rm -f $b/next $b/info/lines $b/info/said\n"

@@ -48,7 +48,7 @@ make_repo() {
 TREE='cd "$1" && find . -path ./.git -prune -o ! -name . -printf "%P %y %m %l\n" | sort && find . -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 sha256sum'
 
 guest_tree() {
-	in_vm box sh -c "$TREE" tree "${1:-/root/repo}"
+	in_vm box sh -c "$TREE" tree /root/repo
 }
 
 in_repo() {
@@ -67,8 +67,7 @@ in_repo() {
 	run_for 0 banger vm workspace prepare box r
 	[[ $stderr == *'1 untracked file is left out: --include-untracked ships them'* ]]
 	equal "$output" 'box:/root/repo: 5 added, 0 changed, 0 removed'
-	in_repo git fsck --strict >fsck 2>&1
-	equal "$(cat fsck)" ''
+	equal "$(in_repo git fsck --strict 2>&1)" ''
 	equal "$(in_repo git status --porcelain)" "$(git -C r status --porcelain | grep -v untracked)"
 	equal "$(in_repo git rev-parse HEAD)" "$(git -C r rev-parse HEAD)"
 	equal "$(in_repo git rev-parse --abbrev-ref HEAD)" main
@@ -192,4 +191,45 @@ in_repo() {
 	run_for 0 banger vm workspace prepare box r --include-untracked
 	equal "$(in_repo readlink shadow up inside)" $'/etc/shadow\n../../../x\n../outside'
 	run_for 1 in_repo cat inside/file
+}
+
+@test "prepare: submodules with --mode full_copy, each a repository in its place" {
+	make_repo inner
+	make_repo r
+	git -C r -c protocol.file.allow=always submodule --quiet add "$PWD/inner" sub/deep
+	git -C r commit -q -m sub
+	run_for 0 banger vm workspace prepare box r
+	[[ $stderr == *'1 submodule is left empty: --mode full_copy ships them'* ]]
+	equal "$(in_repo git status --porcelain)" ''
+	echo edit >>r/sub/deep/file
+	run_for 0 banger vm workspace prepare box r --mode full_copy
+	equal "$(in_repo git rev-list --count HEAD)" 3
+	equal "$(in_repo git -C sub/deep rev-parse HEAD)" "$(git -C inner rev-parse HEAD)"
+	equal "$(in_repo tail -n 1 sub/deep/file)" edit
+	equal "$(in_repo git status --porcelain)" "$(git -C r status --porcelain)"
+	in_repo git -C sub/deep fsck --strict
+	run_for 0 banger vm workspace prepare box r --mode full_copy
+	equal "$output" 'box:/root/repo: 0 added, 0 changed, 0 removed'
+}
+
+@test "vm run PATH: Ctrl-C while the checkout is on its way leaves no VM" {
+	make_repo r
+	head -c 200M /dev/urandom >r/big
+	git -C r add big
+	env --default-signal=INT "$BANGER" vm run r --name w --image debian-bookworm -- true >out 2>&1 &
+	pid=$!
+	wait_until 60 in_stage w
+	kill -INT "$pid"
+	wait_until 60 has_ended "$pid"
+	run_for 0 cat out
+	[[ $output == *'cancelled'* ]]
+	equal "$(banger vm list -q | wc -l)" 1
+}
+
+in_stage() {
+	banger --json vm list | jq -e --arg name "$1" 'any(.vms[]; .name == $name and .state == "running")' >/dev/null
+}
+
+has_ended() {
+	! kill -0 "$1" 2>/dev/null
 }

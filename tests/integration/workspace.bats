@@ -1,0 +1,261 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154,SC2016 # bats sets status and output; expressions for other shells
+# Checkouts through src/workspace to an agent of this machine, with git's own word on what arrived. What hostile
+# repositories cannot do is in tests/unit/test_workspace_git.c too; guests are in tests/e2e/workspace.bats.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+	export SOCKET=$BATS_FILE_TMPDIR/agent.sock
+	"$BANGER_BUILD/tests/integration/agent_checked" --listen-unix "$SOCKET" 3>&- &
+	echo $! >"$BATS_FILE_TMPDIR/agent.pid"
+	wait_for test -S "$SOCKET"
+}
+
+teardown_file() {
+	kill "$(cat "$BATS_FILE_TMPDIR/agent.pid")"
+	wait_for test ! -e "$SOCKET"
+}
+
+setup() {
+	export HOME=$BATS_TEST_TMPDIR GIT_CONFIG_NOSYSTEM=1
+	git config --global user.name a
+	git config --global user.email a@b
+	git config --global init.defaultBranch main
+	git config --global protocol.file.allow always
+	git config --global advice.detachedHead false
+	cd "$BATS_TEST_TMPDIR" || return
+	mkdir guest
+}
+
+wait_for() {
+	local tries
+	for tries in {1..200}; do
+		"$@" && return 0
+		sleep 0.05
+	done
+	echo "still not, after $tries tries: $*"
+	return 1
+}
+
+tool() {
+	"$BANGER_BUILD/tests/integration/workspace_tool" "$@"
+}
+
+prepare() {
+	run tool prepare "$SOCKET" "$1" "$PWD/guest/r" "${@:2}"
+	echo "$output"
+}
+
+make_repo() {
+	git init -q "$1"
+	echo one >"$1/one"
+	mkdir "$1/dir"
+	echo two >"$1/dir/two"
+	git -C "$1" add -A
+	git -C "$1" commit -q -m first
+	echo more >>"$1/one"
+	git -C "$1" commit -q -a -m second
+}
+
+generated() {
+	mkdir worlds
+	python3 "$BATS_TEST_DIRNAME/workspace_repos.py" "$BANGER_BUILD/tests/integration/workspace_tool" "$SOCKET" "$PWD/worlds" "$@"
+}
+
+@test "generated checkouts arrive as they are, and again, and meet the guest's work (1)" {
+	generated 1 40
+}
+
+@test "generated checkouts arrive as they are, and again, and meet the guest's work (2)" {
+	generated 1001 40
+}
+
+@test "full_copy has the history; without it, it begins with the commit" {
+	make_repo r
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-list --count HEAD)" = 1 ]
+	prepare r full
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-list --count HEAD)" = 2 ]
+	[ "$(git -C guest/r rev-parse --is-shallow-repository)" = false ]
+	git -C guest/r fsck
+	git -C r rm -q one
+	git -C r commit -q -m third
+	prepare r full
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-list HEAD)" = "$(git -C r rev-list HEAD)" ]
+	git -C guest/r fsck
+}
+
+@test "--branch and --from: as git switch -c, without doing it on the host" {
+	make_repo r
+	git -C r branch old HEAD~
+	echo new >r/new
+	git -C r add new
+	echo edit >>r/dir/two
+	prepare r branch=try/x from=old
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r symbolic-ref HEAD)" = refs/heads/try/x ]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$(git -C r rev-parse old)" ]
+	[ "$(cat guest/r/one)" = one ]
+	[ "$(git -C guest/r status --porcelain)" = " M dir/two
+A  new" ]
+	[ "$(git -C r symbolic-ref HEAD)" = refs/heads/main ]
+	# Uncommitted work where the two differ.
+	echo edit >>r/one
+	prepare r branch=try/y from=old
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"'one' has uncommitted work and is different where --from begins"* ]]
+	# The branch that was asked for stays when the host goes on.
+	git -C r commit -q -a -m third
+	rm -rf guest/r
+	prepare r branch=try/x
+	git -C r commit -q --allow-empty -m fourth
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r symbolic-ref HEAD)" = refs/heads/try/x ]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$(git -C r rev-parse HEAD)" ]
+}
+
+@test "sparse checkouts, unfinished merges, pointers of LFS" {
+	make_repo r
+	git -C r sparse-checkout set --no-cone /one
+	prepare r
+	[ "$status" -eq 0 ]
+	[ ! -e guest/r/dir ]
+	[ -z "$(git -C guest/r status --porcelain)" ]
+	git -C r sparse-checkout disable
+	prepare r
+	[ -e guest/r/dir/two ]
+	[ -z "$(git -C guest/r status --porcelain)" ]
+	printf 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n' >r/big
+	echo 'big filter=lfs diff=lfs merge=lfs -text' >r/.gitattributes
+	git -C r add -A
+	git -C r commit -q -m lfs
+	git -C r config filter.lfs.smudge "touch $PWD/ran"
+	git -C r config filter.lfs.process "touch $PWD/ran"
+	git -C r config filter.lfs.required true
+	prepare r
+	[ "$status" -eq 0 ]
+	cmp r/big guest/r/big
+	[ ! -e ran ]
+	git -C r config --remove-section filter.lfs
+	git -C r checkout -q -b other HEAD~
+	echo this >r/one
+	git -C r commit -q -a -m this
+	git -C r checkout -q main
+	echo that >r/one
+	git -C r commit -q -a -m that
+	run git -C r merge -q other
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"has conflicts that are not resolved, in 'one'"* ]]
+}
+
+@test "a partial clone that lacks what the commit needs is refused, and nothing is fetched" {
+	make_repo origin
+	git -C origin config uploadpack.allowFilter true
+	git clone -q --filter=blob:none --no-checkout "file://$PWD/origin" r
+	git -C r sparse-checkout set --no-cone /one
+	git -C r checkout -q main
+	mv origin away # a fetch would fail
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"is a partial clone that lacks 1 of the objects of the commit"* ]]
+	[ ! -e guest/r ]
+	mv away origin
+	git -C r sparse-checkout disable
+	mv origin away
+	prepare r
+	[ "$status" -eq 0 ]
+	git -C guest/r fsck
+}
+
+@test "submodules stay empty, and are counted" {
+	make_repo inner
+	make_repo r
+	git -C r submodule --quiet add ../inner sub
+	git -C r commit -q -m sub
+	prepare r
+	[ "$status" -eq 0 ]
+	[[ "$output" == *'submodules=1'* ]]
+	[ -d guest/r/sub ]
+	[ -z "$(git -C guest/r status --porcelain)" ]
+	# A submodule is a checkout of its own as well.
+	run tool prepare "$SOCKET" r/sub "$PWD/guest/sub"
+	[ "$status" -eq 0 ]
+	git -C guest/sub fsck
+}
+
+@test "Ctrl-C at each stage leaves no half-made repository" {
+	make_repo r
+	head -c 3000000 /dev/urandom >r/staged
+	git -C r add staged
+	head -c 3000000 /dev/urandom >r/one
+	for stage in scan objects files write; do
+		prepare r "cancel=$stage"
+		[ "$status" -eq 1 ]
+		[[ "$output" == 'error cancelled: '* ]]
+		[ ! -e guest/r ]
+	done
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(ls -A guest)" = r ]
+	# The same in one that is there: what was is still true, and the next one ends it.
+	head -c 3000000 /dev/urandom >r/one
+	git -C r commit -q -a -m third
+	head -c 3000000 /dev/urandom >r/dir/two
+	for stage in objects files write; do
+		prepare r "cancel=$stage"
+		[ "$status" -eq 1 ]
+		git -C guest/r fsck
+	done
+	prepare r
+	[ "$status" -eq 0 ]
+	cmp r/one guest/r/one
+	cmp r/dir/two guest/r/dir/two
+	[ "$(git -C guest/r status --porcelain)" = ' M dir/two' ]
+}
+
+@test "what is in the guest's place already is left alone" {
+	make_repo r
+	mkdir guest/r
+	echo mine >guest/r/file
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"is there already, and not from here"* ]]
+	[ "$(cat guest/r/file)" = mine ]
+	rm guest/r/file
+	prepare r
+	[ "$status" -eq 0 ]
+	make_repo other
+	prepare other
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"is from '$PWD/r'"* ]]
+}
+
+@test "a repository of another owner is refused, unless safe.directory has it" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	make_repo r
+	chown -R 12345 r
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"belongs to uid 12345, not to you"* ]]
+	git config --global --add safe.directory "$PWD/r"
+	prepare r
+	[ "$status" -eq 0 ]
+	git -C guest/r fsck
+}
+
+@test "a file that never stays the same is given up" {
+	make_repo r
+	while :; do head -c 1000000 /dev/urandom >r/one; done &
+	writer=$!
+	prepare r
+	kill $writer
+	[ "$status" -eq 1 ]
+	[[ "$output" == "error busy: 'one' changes"* ]]
+	[ ! -e guest/r ]
+}

@@ -32,7 +32,6 @@ struct plan {
 			.skip = BUF_INIT,       \
 			.unskip = BUF_INIT,     \
 			.content = BUF_INIT,    \
-                                                \
 			.objects = BUF_INIT })
 
 /* Both are entries of manifests without their heads; `is_first`: the guest has nothing. */

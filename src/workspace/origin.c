@@ -58,20 +58,29 @@ static void add_clean(struct span user, struct span host, struct buf *out)
 	buf_add(out, host);
 }
 
+static bool has_query(struct span text)
+{
+	return find(text, '?') || find(text, '#');
+}
+
 static bool clean_url(const char *scheme, bool keeps_user, struct span rest, struct buf *out)
 {
 	const struct span authority = until(rest, '/');
 	struct span user, host, path = span_skip(rest, authority.len);
 
-	if (!split_user(authority, &user, &host))
+	/* Part of a secret could pass for a host or a path there. */
+	if (has_query(authority) && find(authority, '@'))
 		return false;
-	path = until(until(path, '?'), '#');
+	if (has_query(authority))
+		path.len = 0;
+	if (!split_user(until(until(authority, '?'), '#'), &user, &host))
+		return false;
 	/* Some put a token into the user's place. */
 	if (!keeps_user)
 		user.len = 0;
 	buf_add_str(out, scheme);
-	add_clean(user, until(until(host, '?'), '#'), out);
-	buf_add(out, path);
+	add_clean(user, host, out);
+	buf_add(out, until(until(path, '?'), '#'));
 	return true;
 }
 

@@ -21,7 +21,7 @@ teardown_file() {
 setup() {
 	watch_census
 	cd "$BATS_TEST_TMPDIR" || return
-	in_vm box sh -c 'cd /; rm -rf /root/repo /root/.banger-new.*'
+	banger --quiet vm exec box -w / -- sh -c 'rm -rf /root/repo /root/.banger-new.*'
 }
 
 teardown() {

@@ -287,6 +287,11 @@ static const char *sample(const struct opt *opt)
 		{ "publish", "8080:80" },
 		{ "interval", "1s" },
 		{ "count", "3" },
+		{ "max-size", "1GiB" },
+		{ "output", "x.patch" },
+		{ "base-commit", "HEAD" },
+		{ "mode", "full_copy" },
+		{ "branch", "try" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -456,8 +461,9 @@ static void test_operands(void **state)
 		  "unexpected 'b'; a command for the guest goes after '--'" },
 		{ &vm_run_command, 0, -1, NULL },
 		{ &vm_run_command, 0, 2, NULL },
-		{ &vm_run_command, 1, -1,
-		  "unexpected 'a'; a command for the guest goes after '--'" },
+		{ &vm_run_command, 1, -1, NULL },
+		{ &vm_run_command, 2, -1,
+		  "unexpected 'b'; a command for the guest goes after '--'" },
 		{ &doctor_command, 1, -1, "unexpected 'a'" },
 		{ &help_command_row, 4, -1, "unexpected 'd'" },
 	};

@@ -187,7 +187,8 @@ static void read_words(const char *const *words, size_t count, struct context *a
 
 		if (at->wants_value && str_eq(word, "=")) {
 			continue; /* bash makes three words of --name=value */
-		} else if (at->wants_value) {
+		}
+		if (at->wants_value) {
 			at->wants_value = NULL;
 		} else if (str_eq(word, "--")) {
 			at->is_after_dashes = true;
@@ -303,7 +304,7 @@ static void add_kind(enum opt_completes kind, const struct context *at, const st
 			add(offer, scripts[i].shell, NULL);
 		break;
 	case COMPLETES_COMMAND:
-		if (at->operands.count == 0)
+		if (at && at->operands.count == 0)
 			add_names(&nothing, offer);
 		break;
 	case COMPLETES_NOTHING:

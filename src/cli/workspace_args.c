@@ -229,7 +229,8 @@ static int ship_one(const struct shipping *shipping, struct workspace *workspace
 	return r;
 }
 
-/* Each is a repository of its own, in its place below the one that it is part of. */
+/* Each is a repository of its own, in its place below the one that it is part of.
+   NOLINTNEXTLINE(misc-no-recursion): NESTED_MAX deep */
 static int ship_submodules(const struct shipping *shipping, const struct workspace *above,
 			   const char *guest_path, unsigned int depth, struct err *err)
 {
@@ -364,7 +365,7 @@ static void print_list(struct cli *cli, const struct buf *names)
 		const char *path = change + strlen(change) + 1;
 
 		out_addf(&cli->out, "%s ", change);
-		text_escape(&cli->out.pending, span_str(path), PATH_SHOWN_MAX * 4);
+		text_escape(&cli->out.pending, span_str(path), (size_t)PATH_SHOWN_MAX * 4);
 		out_addf(&cli->out, "\n");
 		at += strlen(change) + 1 + strlen(path) + 1;
 	}

@@ -209,14 +209,14 @@ static int plan(struct rpc_call *call, const void *params, json_t *result, struc
 
 static int census(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
-	json_t *objects = NULL;
+	json_t *found = NULL;
 	int r;
 
 	(void)params;
-	r = census_take(rpc_call_context(call), getpid(), &objects, err);
+	r = census_take(rpc_call_context(call), getpid(), &found, err);
 	if (r < 0)
 		return r;
-	json_put(result, "objects", objects);
+	json_put(result, "objects", found);
 	json_put_bool(result, "daemon_runs", true);
 	return 0;
 }

@@ -59,7 +59,7 @@ struct autostop_talk {
 	uint64_t out_milli;
 };
 
-#define AUTOSTOP_TALK_PACKETS	4
+#define AUTOSTOP_TALK_PACKETS	UINT64_C(4)
 #define AUTOSTOP_TALK_WINDOW_MS 10000 /* in which so many leak away */
 
 /* Takes what its device has counted by now; whether the guest talks. */

@@ -1,4 +1,5 @@
 /* What rows and the kernel's devices say of one another. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -197,6 +198,7 @@ int network_look(struct network *network, const struct vm_list *vms, const struc
 	(void)pthread_mutex_lock(&network->lock);
 	r = priv_net_look(network->net, &state, err);
 	if (r == 0) {
+		assert(state.taps || state.tap_count == 0);
 		if (is_start)
 			add_addresses(network, &state, vms, plan);
 		add_bridge(network, &state,

@@ -25,21 +25,21 @@ struct stats;
 
 /* What is known of a VM now. */
 struct vm_load {
-	bool is_measured;   /* it has a process; otherwise nothing below counts */
-	bool is_frozen;	    /* VMM or QEMU stopped by a signal */
+	bool is_measured; /* it has a process; otherwise nothing else counts */
+	bool is_frozen;	  /* VMM or QEMU stopped by a signal */
+	bool has_load;	  /* two moments are known: cpu_milli */
+	bool has_network; /* traffic */
+	bool has_rate;	  /* in_rate and out_rate */
+	bool has_guest;
 	uint64_t cpu_us;    /* since it was started */
-	bool has_load;	    /* two moments are known */
 	uint64_t cpu_milli; /* thousandths of a processor, between them */
 	uint64_t memory_bytes;
 	uint64_t memory_max_bytes; /* of its cgroup; 0: not limited */
 	uint64_t read_bytes;
 	uint64_t written_bytes;
-	bool has_network;
 	struct priv_traffic traffic; /* since it was started */
-	bool has_rate;		     /* the next are known: bytes a second */
-	uint64_t in_rate;
+	uint64_t in_rate;	     /* bytes a second */
 	uint64_t out_rate;
-	bool has_guest;
 	struct guest_stats guest;
 };
 

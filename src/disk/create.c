@@ -1,4 +1,5 @@
 /* Making, growing and removing the files. */
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -191,6 +192,7 @@ int disk_create(const struct disk_request *request, const struct cancel *cancel,
 		r = stage(request, &staging, err);
 	if (r < 0)
 		return r;
+	assert(staging.name);
 
 	progress_report(progress, "disk", staging.name, 0, staging.size_bytes);
 	if (kind == DISK_QCOW2)

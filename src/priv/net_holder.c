@@ -133,6 +133,7 @@ static int await_inner(const struct holder *holder, struct err *err)
 static void accept_client(const struct holder *holder)
 {
 	static const char word = NET_HOLDER_CLIENT;
+	/* cppcheck-suppress nullPointer; accept4() may be told not to say who it is */
 	AUTO_CLOSE int fd = accept4(NET_HOLDER_LISTEN, NULL, NULL, SOCK_CLOEXEC);
 	struct unix_peer peer;
 

@@ -6,6 +6,7 @@
  */
 #include "workspace/git_open.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -125,6 +126,7 @@ static int locate(const struct cancel *cancel, struct git *git, struct err *err)
 		r = ask(git, cancel, "--show-object-format", &format, err);
 	if (r < 0)
 		return refuse(git, r, err);
+	assert(common && is_bare && format);
 	if (str_eq(is_bare, "true"))
 		return err_set(err, ERR_INVALID,
 			       "'%s' is a bare repository: there is no working tree to ship",

@@ -31,7 +31,7 @@ void blob_hash_end(struct blob_hash *hash, char ret[static GIT_OID_HEX_MAX + 1])
 	unsigned int size = 0;
 
 	(void)EVP_DigestFinal_ex(hash->context, raw, &size);
-	for (unsigned int i = 0; i < size && i < GIT_OID_HEX_MAX / 2; i++) {
+	for (size_t i = 0; i < size && i < GIT_OID_HEX_MAX / 2; i++) {
 		ret[2 * i] = digits[raw[i] >> 4];
 		ret[2 * i + 1] = digits[raw[i] & 15];
 	}

@@ -75,7 +75,7 @@ struct workspace_ship {
  * cure. ERR_UNSUPPORTED when the guest has no git. `ret` is always set.
  */
 int workspace_ship(struct workspace *workspace, const struct workspace_way *way,
-		   const struct workspace_ship *ship, struct workspace_result *ret, struct err *err)
+		   const struct workspace_ship *wish, struct workspace_result *ret, struct err *err)
 	MUST_CHECK;
 
 /*
@@ -83,7 +83,7 @@ int workspace_ship(struct workspace *workspace, const struct workspace_way *way,
  * nothing.
  */
 int workspace_list(struct workspace *workspace, const struct workspace_way *way,
-		   const struct workspace_ship *ship, struct buf *ret, struct err *err) MUST_CHECK;
+		   const struct workspace_ship *wish, struct buf *ret, struct err *err) MUST_CHECK;
 
 /* What script_look said. */
 enum guest_state { GUEST_ABSENT, GUEST_EMPTY, GUEST_FOREIGN, GUEST_OURS };

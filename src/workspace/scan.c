@@ -230,9 +230,10 @@ static int look_at_file(struct walk *walk, const char *path, uint32_t index_mode
 	int r;
 
 	r = worktree_hash(walk->job->root_fd, path, walk->job->git->is_sha256, walk->job->cancel,
-			  &file, walk->oid, err);
+			  &file, err);
 	if (r < 0)
 		return r;
+	memcpy(walk->oid, file.oid, sizeof(walk->oid));
 	*ret = (struct manifest_side){ .mode = 0 };
 	*ret_size = file.size;
 	if (file.kind == WORKTREE_OTHER)

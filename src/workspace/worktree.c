@@ -103,8 +103,8 @@ int worktree_open(int root_fd, const char *path, struct worktree_file *ret, stru
 }
 
 /* 1 it was read, 0 it has changed meanwhile. */
-static int hash_file(const struct worktree_file *file, const char *path, bool is_sha256,
-		     const struct cancel *cancel, char *ret_oid, struct err *err)
+static int hash_file(struct worktree_file *file, const char *path, bool is_sha256,
+		     const struct cancel *cancel, struct err *err)
 {
 	AUTO_BLOB_HASH hash = { .context = NULL };
 	uint8_t chunk[CHUNK / 8];
@@ -136,13 +136,12 @@ static int hash_file(const struct worktree_file *file, const char *path, bool is
 	    after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
 	    after.st_mtim.tv_nsec != before.st_mtim.tv_nsec)
 		return 0;
-	blob_hash_end(&hash, ret_oid);
+	blob_hash_end(&hash, file->oid);
 	return 1;
 }
 
 int worktree_hash(int root_fd, const char *path, bool is_sha256, const struct cancel *cancel,
-		  struct worktree_file *ret, char ret_oid[static GIT_OID_HEX_MAX + 1],
-		  struct err *err)
+		  struct worktree_file *ret, struct err *err)
 {
 	int r = 0;
 
@@ -152,13 +151,12 @@ int worktree_hash(int root_fd, const char *path, bool is_sha256, const struct ca
 		r = worktree_open(root_fd, path, &file, err);
 		if (r < 0)
 			return r;
-		if (file.kind == WORKTREE_LINK)
-			r = blob_hash_of(is_sha256, span_str(file.target), ret_oid, err) < 0 ? -EIO
-											     : 1;
-		else
-			r = file.kind == WORKTREE_FILE
-				    ? hash_file(&file, path, is_sha256, cancel, ret_oid, err)
-				    : 1;
+		r = 1;
+		if (file.kind == WORKTREE_FILE)
+			r = hash_file(&file, path, is_sha256, cancel, err);
+		else if (file.kind == WORKTREE_LINK &&
+			 blob_hash_of(is_sha256, span_str(file.target), file.oid, err) < 0)
+			r = -EIO;
 		if (r == 1) {
 			*ret = file;
 			return 0;

@@ -23,10 +23,11 @@ enum worktree_kind {
 
 struct worktree_file {
 	enum worktree_kind kind;
-	int fd;		    /* owned: WORKTREE_FILE, opened for reading; else -1 */
-	uint64_t size;	    /* of a file or link */
-	bool is_executable; /* by its owner, as git counts it */
-	char *target;	    /* owned: WORKTREE_LINK */
+	int fd;			       /* owned: WORKTREE_FILE, opened for reading; else -1 */
+	uint64_t size;		       /* of a file or link */
+	bool is_executable;	       /* by its owner, as git counts it */
+	char *target;		       /* owned: WORKTREE_LINK */
+	char oid[GIT_OID_HEX_MAX + 1]; /* by worktree_hash(), of a file or link */
 };
 
 void worktree_file_done(struct worktree_file *file);
@@ -37,9 +38,8 @@ int worktree_open(int root_fd, const char *path, struct worktree_file *ret, stru
 	MUST_CHECK;
 
 /*
- * What git would call its bytes. A file that changes while it is read is read once more; when it
- * changes again that is ERR_BUSY.
+ * Opens it and sets ret->oid to what git would call its bytes. A file that changes while it is read
+ * is read once more; when it changes again that is ERR_BUSY.
  */
 int worktree_hash(int root_fd, const char *path, bool is_sha256, const struct cancel *cancel,
-		  struct worktree_file *ret, char ret_oid[static GIT_OID_HEX_MAX + 1],
-		  struct err *err) MUST_CHECK;
+		  struct worktree_file *ret, struct err *err) MUST_CHECK;

@@ -250,6 +250,9 @@ static void clear_other(struct network *network)
 
 	if (!network->other)
 		return;
+	/* That none can be had now is no word against the one that VMs are in. */
+	if (!network->is_on && network->config->network != CONFIG_NETWORK_NONE)
+		return;
 	r = priv_net_look(network->other, &state, &err);
 	for (size_t i = 0; i < state.tap_count && r == 0; i++) {
 		const struct net_guest guest = { .index = state.taps[i].index,
@@ -331,7 +334,7 @@ static int settle(struct network *network, const struct vm_list *vms, struct err
 	}
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < vms->count; i++)
+	for (size_t i = 0; i < vms->count && network->is_on; i++)
 		network_expect(network, &vms->items[i]);
 	if (has_guests(network)) {
 		r = network_raise(network, err);

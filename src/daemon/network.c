@@ -110,8 +110,6 @@ bool network_repair(struct network *network)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&network->lock);
-	if (network->is_up)
-		network_mend(network);
 	guests = network_guests(network, &count);
 	if (network->is_up && !priv_net_is_whole(network->net, guests, count)) {
 		r = priv_net_raise(network->net, guests, count, &err);
@@ -129,6 +127,9 @@ bool network_repair(struct network *network)
 			log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 				  "cannot forward for VMs with NAT, retrying");
 	}
+	/* With a bridge to be ports of. */
+	if (network->is_up && r >= 0)
+		network_mend(network);
 	if (network->is_up)
 		network_note_way_out(network);
 	(void)pthread_mutex_unlock(&network->lock);
@@ -304,12 +305,15 @@ static int join(struct network *network, const struct network_tap *tap, struct e
 					 .vm_id = tap->vm_id,
 					 .has_nat = tap->has_nat };
 	struct err first = ERR_INIT;
+	struct err ignored = ERR_INIT;
 	int r;
 
 	r = priv_guest_join(network->net, &guest, &first);
 	if (r < 0) {
-		/* As with make_tap(): the tables may be gone. */
+		/* As with make_tap(): the tables may be gone, or a TAP that waited. */
 		r = network_raise(network, err);
+		if (r == 0 && first.kind == ERR_NOT_FOUND)
+			IGNORE_RESULT(priv_tap_make(network->net, tap->index, geteuid(), &ignored));
 		if (r == 0)
 			r = priv_guest_join(network->net, &guest, err);
 	}

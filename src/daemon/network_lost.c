@@ -8,12 +8,26 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/network_private.h"
 #include "daemon/sample.h"
 #include "daemon/vm_table.h"
+
+/* An attempt makes and removes a TAP, which is reason enough for the next look: less than a pass.
+ */
+#define PAUSE_NS (50 * NSEC_PER_SEC)
+
+static bool has_index(const struct priv_net_state *state, uint32_t index)
+{
+	for (size_t i = 0; i < state->tap_count; i++) {
+		if (state->taps[i].index == index)
+			return true;
+	}
+	return false;
+}
 
 static bool is_there(const struct priv_net_state *state, const struct network_tap *tap)
 {
@@ -67,6 +81,9 @@ static void mend(struct network *network, struct network_tap *tap)
 	const struct log_fields fields = { .vm = tap->vm_id };
 	struct err err = ERR_INIT;
 
+	if (tap->is_lost && clock_now_ns() < tap->mend_ns)
+		return;
+	tap->mend_ns = clock_now_ns() + PAUSE_NS;
 	if (restore(network, tap, &err) == 0) {
 		tap->is_lost = false;
 		log_write(LOG_LEVEL_WARN, &fields,
@@ -80,6 +97,19 @@ static void mend(struct network *network, struct network_tap *tap)
 	tap->is_lost = true;
 }
 
+/* A start would be promised one of those; the worker makes others. */
+static void forget_idle(struct network *network, const struct priv_net_state *state)
+{
+	for (size_t i = network->tap_count; i-- > 0;) {
+		struct network_tap *tap = &network->taps[i];
+
+		if (tap->vm_id[0] != '\0' || has_index(state, tap->index))
+			continue;
+		network_tap_drop(network, tap);
+		network_wake(network);
+	}
+}
+
 void network_mend(struct network *network)
 {
 	AUTO_PRIV_NET_STATE state = { 0 };
@@ -87,6 +117,7 @@ void network_mend(struct network *network)
 
 	if (priv_net_look(network->net, &state, &err) < 0)
 		return; /* the rules cannot be looked at either, and that is said */
+	forget_idle(network, &state);
 	for (size_t i = 0; i < network->tap_count; i++) {
 		struct network_tap *tap = &network->taps[i];
 

@@ -14,7 +14,8 @@ struct network_tap {
 	char vm_id[VM_ID_SIZE]; /* "" for an idle one */
 	bool is_joined;
 	bool has_nat;
-	bool is_lost; /* somebody has removed it, and it cannot be made anew */
+	bool is_lost;	  /* somebody has removed it, and it cannot be made anew */
+	uint64_t mend_ns; /* when that is tried again */
 };
 
 struct network {
@@ -67,7 +68,7 @@ struct store_address *network_wrong_addresses(const struct network *network,
 /* Why the TAP of a VM, whose row may be NULL, is to be removed; NULL: it stays. */
 const char *network_tap_is_stray(const struct vm *vm) MUST_CHECK;
 
-/* Makes TAPs anew that somebody has removed under running VMs. */
+/* Makes TAPs anew that somebody has removed under running VMs, and forgets idle ones. */
 void network_mend(struct network *network);
 
 /* At the daemon's start: a VM that runs, and was started with a TAP, should have one. */

@@ -82,15 +82,24 @@ static bool read_uid(struct span status, uint64_t *ret)
 	return false;
 }
 
-/* False also when it has ended meanwhile. Others may call their processes as they like. The
+/* 0 when somebody cannot be looked at for another reason than that we want for something. */
+static int unless_shortage(int r)
+{
+	return handles_is_shortage(-r) ? r : 0;
+}
+
+/* 1, or 0, also when it has ended meanwhile. Others may call their processes as they like. The
  * folder's owner would not do: what must not dump core, as banger-vmm, is root's there. */
-static bool is_ours(int process_fd)
+static int is_ours(int process_fd)
 {
 	AUTO_BUF status = BUF_INIT;
 	uint64_t uid;
+	int r;
 
-	return file_read(process_fd, "status", PROC_BYTES_MAX, &status) == 0 &&
-	       read_uid(buf_span(&status), &uid) && uid == geteuid();
+	r = file_read(process_fd, "status", PROC_BYTES_MAX, &status);
+	if (r < 0)
+		return unless_shortage(r);
+	return read_uid(buf_span(&status), &uid) && uid == geteuid();
 }
 
 /* One process: 1 a VMM of this daemon, 0 something else, or ended; -errno when it cannot be told.
@@ -105,8 +114,11 @@ static int look_at_process(const struct daemon *daemon, int process_fd, struct v
 	r = file_read(process_fd, "cmdline", PROC_BYTES_MAX, &cmdline);
 	if (r < 0)
 		return r == -ENOENT || r == -ESRCH || r == -EFBIG ? 0 : r;
-	if (!vmm_sighting_parse(buf_span(&cmdline), ret, &api_socket) || !is_ours(process_fd))
+	if (!vmm_sighting_parse(buf_span(&cmdline), ret, &api_socket))
 		return 0;
+	r = is_ours(process_fd);
+	if (r <= 0)
+		return r;
 	/* Another daemon's VM may have any id, but never a socket in our folder. */
 	wanted = vm_file(daemon, ret->id, VM_FILE_API_SOCKET);
 	return str_eq(api_socket, wanted);
@@ -153,14 +165,18 @@ static int look_at(void *context, const char *name)
 	AUTO_CLOSE int process_fd = -1;
 	struct vmm_sighting sighting;
 	uint64_t pid, start_time = 0;
+	int r;
 
+	if (!parse_u64_text(name, INT32_MAX, &pid))
+		return 0;
 	/* The start time first: should the number become another's meanwhile, it does not fit. */
-	if (!parse_u64_text(name, INT32_MAX, &pid) ||
-	    process_start_time((pid_t)pid, &start_time) < 0)
-		return 0;
+	r = process_start_time((pid_t)pid, &start_time);
+	if (r < 0)
+		return unless_shortage(r);
 	process_fd = dir_open_at(search->proc_fd, name);
-	if (process_fd < 0 || look_at_process(search->daemon, process_fd, &sighting) <= 0)
-		return 0;
+	r = process_fd < 0 ? process_fd : look_at_process(search->daemon, process_fd, &sighting);
+	if (r <= 0)
+		return unless_shortage(r); /* a VMM that is not seen would be taken for ended */
 	sighting.handles.pid = (pid_t)pid;
 	sighting.handles.start_time = start_time;
 	memcpy(sighting.handles.boot_id, search->daemon->boot_id, BOOT_ID_SIZE);

@@ -27,7 +27,7 @@
 #define NET_MESSAGE_VERSION 1U
 
 #define NET_HEADER_SIZE 16
-#define NET_GUESTS_MAX	65536 /* what the largest subnet has room for */
+#define NET_GUESTS_MAX	65536 /* more than any host runs; a /8 has room for more */
 #define NET_RANGES_MAX	4096
 
 enum net_op {

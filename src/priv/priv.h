@@ -128,7 +128,7 @@ struct priv_cgroup_report priv_cgroup_report(const struct priv *priv, struct buf
  */
 bool priv_vm_user(const struct priv *priv, const char *id, uid_t *ret);
 
-/* The same for what keeps the isolated network (net_holder.h); it is no VM's. */
+/* The same for what keeps the isolated network (net_holder.h): no VM's, unless all share one. */
 bool priv_network_user(const struct priv *priv, uid_t *ret);
 
 /* For doctor: what the emulators run as. */

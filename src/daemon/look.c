@@ -71,6 +71,7 @@ static void take_sighting(const struct vmm_sightings *found, const struct vm *vm
 	facts->has_vmm = true;
 	facts->handles = sighting->handles;
 	facts->handles.has_network = noted.has_network || has_device;
+	memcpy(facts->handles.address, noted.address, sizeof(noted.address));
 	facts->handles.lease_pid = noted.lease_pid;
 	facts->handles.lease_start_time = noted.lease_start_time;
 }

@@ -149,18 +149,15 @@ static int choose(struct daemon *daemon, const struct strv *references, struct v
 	return r;
 }
 
-/* 1 when each that runs has been measured twice, 0 when it has not. */
-static int measure(struct daemon *daemon, const struct vm_list *vms, const struct cancel *cancel,
-		   struct vm_load *loads, struct err *err)
+/* Whether each that runs has been measured twice. */
+static bool measure(struct daemon *daemon, const struct vm_list *vms, const struct cancel *cancel,
+		    struct vm_load *loads)
 {
 	const uint64_t deadline_ns = clock_now_ns() + GUESTS_WAIT_NS;
 	AUTO_NETWORK_TRAFFIC traffic = { 0 };
 	bool has_loads = true;
-	int r;
 
-	r = network_count_traffic(daemon->network, &traffic, err);
-	if (r < 0)
-		return r;
+	network_count_traffic(daemon->network, &traffic);
 	for (size_t i = 0; i < vms->count; i++) {
 		stats_measure(daemon, &vms->items[i], &traffic, cancel, deadline_ns, &loads[i]);
 		has_loads = has_loads && (loads[i].has_load || !loads[i].is_measured);
@@ -188,15 +185,12 @@ static int vm_stats_call(struct rpc_call *call, const void *params, json_t *resu
 	loads = mem_alloc(vms.count + 1, sizeof(*loads));
 	stats_measure_host(daemon, &ignored);
 	/* One that has just been started is measured a second time, a moment later. */
-	r = measure(daemon, &vms, cancel, loads, err);
-	if (r == 0) {
+	if (!measure(daemon, &vms, cancel, loads)) {
 		r = cancel_poll(cancel, -1, 0, clock_now_ns() + STATS_WINDOW_NS);
 		if (r == -ECANCELED)
 			return cancel_check(cancel, err);
-		r = measure(daemon, &vms, cancel, loads, err);
+		IGNORE_RESULT(measure(daemon, &vms, cancel, loads));
 	}
-	if (r < 0)
-		return r;
 	for (size_t i = 0; i < vms.count; i++) {
 		json_add(list, load_json(&vms.items[i], &loads[i]));
 		running += loads[i].is_measured;

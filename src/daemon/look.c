@@ -71,7 +71,11 @@ static void take_sighting(const struct vmm_sightings *found, const struct vm *vm
 	facts->has_vmm = true;
 	facts->handles = sighting->handles;
 	facts->handles.has_network = noted.has_network || has_device;
-	memcpy(facts->handles.address, noted.address, sizeof(noted.address));
+	/* The row has had no other since the start. */
+	(void)snprintf(facts->handles.address, sizeof(facts->handles.address), "%s",
+		       noted.address[0] != '\0'		      ? noted.address
+		       : facts->handles.has_network && vm->ip ? vm->ip
+							      : "");
 	facts->handles.lease_pid = noted.lease_pid;
 	facts->handles.lease_start_time = noted.lease_start_time;
 }

@@ -289,12 +289,12 @@ static void measure_all(struct stats_worker *worker)
 	struct err err = ERR_INIT;
 	struct host_load host;
 
-	if (store_vm_list(daemon->store, &list, &err) < 0 ||
-	    network_count_traffic(daemon->network, &traffic, &err) < 0) {
+	if (store_vm_list(daemon->store, &list, &err) < 0) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 			  "cannot measure VMs, retrying");
 		return;
 	}
+	network_count_traffic(daemon->network, &traffic);
 	for (size_t i = 0; i < list.count && !cancel_is_fired(&worker->stop); i++) {
 		struct vm_load load;
 

@@ -310,7 +310,7 @@ int net_remote_connect(struct net_remote *net, bool may_start, struct err *err)
 	if (r <= 0)
 		return r;
 	r = get_spaces(net, err);
-	if (r == 0)
+	if (r == 0 && !net->only_looks)
 		r = net_remote_tell_host(net, err);
 	if (r < 0) {
 		net_remote_disconnect(net);

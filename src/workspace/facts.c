@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "workspace/origin.h"
 
@@ -140,6 +141,26 @@ static int read_identity(const struct git *git, const struct cancel *cancel, str
 	return r;
 }
 
+/*
+ * Where a shallow clone's history ends. The file could be a link to any other, and what it says
+ * goes to the guest: nothing but names of commits does.
+ */
+static int read_shallow(const struct git *git, struct facts *facts, struct err *err)
+{
+	AUTO_FREE char *path = mem_printf("%s/shallow", git->common);
+	AUTO_BUF ends = BUF_INIT;
+	struct span rest, line;
+
+	if (file_read(AT_FDCWD, path, SHALLOW_MAX, &ends) < 0 || ends.len == 0)
+		return 0;
+	rest = buf_span(&ends);
+	while (rest.len > 0)
+		if (!parse_until(&rest, '\n', &line) || !git_is_oid(line))
+			return err_set(err, ERR_INVALID, "'%s' is not as git writes it", path);
+	facts->shallow = buf_detach(&ends);
+	return 0;
+}
+
 static int read_settings(const struct git *git, const struct cancel *cancel, struct facts *facts,
 			 struct err *err)
 {
@@ -147,20 +168,18 @@ static int read_settings(const struct git *git, const struct cancel *cancel, str
 					    NULL };
 	AUTO_FREE char *parents = mem_printf("%s^@", facts->head ? facts->head : "");
 	const char *const parent_args[] = { "rev-parse", "-q", parents, NULL };
-	AUTO_FREE char *shallow = mem_printf("%s/shallow", git->common);
 	AUTO_FREE char *text = NULL;
 	AUTO_FREE char *parent = NULL;
-	AUTO_BUF ends = BUF_INIT;
 	int r;
 
 	r = ask(git, cancel, mode, false, &text, err);
 	if (r == 0 && facts->head)
 		r = ask(git, cancel, parent_args, false, &parent, err);
+	if (r == 0)
+		r = read_shallow(git, facts, err);
 	if (r < 0)
 		return r;
 	facts->ignores_mode = str_eq(text, "false");
-	if (file_read(AT_FDCWD, shallow, SHALLOW_MAX, &ends) == 0 && ends.len > 0)
-		facts->shallow = buf_detach(&ends);
 	/* A shallow clone's commit has parents that git does not show. */
 	facts->has_parents = parent || facts->shallow;
 	return 0;

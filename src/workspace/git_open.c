@@ -260,6 +260,10 @@ int git_open(const char *path, const struct cancel *cancel, struct git *ret, str
 	if (r == 0)
 		r = check_belongs(&git, cancel, err);
 	if (r == 0)
+		r = git_check_links(git.dir, err);
+	if (r == 0 && !str_eq(git.dir, git.common))
+		r = git_check_links(git.common, err);
+	if (r == 0)
 		r = find_filters(cancel, &git, err);
 	if (r < 0)
 		return r;

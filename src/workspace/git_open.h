@@ -7,3 +7,8 @@
  * is for git and the user's own configuration to say. */
 int git_ask(const char *folder, const struct git_call *call, char **ret, struct err *err)
 	MUST_CHECK;
+
+/*
+ * ERR_INVALID where a link could make another repository's references, index or commits this one's.
+ */
+int git_check_links(const char *dir, struct err *err) MUST_CHECK;

@@ -259,3 +259,36 @@ A  new" ]
 	[[ "$output" == "error busy: 'one' changes"* ]]
 	[ ! -e guest/r ]
 }
+
+@test "a repository whose own files are links to another's is refused" {
+	make_repo private
+	git init -q r
+	echo "$PWD/private/.git/objects" >r/.git/objects/info/alternates
+	ln -s "$PWD/private/.git/refs/heads/main" r/.git/refs/heads/main
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"/r/.git/refs/heads/main' is a link, and could be another repository's"* ]]
+	rm -r r/.git/refs/heads
+	ln -s "$PWD/private/.git/refs/heads" r/.git/refs/heads
+	prepare r
+	[[ "$output" == *"/r/.git/refs/heads' is a link"* ]]
+	rm r/.git/refs/heads
+	mkdir r/.git/refs/heads
+	for name in index packed-refs shallow; do
+		ln -s "$PWD/private/.git/index" "r/.git/$name"
+		prepare r
+		[[ "$output" == *"/r/.git/$name' is a link"* ]]
+		rm "r/.git/$name"
+	done
+	# What no git has written is not passed on, wherever it is from.
+	echo 'a secret' >r/.git/shallow
+	prepare r full
+	[[ "$output" == *"/r/.git/shallow' is not as git writes it"* ]]
+	rm r/.git/shallow
+	# As git itself made them once.
+	git -C private config core.preferSymlinkRefs true
+	git -C private symbolic-ref HEAD refs/heads/main
+	[ -L private/.git/HEAD ]
+	prepare private
+	[ "$status" -eq 0 ]
+}

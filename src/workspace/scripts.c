@@ -74,6 +74,23 @@ const char script_import[] = GOES_WHEN_NEW ENTER
 	"-c pack.compression=0 -c fastimport.unpackLimit=0 fast-import --quiet\n";
 
 /*
+ * Of the paths that are to be new, those at whose place, or above it, something is that was not
+ * shipped. read-tree itself stops for such a file unless it is ignored: that one it would
+ * overwrite.
+ */
+#define IN_THE_WAY                                                                             \
+	"for p do\n"                                                                           \
+	"  q=$p; hit=\n"                                                                       \
+	"  while :; do\n"                                                                      \
+	"    if [ -L \"$q\" ] || { [ -e \"$q\" ] && "                                          \
+	"{ [ \"$q\" = \"$p\" ] || [ ! -d \"$q\" ]; }; }; then hit=$q; fi\n"                    \
+	"    case $q in */*) q=${q%/*} ;; *) break ;; esac\n"                                  \
+	"  done\n"                                                                             \
+	"  [ -n \"$hit\" ] || continue\n"                                                      \
+	"  [ -z \"$(git ls-files -o -- \"$hit\" | head -c 1)\" ] || printf \"%s\\0\" \"$p\"\n" \
+	"done"
+
+/*
  * The index for the files is made first, from what was shipped last and what is different now; then
  * read-tree takes the files from the one tree to the other. It looks before it writes: a file that
  * is not as it was shipped, or stands where a new one is to be, stops it. (Files that were only
@@ -87,16 +104,21 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "update-index -z --index-info <$b/info/lines\n"
 	"t=$(GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "write-tree --missing-ok)\n"
 	"move() { GIT_DIR=$b " GIT "read-tree -m -u $(cat $b/tree 2>/dev/null) $t; }\n"
-	"if ! move 2>/dev/null; then\n"
+	": >$b/info/way\n"
+	": >$b/info/said\n"
+	"if [ -f $b/tree ]; then\n"
+	"  export GIT_DIR=$b GIT_LITERAL_PATHSPECS=1\n"
+	"  git diff-tree -r -z --name-only --no-renames --diff-filter=A $(cat $b/tree) $t |\n"
+	"    xargs -0 sh -c '" IN_THE_WAY "' sh >$b/info/way\n"
+	"  unset GIT_DIR GIT_LITERAL_PATHSPECS\n"
+	"fi\n"
+	"if [ -s $b/info/way ] || ! move 2>/dev/null; then\n"
 	"  GIT_DIR=$b " GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
-	"  if ! move 2>$b/info/said; then\n"
+	"  if [ -s $b/info/way ] || ! move 2>$b/info/said; then\n"
 	"    [ -f $b/tree ] || { cat $b/info/said >&2; exit 1; }\n"
 	"    GIT_DIR=$b git diff-files -z --name-status --no-renames\n"
 	"    printf '\\0'\n"
-	"    GIT_DIR=$b git diff-tree -r -z --name-only --no-renames --diff-filter=A "
-	"$(cat $b/tree) $t |\n"
-	"      xargs -0 sh -c 'for p do if [ -e \"$p\" ] || [ -L \"$p\" ]; then "
-	"printf \"%s\\0\" \"$p\"; fi; done' sh\n"
+	"    cat $b/info/way\n"
 	"    printf '\\0'\n"
 	"    cat $b/info/said\n"
 	"    exit 9\n"
@@ -116,9 +138,15 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"  for o in ${10}; do\n"
 	"    grep -qx $o .git/shallow 2>/dev/null || echo $o >>.git/shallow\n"
 	"  done\n"
+	"fi\n"
+	"if [ \"${12}\" = moves ]; then\n"
 	"  h=$(git rev-parse -q --verify HEAD) || h=\n"
 	"  k=$(git rev-parse -q --verify refs/banger/head) || k=\n"
-	"  [ \"$h\" = \"$k\" ] || [ -z \"$h\" ] || git update-ref \"refs/banger/kept/$h\" $h\n"
+	"  o=$(git rev-parse -q --verify \"refs/heads/$9\") || o=\n"
+	"  for c in $h $o; do\n"
+	"    [ $c = \"$k\" ] || [ $c = \"$8\" ] || "
+	"git update-ref \"refs/banger/kept/$c\" $c\n"
+	"  done\n"
 	"  if [ -n \"$9\" ]; then\n"
 	"    [ -z \"$8\" ] || git update-ref -m 'banger: prepare' \"refs/heads/$9\" $8\n"
 	"    git symbolic-ref -m 'banger: prepare' HEAD \"refs/heads/$9\"\n"
@@ -133,7 +161,7 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"[ -n \"$8\" ] || [ -n \"$(git ls-files | head -c 1)\" ] || rm -f .git/index\n"
 	"note \"$7\" >$b/manifest.new\n"
 	"mv $b/manifest.new $b/manifest\n"
-	"rm -f $b/next $b/info/lines $b/info/said\n"
+	"rm -f $b/next $b/info/lines $b/info/said $b/info/way\n"
 	/* What was shipped is what an export begins with: its content stays, lists and old content
 	 * go with the packs once there are many. */
 	"GIT_DIR=$b git update-ref refs/banger/tree $t\n"

@@ -25,9 +25,10 @@ extern const char script_import[];
 /*
  * $1 folder, $2 new or old, then names of what the stream had: $3 tree_info, $4 index_info, $5
  * skip, $6 unskip, $7 manifest; $8 HEAD to be or "", $9 its branch or "", $10 where history ends
- * ("OID..."), $11 stay, move or full (history). Status 9: what the guest has changed is in the way,
- * and it says which of its files are not as shipped ("M\0path\0"...), an empty one, which are there
- * that were not shipped, an empty one, and git's reason.
+ * ("OID..."), $11 stay, move or full (history), $12 moves where HEAD and branch are to be set;
+ * commits of the guest's that they had stay under refs/banger/kept. Status 9: what the guest has
+ * changed is in the way, and it says which of its files are not as shipped ("M\0path\0"...), an
+ * empty one, which are there that were not shipped, an empty one, and git's reason.
  */
 #define APPLY_CONFLICT 9
 extern const char script_apply[];

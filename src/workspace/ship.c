@@ -346,6 +346,7 @@ static int apply(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX +
 			       !moves	 ? "stay"
 			       : is_full ? "full"
 					 : "move",
+			       ship->moves_head ? "moves" : "",
 			       NULL };
 	struct guest_script script = { .text = script_apply,
 				       .args = args,

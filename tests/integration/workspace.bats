@@ -260,6 +260,67 @@ A  new" ]
 	[ ! -e guest/r ]
 }
 
+@test "what the guest has and ignores is not overwritten, and nothing that is in the way" {
+	make_repo r
+	printf 'out\nlocal*\nlink\n' >r/.gitignore
+	git -C r add -A
+	git -C r commit -q -m ignores
+	prepare r
+	[ "$status" -eq 0 ]
+	mkdir guest/r/out guest/elsewhere
+	echo precious | tee guest/r/local.cfg guest/r/local-folder >guest/r/out/x
+	ln -s ../elsewhere guest/r/link
+	mkdir r/local-folder r/link
+	echo host | tee r/local.cfg r/out r/local-folder/y >r/link/z
+	git -C r add -f local.cfg out local-folder link
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'the guest has changed 4 files that have changed on the host too'* ]]
+	[ "$(cat guest/r/local.cfg guest/r/local-folder guest/r/out/x)" = "precious
+precious
+precious" ]
+	[ -L guest/r/link ]
+	# The same is no conflict, and force is force.
+	echo host >guest/r/local.cfg
+	prepare r
+	[[ "$output" == *'the guest has changed 3 files that have changed on the host too'* ]]
+	prepare r force
+	[ "$status" -eq 0 ]
+	[ "$(cat guest/r/local.cfg guest/r/out guest/r/local-folder/y guest/r/link/z | uniq)" = host ]
+	[ -z "$(ls -A guest/elsewhere)" ]
+	prepare r
+	[[ "$output" == current* ]]
+	# A file that makes way for a folder, and the other way round, is the host's alone.
+	git -C r rm -q -r --cached local-folder out
+	rm -r r/local-folder r/out
+	mkdir r/out
+	echo host | tee r/out/x >r/local-folder
+	git -C r add -f local-folder out
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(cat guest/r/out/x guest/r/local-folder | uniq)" = host ]
+}
+
+@test "another --mode moves no HEAD, and what a branch had is kept" {
+	make_repo r
+	prepare r
+	git -C guest/r commit -q --allow-empty -m guest
+	commit=$(git -C guest/r rev-parse HEAD)
+	for mode in full force full; do
+		prepare r "$mode"
+		[ "$status" -eq 0 ]
+		[ "$(git -C guest/r rev-parse HEAD)" = "$commit" ]
+		git -C guest/r fsck
+	done
+	# A branch that is not checked out there.
+	git -C guest/r switch -q -c other HEAD~
+	git -C r commit -q --allow-empty -m host
+	prepare r full
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse main)" = "$(git -C r rev-parse main)" ]
+	[ "$(git -C guest/r rev-parse "refs/banger/kept/$commit")" = "$commit" ]
+}
+
 @test "a repository whose own files are links to another's is refused" {
 	make_repo private
 	git init -q r

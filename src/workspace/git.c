@@ -1,6 +1,7 @@
 #include "workspace/git_open.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -272,6 +273,8 @@ static int stream_failed(struct git_stream *stream, int status, struct err *err)
 	while (n > 0 && text[n - 1] == '\n')
 		n--;
 	text_escape(&said, span_of(text, n > 0 ? (size_t)n : 0), ERRORS_SHOWN);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+		return err_sys(err, -EPIPE, "read what git prints");
 	return err_set(err, ERR_SYSTEM, "git ended with status %d%s%s",
 		       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
 		       said.len ? ": " : "", said.ptr);

@@ -87,7 +87,7 @@ struct git_stream {
 int git_start(const struct git *git, const struct git_call *call, struct git_stream *ret,
 	      struct err *err) MUST_CHECK;
 
-/* After its output has ended: 0, or what it failed of. */
+/* After its output has ended: 0, or what it failed of. EPIPE: nobody has read all of it. */
 int git_end(struct git_stream *stream, const struct cancel *cancel, struct err *err) MUST_CHECK;
 
 /* Kills it if it still runs. */

@@ -1,6 +1,8 @@
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "workspace/conflicts.h"
@@ -232,8 +234,12 @@ static int send_pack(struct ship *ship, struct guest_script *script, struct buf 
 	script->input_fd = stream.out_fd;
 	script->stage = "objects";
 	r = guest_script_run(ship->way, script, ret, err);
-	/* When git has failed here, the guest's complaint about half a pack is only its echo. */
-	if (err->kind != ERR_CANCELLED && git_end(&stream, ship->way->cancel, &pack_err) < 0) {
+	/* Where the guest takes no more, git must not wait until it does. */
+	fd_closep(&stream.out_fd);
+	/* When git has failed of itself, the guest's complaint about half a pack is only its echo.
+	 */
+	if (err->kind != ERR_CANCELLED && git_end(&stream, ship->way->cancel, &pack_err) < 0 &&
+	    (r == 0 || pack_err.errnum != EPIPE)) {
 		*err = pack_err;
 		return err_context(err, -EIO, "cannot pack '%s'", ship->workspace->git.root);
 	}

@@ -353,3 +353,24 @@ precious" ]
 	prepare private
 	[ "$status" -eq 0 ]
 }
+
+@test "a guest whose disk is full says so at once" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	make_repo r
+	head -c 30000000 /dev/urandom >r/one
+	git -C r commit -q -a -m large
+	# The agent is to see the small disk too.
+	unshare -m bash -c '
+		mount -t tmpfs -o size=4m none guest
+		"$BANGER_BUILD/tests/integration/agent_checked" --listen-unix small.sock 3>&- &
+		while [ ! -S small.sock ]; do sleep 0.05; done
+		timeout 60 "$BANGER_BUILD/tests/integration/workspace_tool" prepare small.sock r "$PWD/guest/r" >said
+		echo $? >status
+		ls -A guest >left
+		kill $!
+		wait
+	' || true
+	[ "$(cat status)" = 1 ]
+	[[ "$(cat said)" == *'No space left on device'* ]]
+	[ ! -s left ]
+}

@@ -1,6 +1,7 @@
 /* vm exec and vm shell: into a running VM through its agent. */
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/cli.h"
@@ -56,6 +57,7 @@ static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews,
 	const char *name = json_get_str(vm, "name");
 	const char *path = json_get_str(workspace, "host_path");
 	enum workspace_state state = WORKSPACE_CURRENT;
+	AUTO_BUF shown = BUF_INIT;
 	int r;
 
 	/* What does not run says so itself; without notes nobody would hear of it. */
@@ -71,18 +73,20 @@ static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews,
 		return 0;
 	if (renews)
 		return workspace_state_renew(cli, answer, err);
+	/* Whoever made the checkout may have named its folder. */
+	text_escape(&shown, span_str(path), SIZE_MAX);
 	if (state == WORKSPACE_STALE)
 		out_note(&cli->out,
 			 "warning: HEAD of '%s' is another commit since it was shipped to '%s'",
-			 path, name);
+			 shown.ptr, name);
 	else
 		out_note(&cli->out,
 			 "warning: files of '%s' have changed since they were shipped to '%s'",
-			 path, name);
+			 shown.ptr, name);
 	out_note(&cli->out,
 		 "hint: 'banger vm exec --auto-prepare' ships what is different first, as does "
 		 "'banger vm workspace prepare %s %s'",
-		 name, path);
+		 name, shown.ptr);
 	return 0;
 }
 

@@ -157,7 +157,7 @@ static bool measure(struct daemon *daemon, const struct vm_list *vms, const stru
 	AUTO_NETWORK_TRAFFIC traffic = { 0 };
 	bool has_loads = true;
 
-	network_count_traffic(daemon->network, &traffic);
+	stats_count_traffic(daemon, &traffic);
 	for (size_t i = 0; i < vms->count; i++) {
 		stats_measure(daemon, &vms->items[i], &traffic, cancel, deadline_ns, &loads[i]);
 		has_loads = has_loads && (loads[i].has_load || !loads[i].is_measured);

@@ -126,9 +126,9 @@ struct network_traffic {
 	size_t count;
 };
 
-/* *ret is zeroed by the caller. One question to the kernel for all VMs; when it is not answered,
- * that is logged, and nothing is known of any. */
-void network_count_traffic(struct network *network, struct network_traffic *ret);
+/* *ret is zeroed by the caller. One question to the kernel for all VMs. */
+int network_count_traffic(struct network *network, struct network_traffic *ret, struct err *err)
+	MUST_CHECK;
 void network_traffic_done(struct network_traffic *traffic);
 #define AUTO_NETWORK_TRAFFIC CLEANUP(network_traffic_done) struct network_traffic
 

@@ -1,18 +1,13 @@
 /* What passes the VMs' devices. */
 #include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/network_private.h"
 
-void network_count_traffic(struct network *network, struct network_traffic *ret)
+int network_count_traffic(struct network *network, struct network_traffic *ret, struct err *err)
 {
-	struct err err = ERR_INIT;
-
-	if (network->net && priv_net_traffic(network->net, &ret->items, &ret->count, &err) < 0)
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
-			  "cannot count what passes VMs' network devices");
+	return network->net ? priv_net_traffic(network->net, &ret->items, &ret->count, err) : 0;
 }
 
 void network_traffic_done(struct network_traffic *traffic)

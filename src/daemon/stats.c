@@ -200,6 +200,15 @@ static void ask_guest(struct daemon *daemon, const char *id, const struct cancel
 	(void)pthread_mutex_unlock(&daemon->stats->mutex);
 }
 
+void stats_count_traffic(struct daemon *daemon, struct network_traffic *ret)
+{
+	struct err err = ERR_INIT;
+
+	if (network_count_traffic(daemon->network, ret, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
+			  "cannot count what passes VMs' network devices, retrying");
+}
+
 void stats_measure(struct daemon *daemon, const struct vm *vm,
 		   const struct network_traffic *traffic, const struct cancel *cancel,
 		   uint64_t guest_deadline_ns, struct vm_load *ret)
@@ -294,7 +303,7 @@ static void measure_all(struct stats_worker *worker)
 			  "cannot measure VMs, retrying");
 		return;
 	}
-	network_count_traffic(daemon->network, &traffic);
+	stats_count_traffic(daemon, &traffic);
 	for (size_t i = 0; i < list.count && !cancel_is_fired(&worker->stop); i++) {
 		struct vm_load load;
 

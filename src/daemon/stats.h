@@ -53,6 +53,10 @@ struct stats *stats_new(void) MUST_CHECK;
 void stats_free(struct stats *stats);
 DEFINE_FREEP(stats, stats_free);
 
+/* For stats_measure(); a network that cannot be asked is logged, and leaves its figures out. *ret
+ * is zeroed by the caller. */
+void stats_count_traffic(struct daemon *daemon, struct network_traffic *ret);
+
 /*
  * Measures one VM. A guest that is to be asked has until `guest_deadline_ns`; it is not asked when
  * that has passed, when the VM stands still, or when it has been asked within the interval.

@@ -145,7 +145,7 @@ hint: see 'banger vm run --help'"
 	expect "$status" 2
 	expect "$errors" "banger: unknown option '-l' in '-l'
 hint: a command for the guest, with its options, goes after '--'"
-	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" "vm run ./repo" \
+	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" \
 		"vm run -p 80:x" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
 		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull ../x"; do
 		# shellcheck disable=SC2086 # words are words
@@ -521,7 +521,8 @@ hint: commands that need it start it, such as 'banger ps'"
 	expect "$status" 127
 	contains "$errors" "no-such-program"
 	run_apart banger vm exec nobody -- true
-	expect "$status" 0
+	expect "$status" 1
+	contains "$errors" "there is no such VM"
 	script '{"methods": {"vm.exec": {"error": {"kind": "state", "message": "it is stopped", "hint": "start it"}}}}'
 	run_apart banger vm exec box -- true
 	expect "$status" 1

@@ -257,6 +257,7 @@ int cli_main(int argc, char **argv)
 	rpc_client_free(cli.client);
 	strv_done(&cli.warned);
 	out_done(&cli.out);
+	signals_done();
 	cancel_done(&cli.cancel);
 	return status;
 }

@@ -159,6 +159,17 @@ int signals_init(struct cancel *cancel)
 	return 0;
 }
 
+void signals_done(void)
+{
+	struct sigaction now;
+
+	for (size_t i = 0; i < ARRAY_LEN(ending); i++) {
+		if (sigaction(ending[i], NULL, &now) == 0 && now.sa_handler == on_ending)
+			install(ending[i], SIG_DFL);
+	}
+	state.cancel = NULL;
+}
+
 int signals_caught(void)
 {
 	return state.caught;

@@ -11,9 +11,12 @@
 #include "base/cancel.h"
 #include "base/macros.h"
 
-/* Installs the handlers; `cancel` is borrowed until the process ends. SIGPIPE is ignored from now
- * on. */
+/* Installs the handlers; `cancel` is borrowed until signals_done(). SIGPIPE is ignored from now on.
+ */
 int signals_init(struct cancel *cancel) MUST_CHECK;
+
+/* There is nothing left to undo: what ends the program from now on ends it at once. */
+void signals_done(void);
 
 /* The signal that fired the cancel first, 0 while there is none. */
 int signals_caught(void);

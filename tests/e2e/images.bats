@@ -226,6 +226,13 @@ is_half_way() {
 	[ -n "$(find "$BANGER_CACHE_DIR/partial" -type f -size +3M 2>/dev/null)" ]
 }
 
+# 3 MiB of it, in blocks of 512 bytes.
+first_layer_is_written() {
+	local new
+	new=$(find "$BANGER_STATE_DIR/images" -path '*/.new-*' -name root.ext4)
+	[ -n "$new" ] && [ "$(stat -c %b "$new")" -ge $((3 << 11)) ]
+}
+
 start_slow_pull() {
 	banger image cache prune >/dev/null
 	: >"$BATS_FILE_TMPDIR/slow.log"
@@ -244,9 +251,7 @@ is_slow_image() {
 
 @test "killed half way of a pull: the layers before it were written, and the next pull goes on from there" {
 	start_slow_pull killed
-	local new
-	new=$(find "$BANGER_STATE_DIR/images" -path '*/.new-*' -name root.ext4)
-	[ "$(stat -c %b "$new")" -ge $((3 << 11)) ]
+	wait_until 20 first_layer_is_written
 	kill_daemon
 	wait_for_status "$started" 1
 	recover "kill -9 in a pull"

@@ -258,8 +258,8 @@ int git_start(const struct git *git, const struct git_call *call, struct git_str
 	if (r < 0)
 		return explain(call, r, err);
 	*ret = stream;
-	stream =
-		GIT_STREAM_INIT; // NOLINT(clang-analyzer-deadcode.DeadStores): its cleanup reads it
+	// NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): its cleanup reads it
+	stream = GIT_STREAM_INIT;
 	return 0;
 }
 

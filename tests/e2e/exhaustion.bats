@@ -9,7 +9,7 @@ load crash_helper
 # Connects so many clients that say nothing, and prints a line for each that was refused, then "all"; until it is killed.
 crowd() {
 	exec /usr/bin/python3 -c '
-import socket, sys, time
+import select, socket, sys, time
 kept = []
 for _ in range(int(sys.argv[2])):
     client = socket.socket(socket.AF_UNIX)
@@ -20,6 +20,9 @@ for _ in range(int(sys.argv[2])):
         print(text.decode().strip(), flush=True)
     except (TimeoutError, BlockingIOError):  # nobody says anything, or nobody accepts for now
         kept.append(client)
+# Who is refused later than it had patience for finds the words all the same.
+for client in select.select(kept, [], [], 10)[0]:
+    print(client.recv(4096).decode().strip(), flush=True)
 print("all", flush=True)
 time.sleep(600)
 ' "$BANGER_RUNTIME_DIR/bangerd.sock" "$1"

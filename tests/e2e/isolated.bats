@@ -88,6 +88,10 @@ no_holder_runs() {
 	! outer >/dev/null && no_way_out
 }
 
+eth0_is_up() {
+	[ "$(in_vm box cat /sys/class/net/eth0/operstate)" = up ]
+}
+
 check_of() {
 	banger --json doctor | jq -r ".checks[] | select(.name == \"$1\") | \"\\(.status) \\(.message)\""
 }
@@ -330,7 +334,7 @@ network_of() {
 	run_for 1 banger vm set --nat box
 	contains "$stderr" 'hint: apt install passt'
 	equal "$(vm_get box .nat)" false
-	equal "$(in_vm box cat /sys/class/net/eth0/operstate)" up
+	wait_until 10 eth0_is_up
 	contains "$(check_of 'way out')" "warn the isolated network has no way out without 'pasta'"
 	banger --quiet vm delete box
 	banger --quiet daemon stop

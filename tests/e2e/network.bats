@@ -353,7 +353,7 @@ is_idle() {
 	banger --quiet vm run --name two -d
 	wait_until 5 tap_count_is 3
 	equal "$(vm_get two .ip)" 172.16.0.3
-	equal "$(taps | cut -d' ' -f1 | paste -sd' ')" 'bgr-2 bgr-3 bgr-4 bgr-5 bgr-6'
+	equal "$(taps | cut -d' ' -f1 | sort -V | paste -sd' ')" 'bgr-2 bgr-3 bgr-4 bgr-5 bgr-6'
 	banger --quiet vm delete one two
 	wait_until 5 tap_count_is 3
 	equal "$(taps | wc -l)" 3

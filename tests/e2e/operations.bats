@@ -12,7 +12,7 @@ in_flight() {
 	local id qemu
 
 	run_for 1 banger daemon operations list
-	equal "$stderr" 'banger: bangerd is not running'
+	matches "$stderr" '^banger: bangerd is not running'
 	run_for 1 banger daemon operations cancel 1
 	banger --quiet vm run --name box -d
 	qemu=$(pgrep qemu-system)

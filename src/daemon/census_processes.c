@@ -70,6 +70,20 @@ static bool read_status(int process_fd, struct seen *ret)
 	return true;
 }
 
+/* Those that keep the isolated network outlive the daemon: their command line has our tag. */
+static bool keeps_our_network(const struct scan *scan, int process_fd)
+{
+	AUTO_BUF text = BUF_INIT;
+	struct span line, program, mode, tag;
+
+	if (file_read(process_fd, "cmdline", PROC_BYTES_MAX, &text) < 0)
+		return false;
+	line = buf_span(&text);
+	return parse_until(&line, '\0', &program) && parse_until(&line, '\0', &mode) &&
+	       parse_until(&line, '\0', &tag) && span_eq(mode, span_str("--network-holder")) &&
+	       span_eq(tag, span_str(priv_tag(scan->census->daemon->priv)));
+}
+
 static int note_process(void *context, const char *name)
 {
 	struct scan *scan = context;
@@ -84,7 +98,7 @@ static int note_process(void *context, const char *name)
 	if (process_fd < 0 || !read_status(process_fd, &seen))
 		return 0; /* gone by now */
 	seen.pid = (pid_t)pid;
-	seen.is_ours = seen.pid == scan->census->pid;
+	seen.is_ours = seen.pid == scan->census->pid || keeps_our_network(scan, process_fd);
 	if (file_read(process_fd, "cgroup", PROC_BYTES_MAX, &cgroup) == 0 &&
 	    priv_cgroup_vm(scan->census->daemon->priv, buf_span(&cgroup), seen.vm_id))
 		seen.is_ours = true;

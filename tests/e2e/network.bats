@@ -5,35 +5,18 @@
 
 load helper
 load crash_helper
+load outside
 
-# What the host reaches over a link of its own: 203.0.113.2, where port 80 answers with who asks.
 setup() {
-	ip netns add banger-out
-	ip link add up0 type veth peer name eth0 netns banger-out
-	ip addr add 203.0.113.1/24 dev up0
-	ip link set up0 up
-	ip -n banger-out addr add 203.0.113.2/24 dev eth0
-	ip -n banger-out addr add 169.254.169.254/32 dev eth0
-	ip -n banger-out link set eth0 up
-	ip route add default via 203.0.113.2
-	ip netns exec banger-out "$BATS_TEST_DIRNAME/../integration/net_peer.py" serve 0.0.0.0 80 >"$BATS_TEST_TMPDIR/out" 3>&- &
-	OUT_PID=$!
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/out" ready
+	make_outside
 	begin_home "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
 	local status=0
 	end_home "$BATS_TEST_TMPDIR" || status=1
-	kill "$OUT_PID"
-	ip link del up0
-	ip netns del banger-out
+	end_outside
 	return "$status"
-}
-
-# Who a server says that the guest is: asks VM ADDRESS PORT
-asks() {
-	in_vm "$1" timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && head -n 1 <&3' "$2" "$3"
 }
 
 asks_in_vain() {
@@ -56,7 +39,7 @@ tap_count_is() {
 
 nothing_of_the_network_is_left() {
 	equal "$(taps)" ''
-	! ip link show br-fc >/dev/null 2>&1
+	equal "$(ip -o link show br-fc 2>/dev/null)" ''
 	equal "$(nft list tables)" ''
 	equal "$(sysctl -n net.ipv4.ip_forward net.ipv4.conf.up0.forwarding | paste -sd' ')" '0 0'
 }

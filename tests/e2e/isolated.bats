@@ -149,6 +149,7 @@ host_is_untouched() {
 	gets_out box
 	recover
 	gets_out box
+	equal "$(banger --json doctor --census | jq -c '[.objects[] | select(.name == "banger-network") | .owner]')" '["banger","banger"]'
 	for process in outer inner; do
 		kill -KILL "$($process)"
 		wait_until 10 is_whole

@@ -75,7 +75,12 @@ static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews,
 		return workspace_state_renew(cli, answer, err);
 	/* Whoever made the checkout may have named its folder. */
 	text_escape(&shown, span_str(path), SIZE_MAX);
-	if (state == WORKSPACE_STALE)
+	if (state == WORKSPACE_PENDING)
+		out_note(
+			&cli->out,
+			"warning: the last prepare of '%s' has not ended: '%s' may have half of it",
+			shown.ptr, name);
+	else if (state == WORKSPACE_STALE)
 		out_note(&cli->out,
 			 "warning: HEAD of '%s' is another commit since it was shipped to '%s'",
 			 shown.ptr, name);

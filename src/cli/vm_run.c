@@ -373,7 +373,7 @@ static int run_run(struct cli *cli, const struct invocation *invocation)
 
 	if (check_args(invocation, &err) < 0)
 		return cli_usage(cli, invocation->command, &err);
-	if (path && workspace_args_open(cli, path, &args->workspace, &workspace, &err) < 0)
+	if (path && workspace_args_open(cli, path, &args->workspace, NULL, &workspace, &err) < 0)
 		return cli_fail(cli, &err);
 	if (args->workspace.dry_run) {
 		if (workspace_args_list(cli, &workspace, &args->workspace, NULL, &err) < 0)

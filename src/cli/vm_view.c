@@ -268,6 +268,8 @@ static void pair_workspace(struct buf *out, const json_t *workspace)
 			 json_get_str(workspace, "host_path"));
 		if (head)
 			buf_addf(&text, " at %.*s", HEAD_SHOWN, head);
+		if (json_get_bool(workspace, "pending"))
+			buf_add_str(&text, ", not all of it");
 	}
 	view_pair(out, "workspace", text.ptr);
 }

@@ -15,6 +15,7 @@
 #define PATH_SHOWN_MAX 1024
 #define NESTED_MAX     8 /* submodules inside one another */
 
+static const char mode_shallow[] = "shallow_overlay";
 static const char mode_full[] = "full_copy";
 
 int workspace_args_check_path(const char *text, struct err *err)
@@ -32,7 +33,7 @@ int workspace_args_check_path(const char *text, struct err *err)
 
 int workspace_args_check_mode(const char *text, struct err *err)
 {
-	if (!str_eq(text, "shallow_overlay") && !str_eq(text, mode_full))
+	if (!str_eq(text, mode_shallow) && !str_eq(text, mode_full))
 		return err_set(err, ERR_INVALID, "'%s' is neither shallow_overlay nor full_copy",
 			       text);
 	return 0;
@@ -89,11 +90,12 @@ static void shown_end(struct shown *shown, int r)
 }
 
 int workspace_args_open(struct cli *cli, const char *path, const struct workspace_args *args,
-			struct workspace *ret, struct err *err)
+			const struct workspace_last *last, struct workspace *ret, struct err *err)
 {
 	const struct workspace_wish wish = { .path = path,
 					     .branch = args->branch,
 					     .from = args->from,
+					     .last = last,
 					     .is_full = str_eq(args->mode, mode_full),
 					     .includes_untracked = args->include_untracked };
 	struct shown shown;
@@ -109,6 +111,8 @@ int workspace_args_open(struct cli *cli, const char *path, const struct workspac
 struct way {
 	struct cli *cli;
 	const char *vm;
+	const char *guest_path;
+	bool has_begun;
 };
 
 static int call(struct way *way, json_t *params, int *ret_fd, struct err *err)
@@ -132,18 +136,39 @@ static int open_stream(void *context, int *ret_fd, struct err *err)
 	return call(context, json_new_object(), ret_fd, err);
 }
 
-/* The stream that comes with it is not needed. */
-static int record(struct way *way, const struct workspace *workspace, const char *guest_path,
-		  struct err *err)
+/* What is recorded does not hold from now on. The stream that comes with it is not needed. */
+static int record_beginning(void *context, struct err *err)
 {
+	struct way *way = context;
+	json_t *params;
+	AUTO_CLOSE int fd = -1;
+
+	if (way->has_begun)
+		return 0;
+	params = json_new_object();
+	json_put_str(params, "guest_path", way->guest_path);
+	json_put_bool(params, "pending", true);
+	way->has_begun = true;
+	return call(way, params, &fd, err);
+}
+
+static int record(struct way *way, const struct workspace *workspace, struct err *err)
+{
+	const struct workspace_wish *wish = &workspace->wish;
 	json_t *params = json_new_object();
 	AUTO_CLOSE int fd = -1;
 
-	json_put_str(params, "guest_path", guest_path);
+	json_put_str(params, "guest_path", way->guest_path);
 	json_put_str(params, "host_path", workspace->git.root);
 	if (workspace->facts.host_head)
 		json_put_str(params, "head", workspace->facts.host_head);
 	json_put_str(params, "fingerprint", workspace->fingerprint);
+	if (wish->branch)
+		json_put_str(params, "branch", wish->branch);
+	if (wish->branch && wish->from)
+		json_put_str(params, "from", workspace->facts.head);
+	json_put_str(params, "mode", wish->is_full ? mode_full : mode_shallow);
+	json_put_bool(params, "include_untracked", wish->includes_untracked);
 	return call(way, params, &fd, err);
 }
 
@@ -279,11 +304,15 @@ int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 {
 	const char *guest_path = workspace_args_guest_path(args);
 	AUTO_WORKSPACE_RESULT result = { .conflicts = BUF_INIT };
-	struct way way = { .cli = cli, .vm = target->vm };
+	struct way way = { .cli = cli, .vm = target->vm, .guest_path = guest_path };
 	struct shown shown;
 	const struct progress progress = shown_begin(&shown, cli);
 	const struct workspace_way workspace_way = {
-		.open = open_stream, .context = &way, .cancel = &cli->cancel, .progress = &progress
+		.open = open_stream,
+		.begins = record_beginning,
+		.context = &way,
+		.cancel = &cli->cancel,
+		.progress = &progress,
 	};
 	const struct shipping shipping = {
 		.cli = cli, .way = &workspace_way, .args = args, .force = target->force
@@ -294,7 +323,7 @@ int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 	r = ship_all(&shipping, workspace, guest_path, &result, err);
 	shown_end(&shown, r);
 	if (r == 0)
-		r = record(&way, workspace, guest_path, err);
+		r = record(&way, workspace, err);
 	if (r < 0 && err->kind == ERR_CANCELLED)
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (r < 0)
@@ -302,37 +331,6 @@ int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 				   target->name);
 	if (ret_json)
 		*ret_json = describe(workspace, &result, guest_path);
-	return 0;
-}
-
-int workspace_args_as_before(struct cli *cli, const struct workspace_target *target,
-			     struct workspace_args *args, struct err *err)
-{
-	/* The record that the last one left (workspace/manifest.h), a line for each of its texts.
-	 */
-	static const char text[] =
-		"m=$1/.git/banger/manifest\n"
-		"head -c 65536 \"$m\" | tr '\\0' '\\n' |\n"
-		"  sed -n '/^$/q; s/^mode=full_copy$/full/p'\n"
-		"tr '\\0' '\\n' <\"$m\" | sed -n '/^0 - /{s/.*/untracked/p;q;}'\n";
-	const char *const words[] = { args->guest_path, NULL };
-	const struct guest_script script = { .text = text,
-					     .args = words,
-					     .what = "look at the workspace",
-					     .input_fd = -1,
-					     .output_max = 64 };
-	struct way way = { .cli = cli, .vm = target->vm };
-	const struct workspace_way workspace_way = { .open = open_stream,
-						     .context = &way,
-						     .cancel = &cli->cancel };
-	AUTO_BUF said = BUF_INIT;
-	int r;
-
-	r = guest_script_run(&workspace_way, &script, &said, err);
-	if (r < 0)
-		return r;
-	args->mode = strstr(said.ptr, "full\n") ? mode_full : NULL;
-	args->include_untracked = strstr(said.ptr, "untracked\n") != NULL;
 	return 0;
 }
 

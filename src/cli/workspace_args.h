@@ -70,9 +70,13 @@ int workspace_args_check(const struct workspace_args *args, struct err *err) MUS
 
 const char *workspace_args_guest_path(const struct workspace_args *args);
 
-/* Looks at the checkout, with progress, before anything is made for it. */
+/*
+ * Looks at the checkout, with progress, before anything is made for it. `last` (may be NULL) is how
+ * it was asked for the last time.
+ */
 int workspace_args_open(struct cli *cli, const char *path, const struct workspace_args *args,
-			struct workspace *ret, struct err *err) MUST_CHECK;
+			const struct workspace_last *last, struct workspace *ret, struct err *err)
+	MUST_CHECK;
 
 /*
  * Brings it into a running VM and has that recorded; notes tell what was left out. *ret_json (may
@@ -86,10 +90,6 @@ struct workspace_target {
 int workspace_args_ship(struct cli *cli, struct workspace *workspace,
 			const struct workspace_args *args, const struct workspace_target *target,
 			json_t **ret_json, struct err *err) MUST_CHECK;
-
-/* Sets what the workspace at args->guest_path was given the last time: mode and untracked files. */
-int workspace_args_as_before(struct cli *cli, const struct workspace_target *target,
-			     struct workspace_args *args, struct err *err) MUST_CHECK;
 
 /* Prints what would be shipped; `target` NULL: into a new VM. */
 int workspace_args_list(struct cli *cli, struct workspace *workspace,

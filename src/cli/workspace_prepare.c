@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/link.h"
 #include "cli/workspace_args.h"
+#include "cli/workspace_state.h"
 
 struct prepare_args {
 	struct workspace_args workspace;
@@ -37,14 +38,18 @@ static int run_prepare(struct cli *cli, const struct invocation *invocation)
 	const char *vm = invocation->parsed->operands[0];
 	const struct workspace_target target = { .vm = vm, .name = vm, .force = args->force };
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
+	AUTO_JSON *answer = NULL;
 	AUTO_JSON *json = NULL;
+	struct workspace_last last;
 	struct err err = ERR_INIT;
 
 	if (workspace_args_check(&args->workspace, &err) < 0)
 		return cli_usage(cli, invocation->command, &err);
-	if (workspace_args_open(cli, invocation->parsed->operands[1], &args->workspace, &workspace,
-				&err) < 0 ||
-	    link_open(cli, &err) < 0)
+	if (link_open(cli, &err) < 0 || workspace_state_ask(cli, vm, &answer, &err) < 0)
+		return cli_fail(cli, &err);
+	last = workspace_state_last(answer, workspace_args_guest_path(&args->workspace));
+	if (workspace_args_open(cli, invocation->parsed->operands[1], &args->workspace, &last,
+				&workspace, &err) < 0)
 		return cli_fail(cli, &err);
 	if (args->workspace.dry_run) {
 		if (workspace_args_list(cli, &workspace, &args->workspace, &target, &err) < 0)

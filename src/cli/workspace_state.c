@@ -6,8 +6,6 @@
 #include "cli/cli.h"
 #include "cli/request.h"
 #include "cli/workspace_args.h"
-#include "workspace/fingerprint.h"
-#include "workspace/git.h"
 
 int workspace_state_ask(struct cli *cli, const char *vm, json_t **ret_answer, struct err *err)
 {
@@ -22,6 +20,17 @@ const json_t *workspace_state_of(const json_t *answer)
 	const json_t *workspace = json_object_get(json_object_get(answer, "vm"), "workspace");
 
 	return json_is_object(workspace) ? workspace : NULL;
+}
+
+struct workspace_last workspace_state_last(const json_t *answer, const char *guest_path)
+{
+	const json_t *workspace = workspace_state_of(answer);
+
+	if (!workspace || !str_eq(json_get_str(workspace, "guest_path"), guest_path))
+		return (struct workspace_last){ .host = NULL };
+	return (struct workspace_last){ .host = json_get_str(workspace, "host_path"),
+					.branch = json_get_str(workspace, "branch"),
+					.from = json_get_str(workspace, "from") };
 }
 
 static int look(struct cli *cli, const json_t *workspace, enum workspace_state *ret,
@@ -42,11 +51,16 @@ static int look(struct cli *cli, const json_t *workspace, enum workspace_state *
 		r = git_line(&git, &head_call, &now, err);
 	if (r < 0)
 		return r;
+	if (json_get_bool(workspace, "pending")) {
+		*ret = WORKSPACE_PENDING;
+		return 0;
+	}
 	if (!str_eq(now ? now : "", head ? head : "")) {
 		*ret = WORKSPACE_STALE;
 		return 0;
 	}
-	r = fingerprint_checkout(&git, &cli->cancel, print, err);
+	r = fingerprint_checkout(&git, json_get_bool(workspace, "include_untracked"), &cli->cancel,
+				 print, err);
 	if (r == 0)
 		*ret = str_eq(print, json_get_str(workspace, "fingerprint")) ? WORKSPACE_CURRENT
 									     : WORKSPACE_DIRTY;
@@ -75,13 +89,15 @@ int workspace_state_renew(struct cli *cli, const json_t *answer, struct err *err
 	const json_t *recorded = workspace_state_of(answer);
 	const struct workspace_target target = { .vm = json_get_str(vm, "id"),
 						 .name = json_get_str(vm, "name") };
-	struct workspace_args args = { .guest_path = json_get_str(recorded, "guest_path") };
+	const struct workspace_args args = { .guest_path = json_get_str(recorded, "guest_path"),
+					     .mode = json_get_str(recorded, "mode"),
+					     .include_untracked =
+						     json_get_bool(recorded, "include_untracked") };
+	const struct workspace_last last = workspace_state_last(answer, args.guest_path);
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
 	int r;
 
-	r = workspace_args_as_before(cli, &target, &args, err);
-	if (r == 0)
-		r = workspace_args_open(cli, json_get_str(recorded, "host_path"), &args, &workspace,
-					err);
+	r = workspace_args_open(cli, json_get_str(recorded, "host_path"), &args, &last, &workspace,
+				err);
 	return r < 0 ? r : workspace_args_ship(cli, &workspace, &args, &target, NULL, err);
 }

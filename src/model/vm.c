@@ -68,6 +68,9 @@ static const size_t vm_texts[] = {
 	offsetof(struct vm, workspace.host_path),
 	offsetof(struct vm, workspace.head),
 	offsetof(struct vm, workspace.fingerprint),
+	offsetof(struct vm, workspace.branch),
+	offsetof(struct vm, workspace.from),
+	offsetof(struct vm, workspace.mode),
 };
 
 static char **vm_text(struct vm *vm, size_t offset)
@@ -180,6 +183,11 @@ static json_t *workspace_to_json(const struct vm_workspace *workspace)
 	json_put_str(object, "host_path", workspace->host_path);
 	json_put_str(object, "head", workspace->head);
 	json_put_str(object, "fingerprint", workspace->fingerprint);
+	json_put_str(object, "branch", workspace->branch);
+	json_put_str(object, "from", workspace->from);
+	json_put_str(object, "mode", workspace->mode);
+	json_put_bool(object, "include_untracked", workspace->has_untracked);
+	json_put_bool(object, "pending", workspace->is_pending);
 	return object;
 }
 

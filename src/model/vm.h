@@ -76,7 +76,12 @@ struct vm_workspace {
 	char *guest_path;  /* owned */
 	char *host_path;   /* owned */
 	char *head;	   /* owned: the commit that HEAD was */
-	char *fingerprint; /* owned: of the tracked files then (workspace/fingerprint.h) */
+	char *fingerprint; /* owned: of the files then (workspace/fingerprint.h) */
+	char *branch;	   /* owned: that was asked for; NULL: the host's */
+	char *from;	   /* owned: the commit that `branch` was asked to begin with; NULL: HEAD */
+	char *mode;	   /* owned: "shallow_overlay" or "full_copy"; NULL: not known */
+	bool has_untracked;
+	bool is_pending; /* the last prepare has not ended: the guest may have half of it */
 };
 
 /* One stored VM. Strings are owned and may be NULL unless said otherwise. */

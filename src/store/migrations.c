@@ -118,6 +118,14 @@ const struct migration store_migrations[] = {
 	  "ALTER TABLE vms ADD COLUMN net_index INTEGER NOT NULL DEFAULT 0 CHECK (net_index >= 0);"
 	  "CREATE UNIQUE INDEX vms_by_net_index ON vms (net_index) WHERE net_index > 0;" },
 	{ "what a checkout looked like", "ALTER TABLE vms ADD COLUMN fingerprint TEXT;" },
+	{ "how a checkout was asked for",
+	  "ALTER TABLE vms ADD COLUMN workspace_branch TEXT;"
+	  "ALTER TABLE vms ADD COLUMN workspace_from TEXT;"
+	  "ALTER TABLE vms ADD COLUMN workspace_mode TEXT;"
+	  "ALTER TABLE vms ADD COLUMN workspace_untracked INTEGER NOT NULL DEFAULT 0"
+	  "  CHECK (workspace_untracked IN (0, 1));"
+	  "ALTER TABLE vms ADD COLUMN workspace_pending INTEGER NOT NULL DEFAULT 0"
+	  "  CHECK (workspace_pending IN (0, 1));" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

@@ -50,6 +50,11 @@ static const struct column vm_columns[] = {
 	VM(COLUMN_U64, used_at_ms),
 	VM(COLUMN_U32, net_index),
 	VM(COLUMN_TEXT, workspace.fingerprint),
+	VM(COLUMN_TEXT, workspace.branch),
+	VM(COLUMN_TEXT, workspace.from),
+	VM(COLUMN_TEXT, workspace.mode),
+	VM(COLUMN_BOOL, workspace.has_untracked),
+	VM(COLUMN_BOOL, workspace.is_pending),
 };
 
 static const struct column image_columns[] = {

@@ -5,11 +5,12 @@
 	"id, name, state, intent, intent_step, image, kernel, vcpu, memory_bytes, disk_bytes," \
 	" system_overlay_bytes, nat, ports, ephemeral, ip, boot_id, tap_name, dm_name,"        \
 	" loop_names, last_error, guest_path, host_path, head, created_at, started_at,"        \
-	" used_at_ms, net_index, fingerprint"
+	" used_at_ms, net_index, fingerprint, workspace_branch, workspace_from,"               \
+	" workspace_mode, workspace_untracked, workspace_pending"
 
 #define VM_VALUES                                                                               \
 	"?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19," \
-	" ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28"
+	" ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33"
 
 #define IMAGE_COLUMNS                                                                           \
 	"name, state, kind, recipe, kernel, source, digest, size_bytes, used_bytes, has_init, " \
@@ -40,8 +41,9 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_VM_SET_USED] = "UPDATE vms SET used_at_ms = ?2 WHERE id = ?1",
 	[QUERY_VM_SET_ADDRESS] = "UPDATE vms SET net_index = ?2, ip = ?3 WHERE id = ?1",
 	[QUERY_VM_SET_WORKSPACE] =
-		"UPDATE vms SET guest_path = ?2, host_path = ?3, head = ?4, fingerprint = ?5"
-		" WHERE id = ?1",
+		"UPDATE vms SET guest_path = ?2, host_path = ?3, head = ?4, fingerprint = ?5,"
+		" workspace_branch = ?6, workspace_from = ?7, workspace_mode = ?8,"
+		" workspace_untracked = ?9, workspace_pending = ?10 WHERE id = ?1",
 	[QUERY_VM_NET_INDEXES] = "SELECT net_index FROM vms WHERE net_index > 0 ORDER BY net_index",
 	[QUERY_VM_DELETE] = "DELETE FROM vms WHERE id = ?1",
 	[QUERY_VM_GET] = "SELECT " VM_COLUMNS " FROM vms WHERE id = ?1",

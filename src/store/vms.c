@@ -171,12 +171,12 @@ int store_vm_update(struct store *store, const struct vm *vm, struct err *err)
 		    store_write(store, USE_RESERVE, "update the VM", update, vm, err));
 }
 
-/* The small changes of one VM: a statement with the id first, then up to four values. */
+/* The small changes of one VM: a statement with the id first, then one or two values. */
 struct change {
 	enum query query;
 	const char *doing;
 	const char *id;
-	const char *texts[4]; /* bound at 2, 3 and, for a workspace, 4 and 5 */
+	const char *texts[2]; /* bound at 2 and 3 */
 	bool has_number;      /* then `number` is bound at 2 instead */
 	int64_t number;
 };
@@ -200,10 +200,6 @@ static int change(struct connection *writer, const void *context, struct err *er
 			statement_bind_text(statement, 2, c->texts[0]);
 		if (c->query != QUERY_VM_SET_USED)
 			statement_bind_text(statement, 3, c->texts[1]);
-		if (c->query == QUERY_VM_SET_WORKSPACE)
-			statement_bind_text(statement, 4, c->texts[2]);
-		if (c->query == QUERY_VM_SET_WORKSPACE)
-			statement_bind_text(statement, 5, c->texts[3]);
 	}
 	r = statement_change(writer, statement, &changed, err, c->doing);
 	if (r < 0)
@@ -272,16 +268,43 @@ int store_vm_set_address(struct store *store, const char *id, uint32_t net_index
 	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
 }
 
+struct workspace_change {
+	const char *id;
+	const struct vm_workspace *workspace;
+};
+
+static const char setting_workspace[] = "store the VM's workspace";
+
+static int set_workspace(struct connection *writer, const void *context, struct err *err)
+{
+	const struct workspace_change *c = context;
+	const struct vm_workspace *workspace = c->workspace;
+	const char *const texts[] = { c->id,	       workspace->guest_path,  workspace->host_path,
+				      workspace->head, workspace->fingerprint, workspace->branch,
+				      workspace->from, workspace->mode };
+	AUTO_STATEMENT *statement = NULL;
+	bool changed = false;
+	int r;
+
+	r = connection_prepare(writer, QUERY_VM_SET_WORKSPACE, &statement, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		statement_bind_text(statement, (int)i + 1, texts[i]);
+	statement_bind_number(statement, ARRAY_LEN(texts) + 1, workspace->has_untracked);
+	statement_bind_number(statement, ARRAY_LEN(texts) + 2, workspace->is_pending);
+	r = statement_change(writer, statement, &changed, err, setting_workspace);
+	if (r < 0)
+		return r;
+	return changed ? 0 : no_such_vm(c->id, err);
+}
+
 int store_vm_set_workspace(struct store *store, const char *id,
 			   const struct vm_workspace *workspace, struct err *err)
 {
-	const struct change c = { .query = QUERY_VM_SET_WORKSPACE,
-				  .doing = "store the VM's workspace",
-				  .id = id,
-				  .texts = { workspace->guest_path, workspace->host_path,
-					     workspace->head, workspace->fingerprint } };
+	const struct workspace_change c = { .id = id, .workspace = workspace };
 
-	return store_write(store, KEEP_RESERVE, c.doing, change, &c, err);
+	return store_write(store, KEEP_RESERVE, setting_workspace, set_workspace, &c, err);
 }
 
 int store_vm_delete(struct store *store, const char *id, struct err *err)

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "base/parse.h"
+#include "workspace/worktree.h"
 
 /* FNV-1a: nobody gains by two checkouts that look alike. */
 #define FNV_START 14695981039346656037ULL
@@ -26,12 +29,41 @@ static void add_number(uint64_t *hash, uint64_t number)
 	add(hash, &number, sizeof(number));
 }
 
-/* Beneath links it is not the repository's file: then it counts as missing, as it does to git. */
-static void add_file(uint64_t *hash, int root_fd, const char *path)
+/* Where the last file was: a list is sorted, so that the next one is mostly there too. */
+struct folder {
+	int root_fd;
+	int fd;	    /* owned; -1: it is not there, or behind a link */
+	char *path; /* owned; NULL: none yet */
+};
+
+static void folder_done(struct folder *folder)
 {
+	fd_closep(&folder->fd);
+	mem_free(folder->path);
+	folder->path = NULL;
+}
+
+/* `path` without its last part, or "." */
+static void enter(struct folder *folder, const char *path, const char *slash)
+{
+	const struct span above = slash ? span_of(path, (size_t)(slash - path)) : span_str(".");
+
+	if (folder->path && span_eq(above, span_str(folder->path)))
+		return;
+	folder_done(folder);
+	folder->path = mem_strndup((const char *)above.ptr, above.len);
+	folder->fd = worktree_open_beneath(folder->root_fd, folder->path, O_PATH | O_DIRECTORY);
+}
+
+/* Beneath links it is not the repository's file: then it counts as missing, as it does to git. */
+static void add_file(uint64_t *hash, struct folder *folder, const char *path)
+{
+	const char *slash = strrchr(path, '/');
 	struct stat st;
 
-	if (fstatat(root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+	enter(folder, path, slash);
+	if (folder->fd < 0 ||
+	    fstatat(folder->fd, slash ? slash + 1 : path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		add_number(hash, 0);
 		return;
 	}
@@ -44,15 +76,41 @@ static void add_file(uint64_t *hash, int root_fd, const char *path)
 	add_number(hash, (uint64_t)st.st_mtim.tv_nsec);
 }
 
-int fingerprint_checkout(const struct git *git, const struct cancel *cancel,
-			 char ret[static FINGERPRINT_SIZE], struct err *err)
+static void add_tracked(uint64_t *hash, struct folder *folder, const struct buf *list)
 {
-	static const char *const args[] = { "ls-files", "-z", "--stage", NULL };
-	const struct git_call call = { .args = args, .cancel = cancel };
+	struct span rest = buf_span(list), record;
+
+	while (parse_until(&rest, '\0', &record)) {
+		struct span entry;
+
+		add(hash, record.ptr, record.len + 1);
+		if (parse_until(&record, '\t', &entry))
+			add_file(hash, folder, (const char *)record.ptr);
+	}
+}
+
+static void add_untracked(uint64_t *hash, struct folder *folder, const struct buf *list)
+{
+	struct span rest = buf_span(list), path;
+
+	while (parse_until(&rest, '\0', &path)) {
+		add(hash, path.ptr, path.len + 1);
+		add_file(hash, folder, (const char *)path.ptr);
+	}
+}
+
+int fingerprint_checkout(const struct git *git, bool includes_untracked,
+			 const struct cancel *cancel, char ret[static FINGERPRINT_SIZE],
+			 struct err *err)
+{
+	static const char *const tracked[] = { "ls-files", "-z", "--stage", NULL };
+	static const char *const untracked[] = { "ls-files", "-z", "--others", "--exclude-standard",
+						 NULL };
 	AUTO_CLOSE int root_fd = dir_open(git->root);
+	CLEANUP(folder_done) struct folder folder = { .root_fd = root_fd, .fd = -1 };
+	struct git_call call = { .args = tracked, .cancel = cancel };
 	uint64_t hash = FNV_START;
 	AUTO_BUF list = BUF_INIT;
-	struct span rest, record;
 	int r;
 
 	if (root_fd < 0)
@@ -60,13 +118,15 @@ int fingerprint_checkout(const struct git *git, const struct cancel *cancel,
 	r = git_run(git, &call, &list, err);
 	if (r < 0)
 		return r;
-	rest = buf_span(&list);
-	while (parse_until(&rest, '\0', &record)) {
-		struct span entry;
-
-		add(&hash, record.ptr, record.len + 1);
-		if (parse_until(&record, '\t', &entry))
-			add_file(&hash, root_fd, (const char *)record.ptr);
+	add_tracked(&hash, &folder, &list);
+	if (includes_untracked) {
+		buf_clear(&list);
+		call.args = untracked;
+		call.reads_user_config = true;
+		r = git_run(git, &call, &list, err);
+		if (r < 0)
+			return r;
+		add_untracked(&hash, &folder, &list);
 	}
 	(void)snprintf(ret, FINGERPRINT_SIZE, "%016" PRIx64, hash);
 	return 0;

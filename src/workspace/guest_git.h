@@ -19,6 +19,9 @@
 struct workspace_way {
 	/* A new stream to its agent, for one request; the descriptor is the caller's. */
 	int (*open)(void *context, int *ret_fd, struct err *err);
+	/* Before the first change of a workspace that is there; may be called again. May be NULL.
+	 */
+	int (*begins)(void *context, struct err *err);
 	void *context;			 /* borrowed, as the next two */
 	const struct cancel *cancel;	 /* may be NULL */
 	const struct progress *progress; /* may be NULL */

@@ -48,7 +48,7 @@ void manifest_add_head(struct buf *out, const struct manifest_head *head)
 	add_value(out, "head", head->head);
 	add_value(out, "branch", head->branch);
 	add_value(out, "mode", head->mode);
-	add_value(out, "named", head->is_named ? "yes" : "no");
+	add_value(out, "named", head->has_from ? "from" : head->is_named ? "yes" : "no");
 	buf_add_byte(out, 0);
 }
 
@@ -114,8 +114,8 @@ int manifest_read_head(struct span *text, struct manifest_head *ret, struct err 
 		r = read_value(&cursor, "mode", &head.mode);
 	if (r == 0)
 		r = read_value(&cursor, "named", &named);
-	if (r == 0 &&
-	    (!(str_eq(named, "yes") || str_eq(named, "no")) || !parse_byte(&cursor, '\0')))
+	if (r == 0 && (!(str_eq(named, "yes") || str_eq(named, "no") || str_eq(named, "from")) ||
+		       !parse_byte(&cursor, '\0')))
 		r = -EPROTO;
 	if (r == 0 && head.head[0] && !git_is_oid(span_str(head.head)))
 		r = -EPROTO;
@@ -123,7 +123,8 @@ int manifest_read_head(struct span *text, struct manifest_head *ret, struct err 
 		manifest_head_done(&head);
 		return err_set(err, ERR_PROTOCOL, "the guest's record of its workspace is damaged");
 	}
-	head.is_named = str_eq(named, "yes");
+	head.has_from = str_eq(named, "from");
+	head.is_named = head.has_from || str_eq(named, "yes");
 	*ret = head;
 	*text = cursor;
 	return 0;

@@ -49,7 +49,8 @@ struct manifest_head {
 	char *head;   /* the commit, "" before the first */
 	char *branch; /* "" when detached */
 	char *mode;
-	bool is_named; /* the branch was asked for by name */
+	bool is_named; /* the branch was asked for by name, as "named=yes" */
+	bool has_from; /* and begins elsewhere than the host's HEAD: "named=from" */
 };
 
 void manifest_head_done(struct manifest_head *head);

@@ -26,21 +26,45 @@ void workspace_result_done(struct workspace_result *result)
 	buf_done(&result->conflicts);
 }
 
+static void take_last(struct workspace *workspace)
+{
+	const struct workspace_last *last = workspace->wish.last;
+
+	if (!last || workspace->wish.branch || !str_eq(last->host, workspace->git.root))
+		return;
+	workspace->wish.branch = last->branch;
+	workspace->wish.from = last->from;
+}
+
+static int read_facts(struct workspace *workspace, const struct cancel *cancel, struct err *err)
+{
+	const struct workspace_wish *wish = &workspace->wish;
+	const struct facts_wish facts_wish = { .branch = wish->branch,
+					       .from = wish->from,
+					       .is_full = wish->is_full };
+	const int r = facts_read(&workspace->git, &facts_wish, cancel, &workspace->facts, err);
+
+	if (r < 0 && err->kind == ERR_NOT_FOUND && wish->last && wish->from == wish->last->from)
+		err_hint(err, "it is where the branch of the last time begins: name another one "
+			      "with --branch and --from");
+	return r;
+}
+
 int workspace_open(const struct workspace_wish *wish, const struct cancel *cancel,
 		   const struct progress *progress, struct workspace *ret, struct err *err)
 {
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
-	const struct facts_wish facts_wish = { .branch = wish->branch,
-					       .from = wish->from,
-					       .is_full = wish->is_full };
 	int r;
 
 	workspace.wish = *wish;
 	r = git_open(wish->path, cancel, &workspace.git, err);
+	if (r < 0)
+		return r;
+	take_last(&workspace);
+	r = fingerprint_checkout(&workspace.git, wish->includes_untracked, cancel,
+				 workspace.fingerprint, err);
 	if (r == 0)
-		r = fingerprint_checkout(&workspace.git, cancel, workspace.fingerprint, err);
-	if (r == 0)
-		r = facts_read(&workspace.git, &facts_wish, cancel, &workspace.facts, err);
+		r = read_facts(&workspace, cancel, err);
 	if (r < 0)
 		return r;
 	workspace.root_fd = dir_open(workspace.git.root);

@@ -26,11 +26,21 @@
 #define WORKSPACE_GUEST_PATH	"/root/repo"
 #define WORKSPACE_CONFLICTS_MAX 20 /* that a message names */
 
+/* How a checkout was asked for the last time, as the host has recorded it. */
+struct workspace_last {
+	const char *host; /* the working tree */
+	const char *branch;
+	const char *from; /* a commit */
+};
+
 struct workspace_wish {
 	const char *path;   /* on the host */
 	const char *branch; /* NULL: the host's */
 	const char *from;   /* NULL: HEAD */
-	bool is_full;	    /* history and submodules */
+	/* Where the wish has no branch, and this is of the same working tree: its branch and from
+	 * are wished for again. May be NULL. */
+	const struct workspace_last *last;
+	bool is_full; /* history and submodules */
 	bool includes_untracked;
 };
 

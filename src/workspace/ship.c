@@ -116,7 +116,17 @@ static int decide_head(struct ship *ship, struct err *err)
 						     : ""),
 		.mode = mem_strdup(workspace->wish.is_full ? mode_full : mode_shallow),
 		.is_named = facts->is_named || keeps_branch,
+		.has_from = facts->is_named && workspace->wish.from,
 	};
+	/* The guest is not asked which of the host's commits it is to have. */
+	if (keeps_branch && ship->had.has_from) {
+		r = err_set(
+			err, ERR_BAD_STATE,
+			"the guest is on a branch that does not begin at HEAD, and the record of "
+			"where is not of this folder");
+		err_hint(err, "name it again with --branch and --from");
+		return r;
+	}
 	ship->moves_head = is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
 			   !str_eq(ship->gets.branch, ship->had.branch);
 	if (is_first(ship) || !ship->moves_head || has_oid(ship->look.head, ship->had.head) ||
@@ -523,7 +533,9 @@ static int ship_once(struct ship *ship, struct err *err)
 	r = prepare(ship, err);
 	if (r <= 0)
 		return r;
-	r = send_objects(ship, err);
+	r = ship->way->begins ? ship->way->begins(ship->way->context, err) : 0;
+	if (r == 0)
+		r = send_objects(ship, err);
 	if (r == 0)
 		r = send_content(ship, oids, err);
 	if (r == 0)

@@ -22,7 +22,7 @@ void worktree_file_done(struct worktree_file *file)
 	file->target = NULL;
 }
 
-static int open_beneath(int root_fd, const char *path, uint64_t flags)
+int worktree_open_beneath(int root_fd, const char *path, uint64_t flags)
 {
 	const struct open_how how = {
 		.flags = flags | O_NOFOLLOW | O_CLOEXEC,
@@ -61,7 +61,7 @@ static int open_named(int root_fd, const char *path, int named_fd, struct worktr
 		ret->kind = S_ISDIR(named.st_mode) ? WORKTREE_FOLDER : WORKTREE_OTHER;
 		return 0;
 	}
-	ret->fd = open_beneath(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	ret->fd = worktree_open_beneath(root_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (ret->fd < 0)
 		return ret->fd == -ENOENT || ret->fd == -ELOOP ? -EAGAIN : ret->fd;
 	if (fstat(ret->fd, &opened) < 0)
@@ -76,7 +76,7 @@ static int open_named(int root_fd, const char *path, int named_fd, struct worktr
 
 static int try_open(int root_fd, const char *path, struct worktree_file *ret)
 {
-	AUTO_CLOSE int named_fd = open_beneath(root_fd, path, O_PATH);
+	AUTO_CLOSE int named_fd = worktree_open_beneath(root_fd, path, O_PATH);
 	int r;
 
 	*ret = (struct worktree_file){ .fd = -1 };

@@ -33,6 +33,12 @@ struct worktree_file {
 void worktree_file_done(struct worktree_file *file);
 #define AUTO_WORKTREE_FILE CLEANUP(worktree_file_done) struct worktree_file
 
+/*
+ * A descriptor of `path` below root_fd with open(2)'s flags, or -errno: what is behind a link or
+ * outside is never opened.
+ */
+int worktree_open_beneath(int root_fd, const char *path, uint64_t flags) MUST_CHECK;
+
 /* `ret` is uninitialised. Fails for what cannot be looked at or read. */
 int worktree_open(int root_fd, const char *path, struct worktree_file *ret, struct err *err)
 	MUST_CHECK;

@@ -212,6 +212,63 @@ in_repo() {
 	equal "$output" 'box:/root/repo: 0 added, 0 changed, 0 removed'
 }
 
+@test "prepare: --branch and --from stay, in a second one and with --auto-prepare" {
+	make_repo r
+	old=$(git -C r rev-parse HEAD~)
+	run_for 0 banger vm workspace prepare box r --branch try/x --from HEAD~ --include-untracked
+	equal "$(in_repo git rev-parse HEAD)" "$old"
+	equal "$(banger --json vm show box | jq -r '.vm.workspace | .branch, .from, .mode, .include_untracked, .pending')" \
+		"$(printf '%s\n' try/x "$old" shallow_overlay true false)"
+	git -C r commit -q --allow-empty -m third
+	# Untracked files are part of it: one alone is a change.
+	run_for 0 banger vm exec box --auto-prepare -- git log -1 --format=%H
+	equal "$output" "$old"
+	run_for 0 banger vm exec box -- true
+	equal "$stderr" ''
+	echo new >r/new
+	run_for 0 banger vm exec box -- true
+	[[ $stderr == *"warning: files of '$PWD/r' have changed since they were shipped to 'box'"* ]]
+	run_for 0 banger vm exec box --auto-prepare -- sh -c 'git branch --show-current; cat new'
+	equal "$output" $'try/x\nnew'
+	run_for 0 banger vm workspace prepare box r --include-untracked
+	equal "$(in_repo git rev-parse HEAD)" "$old"
+	# The guest is not asked how: what it says of itself ships nothing that was not asked for.
+	run_for 0 banger vm workspace prepare box r
+	in_repo sed -i 's/mode=shallow_overlay/mode=full_copy/; s/named=from/named=yes/' .git/banger/manifest
+	in_repo sh -c 'printf "0 - 100644 %040d\tzzz\0" 1 >>.git/banger/manifest'
+	echo more >>r/dir/other
+	run_for 0 banger vm exec box --auto-prepare -- sh -c 'git rev-parse HEAD; git rev-list --count HEAD; test ! -e new'
+	equal "$output" "$old"$'\n1'
+}
+
+@test "prepare: one that has not ended is told, also when the host's change is undone" {
+	make_repo inner
+	make_repo r
+	git -C r -c protocol.file.allow=always submodule --quiet add "$PWD/inner" sub
+	git -C r commit -q -m sub
+	run_for 0 banger vm workspace prepare box r --mode full_copy
+	run_for 0 banger vm exec box -- true
+	equal "$stderr" ''
+	# The guest's work in the submodule is in the way, when the rest has been done already.
+	in_repo sh -c 'echo guest >sub/file'
+	cp -a r/file file
+	echo host | tee -a r/file >>r/sub/file
+	run_for 1 banger vm workspace prepare box r --mode full_copy
+	[[ $stderr == *"submodule 'sub': the guest has changed 1 file"* ]]
+	cp -a file r/file
+	git -C r/sub checkout -q file
+	equal "$(in_repo tail -n 1 file)" host
+	run_for 0 banger vm exec box -- true
+	[[ $stderr == *"warning: the last prepare of '$PWD/r' has not ended: 'box' may have half of it"* ]]
+	run_for 0 banger vm show box
+	[[ $output == *', not all of it'* ]]
+	run_for 0 banger vm exec box --auto-prepare -- tail -n 1 file
+	equal "$output" more
+	equal "$(in_repo cat sub/file)" guest
+	run_for 0 banger vm exec box -- true
+	equal "$stderr" ''
+}
+
 @test "vm run PATH: Ctrl-C while the checkout is on its way leaves no VM" {
 	make_repo r
 	head -c 200M /dev/urandom >r/big

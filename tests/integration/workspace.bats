@@ -119,6 +119,73 @@ A  new" ]
 	[ "$(git -C guest/r rev-parse HEAD)" = "$(git -C r rev-parse HEAD)" ]
 }
 
+@test "--from is kept with the branch, by the host's record alone" {
+	make_repo r
+	git -C r branch old HEAD~
+	old=$(git -C r rev-parse old)
+	prepare r branch=try/x from=old
+	[ "$status" -eq 0 ]
+	git -C r commit -q --allow-empty -m third
+	echo edit >>r/dir/two
+	run tool prepare "$SOCKET" "$PWD/r" "$PWD/guest/r" last_branch=try/x "last_from=$old"
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r symbolic-ref HEAD)" = refs/heads/try/x ]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$old" ]
+	[ "$(git -C guest/r status --porcelain)" = ' M dir/two' ]
+	[ "$(cat guest/r/one)" = one ]
+	# Of another working tree, or without the record, it is not what was asked for.
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == 'error state: the guest is on a branch that does not begin at HEAD'* ]]
+	[[ "$output" == *'hint: name it again with --branch and --from'* ]]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$old" ]
+	# What was asked for by name goes before it, and a commit that is gone is told.
+	run tool prepare "$SOCKET" "$PWD/r" "$PWD/guest/r" branch=try/x from=HEAD last_branch=try/x "last_from=$old"
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$(git -C r rev-parse HEAD)" ]
+	gone=${old//[0-9]/0}
+	run tool prepare "$SOCKET" "$PWD/r" "$PWD/guest/r" last_branch=try/x "last_from=$gone"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"'$gone' is no commit of"* ]]
+	[[ "$output" == *'hint: it is where the branch of the last time begins'* ]]
+}
+
+fingerprint() {
+	tool fingerprint r "$@"
+}
+
+@test "the fingerprint sees what is shipped, and nothing behind a link" {
+	make_repo r
+	echo ignored >r/.gitignore
+	git -C r add -A
+	git -C r commit -q -m third
+	before=$(fingerprint)
+	with=$(fingerprint untracked)
+	[ "$(fingerprint)" = "$before" ]
+	echo x >r/ignored
+	[ "$(fingerprint untracked)" = "$with" ]
+	echo x >r/dir/new
+	[ "$(fingerprint)" = "$before" ]
+	[ "$(fingerprint untracked)" != "$with" ]
+	with=$(fingerprint untracked)
+	echo xy >r/dir/new
+	[ "$(fingerprint untracked)" != "$with" ]
+	rm r/dir/new
+	mkdir outside
+	echo two >outside/two
+	mv r/dir away
+	ln -s ../outside r/dir
+	linked=$(fingerprint)
+	[ "$linked" != "$before" ]
+	echo more >>outside/two
+	[ "$(fingerprint)" = "$linked" ]
+	rm outside/two
+	[ "$(fingerprint)" = "$linked" ]
+	rm r/dir
+	mv away r/dir
+	[ "$(fingerprint)" = "$before" ]
+}
+
 @test "sparse checkouts, unfinished merges, pointers of LFS" {
 	make_repo r
 	git -C r sparse-checkout set --no-cone /one

@@ -4,9 +4,11 @@
  *     workspace_tool prepare SOCKET PATH GUEST_PATH [WORD...]
  *     workspace_tool list SOCKET|- PATH GUEST_PATH [WORD...]
  *     workspace_tool origin URL
+ *     workspace_tool fingerprint PATH [untracked]
  *
- * WORD is untracked, full, force, branch=NAME, from=REF or cancel=STAGE (fires when that stage is
- * first told of). Prints what came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
+ * WORD is untracked, full, force, branch=NAME, from=REF, last_branch=NAME and last_from=COMMIT (of
+ * the last time, for PATH) or cancel=STAGE (fires when that stage is first told of). Prints what
+ * came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,6 +24,7 @@
 struct tool {
 	const char *socket;
 	struct workspace_wish wish;
+	struct workspace_last last;
 	struct workspace_ship ship;
 	struct cancel cancel;
 	const char *cancel_stage;
@@ -54,6 +57,10 @@ static void read_word(struct tool *tool, const char *word)
 		tool->wish.branch = word + strlen("branch=");
 	else if (str_starts(word, "from="))
 		tool->wish.from = word + strlen("from=");
+	else if (str_starts(word, "last_branch="))
+		tool->last.branch = word + strlen("last_branch=");
+	else if (str_starts(word, "last_from="))
+		tool->last.from = word + strlen("last_from=");
 	else if (str_starts(word, "cancel="))
 		tool->cancel_stage = word + strlen("cancel=");
 	else
@@ -118,6 +125,19 @@ static int origin(const char *url)
 	return 0;
 }
 
+static int fingerprint(const char *path, bool includes_untracked)
+{
+	char print[FINGERPRINT_SIZE];
+	struct err err = ERR_INIT;
+	AUTO_GIT git = GIT_INIT;
+
+	if (git_open(path, NULL, &git, &err) < 0 ||
+	    fingerprint_checkout(&git, includes_untracked, NULL, print, &err) < 0)
+		return fail(&err);
+	(void)printf("%s\n", print);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
@@ -126,10 +146,14 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && str_eq(argv[1], "origin"))
 		return origin(argv[2]);
+	if (argc >= 3 && str_eq(argv[1], "fingerprint"))
+		return fingerprint(argv[2], argc > 3);
 	if (argc < 5 || cancel_init(&tool.cancel) < 0)
 		return 2;
 	tool.socket = argv[2];
 	tool.wish.path = argv[3];
+	tool.last.host = argv[3];
+	tool.wish.last = &tool.last;
 	tool.ship.guest_path = argv[4];
 	for (int i = 5; i < argc; i++)
 		read_word(&tool, argv[i]);

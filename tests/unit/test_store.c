@@ -149,6 +149,11 @@ static void check_same(const struct vm *got, const struct vm *wanted)
 	check_text(got->workspace.host_path, wanted->workspace.host_path);
 	check_text(got->workspace.head, wanted->workspace.head);
 	check_text(got->workspace.fingerprint, wanted->workspace.fingerprint);
+	check_text(got->workspace.branch, wanted->workspace.branch);
+	check_text(got->workspace.from, wanted->workspace.from);
+	check_text(got->workspace.mode, wanted->workspace.mode);
+	CHECK_INT(got->workspace.has_untracked, wanted->workspace.has_untracked);
+	CHECK_INT(got->workspace.is_pending, wanted->workspace.is_pending);
 	CHECK_INT(got->created_at, wanted->created_at);
 	CHECK_INT(got->started_at, wanted->started_at);
 	CHECK_INT(got->used_at_ms, wanted->used_at_ms);
@@ -180,6 +185,11 @@ static void fill_everything(struct vm *vm)
 	vm_set_text(&vm->workspace.host_path, "/home/me/repo");
 	vm_set_text(&vm->workspace.head, "0123456789abcdef0123456789abcdef01234567");
 	vm_set_text(&vm->workspace.fingerprint, "0123456789abcdef");
+	vm_set_text(&vm->workspace.branch, "try/x");
+	vm_set_text(&vm->workspace.from, "89abcdef0123456789abcdef0123456789abcdef");
+	vm_set_text(&vm->workspace.mode, "full_copy");
+	vm->workspace.has_untracked = true;
+	vm->workspace.is_pending = true;
 	vm->ephemeral = true;
 	vm->started_at = 1700000500;
 	vm->used_at_ms = 12345678;
@@ -316,7 +326,12 @@ static void test_states(void **state)
 	const struct vm_workspace workspace = { .guest_path = (char[]){ "/root/r" },
 						.host_path = (char[]){ "/home/me/r" },
 						.head = (char[]){ "abc" },
-						.fingerprint = (char[]){ "f" } };
+						.fingerprint = (char[]){ "f" },
+						.branch = (char[]){ "b" },
+						.from = (char[]){ "def" },
+						.mode = (char[]){ "m" },
+						.has_untracked = true,
+						.is_pending = true };
 
 	CHECK_INT(store_vm_set_workspace(store, id, &workspace, &err), 0);
 	{
@@ -327,6 +342,11 @@ static void test_states(void **state)
 		CHECK_STR(vm.workspace.host_path, "/home/me/r");
 		CHECK_STR(vm.workspace.head, "abc");
 		CHECK_STR(vm.workspace.fingerprint, "f");
+		CHECK_STR(vm.workspace.branch, "b");
+		CHECK_STR(vm.workspace.from, "def");
+		CHECK_STR(vm.workspace.mode, "m");
+		CHECK_INT(vm.workspace.has_untracked, true);
+		CHECK_INT(vm.workspace.is_pending, true);
 		CHECK_INT(vm.used_at_ms, 4711);
 	}
 	CHECK_INT(store_vm_set_started(store, id, 1700001000, "boot", &err), 0);

@@ -116,22 +116,25 @@ static size_t min3(size_t a, size_t b, size_t c)
 size_t text_distance(const char *a, const char *b)
 {
 	const size_t a_len = strlen(a), b_len = strlen(b);
-	size_t row[DISTANCE_LEN_MAX + 1];
+	size_t rows[3][DISTANCE_LEN_MAX + 1]; /* of the character at hand and the two before */
+	size_t *row = rows[0];
 
 	if (a_len > DISTANCE_LEN_MAX || b_len > DISTANCE_LEN_MAX)
 		return SIZE_MAX;
 	for (size_t j = 0; j <= b_len; j++)
 		row[j] = j;
 	for (size_t i = 1; i <= a_len; i++) {
-		size_t diagonal = row[0];
+		const size_t *above = row;
+		const size_t *above_that = rows[(i + 1) % 3];
 
+		row = rows[i % 3];
 		row[0] = i;
 		for (size_t j = 1; j <= b_len; j++) {
-			const size_t above = row[j];
-
-			row[j] = min3(above + 1, row[j - 1] + 1,
-				      diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U));
-			diagonal = above;
+			row[j] = min3(above[j] + 1, row[j - 1] + 1,
+				      above[j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    above_that[j - 2] + 1 < row[j])
+				row[j] = above_that[j - 2] + 1;
 		}
 	}
 	return row[b_len];
@@ -139,9 +142,10 @@ size_t text_distance(const char *a, const char *b)
 
 const char *text_nearest(const char *name, const char *const *candidates, size_t count)
 {
-	const size_t far = strlen(name) / 3 + 2;
+	/* A mistake in every three letters; more, and it is another word. */
+	const size_t near = (strlen(name) + 2) / 3;
 	const char *best = NULL;
-	size_t best_distance = far;
+	size_t best_distance = near + 1;
 
 	for (size_t i = 0; i < count; i++) {
 		const size_t distance = text_distance(name, candidates[i]);

@@ -35,7 +35,8 @@ void text_escape(struct buf *out, struct span bytes, size_t max);
 
 void text_hex(struct buf *out, struct span bytes);
 
-/* Levenshtein distance of two short names; names over 64 bytes count as very far. */
+/* How many letters are missing, too many, wrong, or swapped with their neighbour; names over 64
+ * bytes count as very far. */
 size_t text_distance(const char *a, const char *b);
 
 /* The candidate nearest to `name`, or NULL when none is near enough to be what was meant. */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/commands.h"
 
@@ -25,13 +26,13 @@ const struct command *const commands[] = {
 	&vm_exec_command,
 	&vm_cp_command,
 	&vm_workspace_prepare_command,
+	&vm_workspace_export_command,
 	&vm_logs_command,
 	&vm_stats_command,
 	&vm_health_command,
 	&vm_ping_command,
 	&vm_ports_command,
 	&vm_prune_command,
-	&vm_workspace_export_command,
 	&image_list_command,
 	&image_show_command,
 	&image_pull_command,
@@ -163,11 +164,68 @@ static const char *nearest_name(const char *noun, const char *word)
 	return text_nearest(word, names, count);
 }
 
+/* The word that a verb begins with, if it is one of two words. */
+static bool first_word_is(const char *verb, const char *word, size_t length)
+{
+	return strncmp(verb, word, length) == 0 && verb[length] == ' ';
+}
+
+/* The verb of `noun` that begins as `verb` does, up to the blank, and is nearest in what follows.
+ */
+static const char *nearest_second_word(const char *noun, const char *verb)
+{
+	const size_t length = strcspn(verb, " ");
+	const char *names[CANDIDATES_MAX];
+	size_t count = 0;
+	const char *nearest;
+
+	for (size_t i = 0; i < command_count && count < CANDIDATES_MAX; i++) {
+		const char *its_verb = commands[i]->verb;
+
+		if (its_verb && str_eq(commands[i]->noun, noun) &&
+		    first_word_is(its_verb, verb, length))
+			names[count++] = its_verb + length + 1;
+	}
+	nearest = text_nearest(verb + length + 1, names, count);
+	return nearest ? nearest - length - 1 : NULL;
+}
+
+/* A verb of two words whose first is misspelt. */
+static const char *nearest_first_word(const char *noun, const char *word)
+{
+	for (size_t i = 0; i < command_count; i++) {
+		const char *verb = commands[i]->verb;
+		const char *blank = verb ? strchr(verb, ' ') : NULL;
+
+		if (blank && str_eq(commands[i]->noun, noun)) {
+			AUTO_FREE char *first = mem_strndup(verb, (size_t)(blank - verb));
+			const char *const names[] = { first };
+
+			if (text_nearest(word, names, ARRAY_LEN(names)))
+				return verb;
+		}
+	}
+	return NULL;
+}
+
+static const char *nearest_verb(const char *noun, const char *verb)
+{
+	const char *nearest;
+
+	if (strchr(verb, ' '))
+		return nearest_second_word(noun, verb);
+	nearest = nearest_name(noun, verb);
+	return nearest ? nearest : nearest_first_word(noun, verb);
+}
+
 /* "vm start" is what somebody means who types "banger start". */
 static bool find_by_verb(const char *verb, const struct command **ret)
 {
 	for (size_t i = 0; i < command_count; i++) {
-		if (commands[i]->verb && str_eq(commands[i]->verb, verb)) {
+		const char *its_verb = commands[i]->verb;
+
+		if (its_verb &&
+		    (str_eq(its_verb, verb) || first_word_is(its_verb, verb, strlen(verb)))) {
 			*ret = commands[i];
 			return true;
 		}
@@ -222,7 +280,7 @@ int command_unknown(const char *noun, const char *verb, struct err *err)
 	if (!nearest)
 		nearest = longer_verb(noun, verb);
 	if (!nearest)
-		nearest = nearest_name(noun, verb);
+		nearest = nearest_verb(noun, verb);
 	if (nearest)
 		return err_set(err, ERR_INVALID, "unknown command '%s %s'; did you mean '%s %s'?",
 			       noun, verb, noun, nearest);

@@ -250,6 +250,14 @@ static int parse_long(struct opt_cursor *cursor, const char *word, struct err *e
 	return set_value(&match, value, err);
 }
 
+static int fail_unknown_letter(const char *letter, const char *word, struct err *err)
+{
+	/* A letter of several bytes would be shown in pieces. */
+	if (!word[2] || (uint8_t)*letter >= 0x80)
+		return err_set(err, ERR_INVALID, "unknown option '%s'", word);
+	return err_set(err, ERR_INVALID, "unknown option '-%c' in '%s'", *letter, word);
+}
+
 /* "-df", "-nNAME" or "-n NAME". */
 static int parse_letters(struct opt_cursor *cursor, const char *word, struct err *err)
 {
@@ -258,7 +266,7 @@ static int parse_letters(struct opt_cursor *cursor, const char *word, struct err
 		struct opt_match match;
 
 		if (!find_letter(cursor, *p, &match))
-			return err_set(err, ERR_INVALID, "unknown option '-%c' in '%s'", *p, word);
+			return fail_unknown_letter(p, word, err);
 		if (!takes_value(match.opt)) {
 			set_flag(&match);
 			continue;

@@ -217,11 +217,26 @@ static void test_text_words(void **state)
 		{ (2ULL << 30) - 1, "1.9 GiB" },
 		{ 8ULL << 30, "8 GiB" },
 	};
+	static const struct {
+		const char *a;
+		const char *b;
+		size_t distance;
+	} distances[] = {
+		{ "", "", 0 },	       { "", "abc", 3 },   { "kitten", "sitting", 3 },
+		{ "bxo", "box", 1 },   { "ab", "ba", 1 },  { "abcdef", "badcfe", 3 },
+		{ "abdc", "abcd", 1 }, { "ca", "abc", 3 }, { "update", "create", 3 },
+		{ "aab", "aba", 1 },   { "psx", "ps", 1 },
+	};
 
 	(void)state;
 	CHECK_STR(text_nearest("strat", names, ARRAY_LEN(names)), "start");
+	CHECK_STR(text_nearest("sotp", names, ARRAY_LEN(names)), "stop");
 	assert_null(text_nearest("frobnicate", names, ARRAY_LEN(names)));
-	CHECK_INT(text_distance("kitten", "sitting"), 3);
+	assert_null(text_nearest("ssh", names, ARRAY_LEN(names)));
+	for (size_t i = 0; i < ARRAY_LEN(distances); i++) {
+		CHECK_INT(text_distance(distances[i].a, distances[i].b), distances[i].distance);
+		CHECK_INT(text_distance(distances[i].b, distances[i].a), distances[i].distance);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		AUTO_BUF out = BUF_INIT;
 

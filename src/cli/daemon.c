@@ -35,7 +35,7 @@ static void pair_default(struct buf *out, const json_t *defaults, const char *wh
 	view_pair(out, what, text.ptr);
 }
 
-static void pair_engine(struct buf *out, const json_t *status)
+static void pair_engine(struct buf *out, const json_t *status, size_t width)
 {
 	const char *engine = json_get_str(status, "engine");
 	const char *accelerator = json_get_str(status, "accelerator");
@@ -45,7 +45,7 @@ static void pair_engine(struct buf *out, const json_t *status)
 	buf_addf(&text, "%s with %s", engine ? engine : "none", accelerator ? accelerator : "none");
 	if (reason)
 		buf_addf(&text, ": %s", reason);
-	view_pair(out, "engine", text.ptr);
+	view_pair_prose(out, "engine", text.ptr, width);
 }
 
 static void pair_dns(struct buf *out, const json_t *status)
@@ -63,7 +63,7 @@ static void pair_dns(struct buf *out, const json_t *status)
 	view_pair(out, "dns", text.ptr);
 }
 
-static void add_status(const json_t *status, struct buf *out)
+static void add_status(const json_t *status, size_t width, struct buf *out)
 {
 	const json_t *defaults = json_object_get(status, "defaults");
 	AUTO_BUF version = BUF_INIT;
@@ -80,7 +80,7 @@ static void add_status(const json_t *status, struct buf *out)
 	view_pair_number(out, "vms", json_get_u64(status, "vms_total"));
 	view_pair_number(out, "running", json_get_u64(status, "vms_running"));
 	view_pair_number(out, "operations", json_get_u64(status, "operations"));
-	pair_engine(out, status);
+	pair_engine(out, status, width);
 	view_pair(out, "socket", json_get_str(status, "socket"));
 	view_pair(out, "state", json_get_str(status, "state_dir"));
 	view_pair(out, "cache", json_get_str(status, "cache_dir"));
@@ -128,7 +128,7 @@ static int run_status(struct cli *cli, const struct invocation *invocation)
 		out_json(&cli->out, status);
 		return 0;
 	}
-	add_status(status, &cli->out.pending);
+	add_status(status, cli->out.out_width, &cli->out.pending);
 	if (json_get_u64(status, "operations") == 0)
 		return 0;
 	if (request_call(cli, "daemon.operations.list", NULL, NULL, &operations, &err) < 0)

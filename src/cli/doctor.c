@@ -26,7 +26,7 @@ struct verdict {
 
 static const struct verdict verdicts[] = {
 	{ "pass", "PASS", COLOUR_GREEN },
-	{ "warn", "WARN", COLOUR_YELLOW },
+	{ "warn", "WARN", COLOUR_MAGENTA },
 	{ "fail", "FAIL", COLOUR_RED },
 };
 
@@ -87,7 +87,7 @@ static void add_report(const json_t *result, struct out *out)
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "fixed"), i, item) {
-		add_line(out, "FIXED", COLOUR_BLUE, item);
+		add_line(out, "FIXED", COLOUR_MAGENTA, item);
 	}
 	json_array_foreach(json_object_get(result, "checks"), i, item) {
 		const struct verdict *verdict = find_verdict(json_get_str(item, "status"));

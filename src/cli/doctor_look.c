@@ -66,7 +66,7 @@ static void print_plan(struct out *out, const json_t *result)
 
 	table_init(&table, plan_columns, ARRAY_LEN(plan_columns));
 	add_plan_rows(&table, actions, COLOUR_NONE);
-	add_plan_rows(&table, left, COLOUR_YELLOW);
+	add_plan_rows(&table, left, COLOUR_MAGENTA);
 	if (json_array_size(actions) == 0)
 		out_addf(out, "nothing to do%s\n", json_array_size(left) > 0 ? ", but:" : "");
 	if (json_array_size(actions) + json_array_size(left) > 0)
@@ -109,9 +109,9 @@ static void add_owner(struct table *table, const json_t *object)
 	if (str_eq(owner, "vm"))
 		add_vm_cell(table, object, "vm_name");
 	else if (str_eq(owner, "none"))
-		table_add_colour(table, "(no VM)", COLOUR_YELLOW);
+		table_add_colour(table, "(no VM)", COLOUR_MAGENTA);
 	else if (str_eq(owner, "foreign"))
-		table_add_colour(table, "(foreign)", COLOUR_YELLOW);
+		table_add_colour(table, "(foreign)", COLOUR_MAGENTA);
 	else
 		table_add(table, owner);
 }

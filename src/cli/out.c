@@ -8,14 +8,15 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/wrap.h"
 
 #define WIDTH_DEFAULT 80
 #define WIDTH_MIN     20 /* below this a table is no use anyhow */
 
 static const char *const colour_codes[] = {
-	[COLOUR_NONE] = "",	      [COLOUR_RED] = "\x1b[31m",  [COLOUR_GREEN] = "\x1b[32m",
-	[COLOUR_YELLOW] = "\x1b[33m", [COLOUR_BLUE] = "\x1b[34m", [COLOUR_BOLD] = "\x1b[1m",
-	[COLOUR_DIM] = "\x1b[2m",
+	[COLOUR_NONE] = "",	     [COLOUR_RED] = "\x1b[31m",
+	[COLOUR_GREEN] = "\x1b[32m", [COLOUR_MAGENTA] = "\x1b[35m",
+	[COLOUR_BOLD] = "\x1b[1m",
 };
 
 /* no-color.org: any value but the empty one; and terminals that say they cannot. */
@@ -114,6 +115,23 @@ json_t *out_error_json(const struct err *err)
 	return json;
 }
 
+/*
+ * What goes on in a line of standard error that has `used` columns. A terminal gets lines that fit,
+ * for it would break them in the middle of words; anything else gets one.
+ */
+static void add_prose(const struct out *out, struct buf *into, size_t used, const char *text)
+{
+	wrap_hanging(into, text, used, out->err_is_terminal ? out_terminal_width(out->err_fd) : 0);
+}
+
+static void add_labelled(const struct out *out, struct buf *into, enum colour colour,
+			 const char *label, const char *text)
+{
+	out_colour(into, out->err_has_colour, colour, label);
+	buf_add_byte(into, ' ');
+	add_prose(out, into, strlen(label) + 1, text);
+}
+
 void out_error(struct out *out, const struct err *err)
 {
 	AUTO_BUF text = BUF_INIT;
@@ -127,12 +145,9 @@ void out_error(struct out *out, const struct err *err)
 		out_say(out, buf_span(&text));
 		return;
 	}
-	out_colour(&text, out->err_has_colour, COLOUR_RED, "banger:");
-	buf_addf(&text, " %s\n", err->message);
-	if (err->hint[0]) {
-		out_colour(&text, out->err_has_colour, COLOUR_BOLD, "hint:");
-		buf_addf(&text, " %s\n", err->hint);
-	}
+	add_labelled(out, &text, COLOUR_RED, "banger:", err->message);
+	if (err->hint[0])
+		add_labelled(out, &text, COLOUR_BOLD, "hint:", err->hint);
 	out_say(out, buf_span(&text));
 }
 
@@ -145,6 +160,7 @@ int out_fail(struct out *out, const struct err *err)
 void out_note(struct out *out, const char *format, ...)
 {
 	AUTO_BUF text = BUF_INIT;
+	AUTO_BUF lines = BUF_INIT;
 	va_list args;
 
 	if (out->is_quiet)
@@ -152,8 +168,8 @@ void out_note(struct out *out, const char *format, ...)
 	va_start(args, format);
 	buf_vaddf(&text, format, args);
 	va_end(args);
-	buf_add_byte(&text, '\n');
-	out_say(out, buf_span(&text));
+	add_prose(out, &lines, 0, text.ptr);
+	out_say(out, buf_span(&lines));
 }
 
 void out_colour(struct buf *into, bool enabled, enum colour colour, const char *text)

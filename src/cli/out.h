@@ -20,14 +20,14 @@
 #define EXIT_BROKEN_PIPE 141 /* 128 + SIGPIPE */
 #define EXIT_SIGNAL	 128 /* plus the signal's number */
 
+/* Those that can be read on white and on black: not yellow, blue, cyan or dim. None says what the
+ * words beside it do not. */
 enum colour {
 	COLOUR_NONE,
 	COLOUR_RED,
 	COLOUR_GREEN,
-	COLOUR_YELLOW,
-	COLOUR_BLUE,
+	COLOUR_MAGENTA,
 	COLOUR_BOLD,
-	COLOUR_DIM
 };
 
 struct out {

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/table.h"
 #include "cli/vm_view.h"
+#include "cli/wrap.h"
 
 #define BAR_CELLS 10
 #define TEXT_MAX  256
@@ -148,7 +149,7 @@ static void add_vm(struct table *table, const json_t *vm, uint64_t net_whole)
 
 	table_add(table, json_get_str(vm, "name"));
 	table_add_colour(table, state,
-			 str_eq(state, "frozen") ? COLOUR_YELLOW : vm_view_state_colour(state));
+			 str_eq(state, "frozen") ? COLOUR_MAGENTA : vm_view_state_colour(state));
 	add_cpu(table, vm, has_bars);
 	add_size(table, vm, "memory_bytes");
 	if (has_bars) {
@@ -189,19 +190,13 @@ static void add_host(const json_t *host, struct buf *out)
 		add_rate(out, json_get_u64(host, "vms_net_out_rate"));
 		buf_add_str(out, " out");
 	}
-	buf_add_byte(out, '\n');
 }
 
 /* Cuts to a width in columns: what is here is ASCII. */
 static void add_cut(struct buf *out, const struct buf *line, size_t width)
 {
-	size_t len = line->len;
-
-	if (width > 0 && len > width + 1)
-		len = width;
-	buf_add(out, span_of(line->ptr, len));
-	if (len < line->len)
-		buf_add_byte(out, '\n');
+	buf_add(out, span_of(line->ptr, width > 0 && line->len > width ? width : line->len));
+	buf_add_byte(out, '\n');
 }
 
 void stats_view_table(const json_t *result, const struct stats_look *look, struct buf *out)
@@ -222,7 +217,11 @@ void stats_view_table(const json_t *result, const struct stats_look *look, struc
 	if (shown < count)
 		buf_addf(out, "and %zu more\n", count - shown);
 	add_host(json_object_get(result, "host"), &host);
-	add_cut(out, &host, look->width);
+	/* Over a table that is drawn anew a line is a line. */
+	if (look->rows == 0)
+		wrap_hanging(out, host.ptr, 0, look->width);
+	else
+		add_cut(out, &host, look->width);
 }
 
 static void add_field(struct buf *out, const char *name, const json_t *vm, const char *key)

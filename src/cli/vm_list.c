@@ -62,7 +62,7 @@ static int run_show(struct cli *cli, const struct invocation *invocation)
 	if (out->is_json)
 		out_json(out, result);
 	else
-		vm_view_details(json_object_get(result, "vm"), clock_wall_seconds(),
+		vm_view_details(json_object_get(result, "vm"), clock_wall_seconds(), out->out_width,
 				out->out_has_colour, &out->pending);
 	return 0;
 }
@@ -97,7 +97,8 @@ static int run_health(struct cli *cli, const struct invocation *invocation)
 	text_duration(&uptime, json_get_u64(result, "uptime_ms"));
 	view_pair(&out->pending, "healthy", is_healthy ? "yes" : "no");
 	if (!is_healthy)
-		view_pair(&out->pending, "because", json_get_str(result, "message"));
+		view_pair_prose(&out->pending, "because", json_get_str(result, "message"),
+				out->out_width);
 	view_pair(&out->pending, "hostname", json_get_str(result, "hostname"));
 	view_pair(&out->pending, "agent", json_get_str(result, "agent_version"));
 	view_pair(&out->pending, "guest uptime", uptime.ptr);

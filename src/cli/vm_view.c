@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "cli/wrap.h"
 
 #define HEAD_SHOWN	12
 #define ID_SHOWN	12 /* digits: unique among any number of VMs that a host can have */
@@ -31,8 +32,10 @@ enum colour vm_view_state_colour(const char *state)
 		const char *state;
 		enum colour colour;
 	} rows[] = {
-		{ "running", COLOUR_GREEN }, { "paused", COLOUR_YELLOW }, { "error", COLOUR_RED },
-		{ "stopped", COLOUR_DIM },   { "created", COLOUR_BLUE },
+		{ "running", COLOUR_GREEN },
+		{ "paused", COLOUR_MAGENTA },
+		{ "error", COLOUR_RED },
+		{ "created", COLOUR_MAGENTA },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -183,6 +186,15 @@ void view_pair(struct buf *out, const char *key, const char *value)
 	buf_add_byte(out, '\n');
 }
 
+void view_pair_prose(struct buf *out, const char *key, const char *value, size_t width)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	text_escape(&text, span_str(str_empty(value) ? "-" : value), VALUE_BYTES_MAX);
+	buf_addf(out, "%-*s", KEY_COLUMN, key);
+	wrap_text(out, text.ptr, KEY_COLUMN, width);
+}
+
 void view_pair_size(struct buf *out, const char *key, uint64_t bytes)
 {
 	AUTO_BUF text = BUF_INIT;
@@ -274,7 +286,7 @@ static void pair_workspace(struct buf *out, const json_t *workspace)
 	view_pair(out, "workspace", text.ptr);
 }
 
-void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf *out)
+void vm_view_details(const json_t *vm, int64_t now, size_t width, bool has_colour, struct buf *out)
 {
 	const uint64_t pid = json_get_u64(vm, "pid");
 
@@ -282,7 +294,7 @@ void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf 
 	view_pair(out, "id", json_get_str(vm, "id"));
 	pair_state(out, vm, has_colour);
 	if (json_get_str(vm, "last_error"))
-		view_pair(out, "last error", json_get_str(vm, "last_error"));
+		view_pair_prose(out, "last error", json_get_str(vm, "last_error"), width);
 	view_pair(out, "image", json_get_str(vm, "image"));
 	view_pair(out, "kernel", json_get_str(vm, "kernel"));
 	view_pair_number(out, "vcpus", json_get_u64(vm, "vcpu"));

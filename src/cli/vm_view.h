@@ -14,8 +14,8 @@ void vm_view_table(const json_t *vms, int64_t now, size_t width, bool has_colour
 /* The ids, one a line. */
 void vm_view_ids(const json_t *vms, struct buf *out);
 
-/* All that is known of one VM, a line each. */
-void vm_view_details(const json_t *vm, int64_t now, bool has_colour, struct buf *out);
+/* All that is known of one VM, a line each; prose in lines of `width` columns (0: one). */
+void vm_view_details(const json_t *vm, int64_t now, size_t width, bool has_colour, struct buf *out);
 
 enum colour vm_view_state_colour(const char *state);
 
@@ -28,6 +28,8 @@ void vm_view_age(const char *time, int64_t now, struct buf *out);
 
 /* "key          value" for detail views; the value is escaped, NULL and "" are "-". */
 void view_pair(struct buf *out, const char *key, const char *value);
+/* The same for prose, in lines of `width` columns (0: one). */
+void view_pair_prose(struct buf *out, const char *key, const char *value, size_t width);
 void view_pair_size(struct buf *out, const char *key, uint64_t bytes);
 void view_pair_number(struct buf *out, const char *key, uint64_t number);
 

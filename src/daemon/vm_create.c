@@ -106,7 +106,6 @@ static int make_files(struct daemon *daemon, const struct vm *vm, const struct j
 	if (r < 0)
 		return r;
 	failpoint("vm.create.folder");
-	progress_report(job->progress, "disks", NULL, 0, 0);
 	r = vm_disks_make(daemon, vm, job, err);
 	if (r < 0)
 		return r;

@@ -311,7 +311,7 @@ int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, co
 		return r;
 	failpoint("vm.stop.intent");
 	if (pidfd >= 0 && timeout_ms > 0) {
-		progress_report(job->progress, "ask", "the guest to shut down", 0, 0);
+		progress_report(job->progress, "shutdown", "asking the guest", 0, 0);
 		thaw(daemon, vm);
 		r = end_guest(job, vm->id, pidfd, timeout_ms, &has_ended, err);
 		if (r < 0) {
@@ -320,7 +320,7 @@ int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, co
 		}
 	}
 	if (!has_ended)
-		progress_report(job->progress, "force", "the VMM to end", 0, 0);
+		progress_report(job->progress, "force", "ending the VMM", 0, 0);
 	r = vm_teardown(daemon, vm->id, err);
 	if (r < 0)
 		return r;

@@ -18,7 +18,7 @@ qemu_of() {
 # Ctrl-C as soon as the guest is being asked.
 cancel_stop() {
 	start stop "$BANGER" vm stop --timeout 60s box
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/stop.err" '^ask: '
+	wait_until 10 file_has "$BATS_TEST_TMPDIR/stop.err" '^shutdown: '
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	contains "$(cat "$BATS_TEST_TMPDIR/stop.err")" "banger: cannot stop 'box': cancelled"
@@ -86,7 +86,7 @@ row_is() {
 	qemu=$(qemu_of box)
 	kill -STOP "$qemu"
 	start restart "$BANGER" vm restart box
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/restart.err" '^ask: '
+	wait_until 10 file_has "$BATS_TEST_TMPDIR/restart.err" '^shutdown: '
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	wait_until 10 row_is box "('running', None)"

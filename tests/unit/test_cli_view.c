@@ -15,6 +15,7 @@
 #include "cli/table.h"
 #include "cli/vm_view.h"
 #include "cli/width.h"
+#include "cli/wrap.h"
 
 #define NOW 1795316400 /* 2026-11-22T03:00:00Z */
 
@@ -148,6 +149,43 @@ static void test_table_worth(void **state)
 		*(strchr(out.ptr, '\n') + 1) = '\0';
 		CHECK_STR(out.ptr, rows[i].titles);
 		CHECK_ROW(i, width_of_text(out.ptr) - 1 <= rows[i].width);
+	}
+}
+
+static void test_wrap(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t used;
+		size_t width;
+		const char *lines;
+	} rows[] = {
+		{ "one two three", 0, 0, "one two three\n" },
+		{ "one two three", 0, 13, "one two three\n" },
+		{ "one two three", 0, 12, "one two\n  three\n" },
+		{ "one two three", 7, 12, "one\n  two three\n" },
+		/* a first word that does not fit stays: a label alone says nothing */
+		{ "/a/rather/long/path is", 7, 12, "/a/rather/long/path\n  is\n" },
+		{ "gone: /a/rather/long/path is", 0, 12, "gone:\n  /a/rather/long/path\n  is\n" },
+		/* what is quoted is copied, so it stays together */
+		{ "hint: 'banger vm start a' now", 0, 24, "hint:\n  'banger vm start a'\n  now\n" },
+		{ "a ('banger ps') b", 0, 10, "a ('banger\n  ps') b\n" },
+		{ "aa 'bang er', b", 0, 12, "aa\n  'bang er',\n  b\n" },
+		{ "a 'bang er's ba' b", 0, 17, "a 'bang er's ba'\n  b\n" },
+		{ "a 'bang er ps' b", 0, 10, "a 'bang er\n  ps' b\n" },
+		{ "the 'quote does not end", 0, 12, "the 'quote\n  does not\n  end\n" },
+		{ "one\ntwo", 0, 80, "one\n  two\n" },
+		{ "漢字漢字 漢字", 0, 13, "漢字漢字 漢字\n" },
+		{ "漢字漢字 漢字", 0, 12, "漢字漢字\n  漢字\n" },
+		{ "", 0, 80, "\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_BUF out = BUF_INIT;
+
+		wrap_hanging(&out, rows[i].text, rows[i].used, rows[i].width);
+		CHECK_STR(out.ptr, rows[i].lines);
 	}
 }
 
@@ -357,14 +395,14 @@ static void test_vm_details(void **state)
 	AUTO_BUF coloured = BUF_INIT;
 
 	(void)state;
-	vm_view_details(json_array_get(vms, 0), NOW, false, &plain);
+	vm_view_details(json_array_get(vms, 0), NOW, 0, false, &plain);
 	CHECK_HAS(plain.ptr, "name                box\n");
 	CHECK_HAS(plain.ptr, "memory              8 GiB\n");
 	CHECK_HAS(plain.ptr, "created             2026-11-22T02:58:00Z (2 min ago)\n");
 	CHECK_HAS(plain.ptr, "started             -\n");
 	CHECK_HAS(plain.ptr, "engine              qemu with tcg\n");
 	CHECK_HAS(plain.ptr, "vmm process         77\n");
-	vm_view_details(json_array_get(vms, 0), NOW, true, &coloured);
+	vm_view_details(json_array_get(vms, 0), NOW, 0, true, &coloured);
 	CHECK_HAS(coloured.ptr, "state               \x1b[32mrunning\x1b[0m\n");
 }
 
@@ -622,6 +660,7 @@ int main(void)
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_table_wide),
 		cmocka_unit_test(test_table_worth),
+		cmocka_unit_test(test_wrap),
 		cmocka_unit_test(test_width),
 		cmocka_unit_test(test_table_escapes),
 		cmocka_unit_test(test_empty_table),

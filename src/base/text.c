@@ -54,6 +54,25 @@ size_t text_decode(struct span bytes, uint32_t *ret)
 	return len;
 }
 
+size_t text_cut(struct span bytes)
+{
+	const size_t longest = bytes.len < 3 ? bytes.len : 3;
+
+	for (size_t back = 1; back <= longest; back++) {
+		const uint8_t byte = bytes.ptr[bytes.len - back];
+
+		if ((byte & 0xC0) == 0x80)
+			continue;
+		return byte >= 0xC2 && byte <= 0xF4 &&
+				       back < (byte < 0xE0   ? 2U
+					       : byte < 0xF0 ? 3U
+							     : 4U)
+			       ? back
+			       : 0;
+	}
+	return 0;
+}
+
 bool text_is_utf8(struct span bytes)
 {
 	while (bytes.len > 0) {

@@ -26,6 +26,9 @@ size_t text_decode(struct span bytes, uint32_t *ret);
 /* Whether all of it is well-formed UTF-8 (RFC 3629: no surrogates, nothing over U+10FFFF). */
 bool text_is_utf8(struct span bytes);
 
+/* How many bytes at the end begin a character whose rest is not there: 0 to 3. */
+size_t text_cut(struct span bytes);
+
 /*
  * Appends hostile bytes so that a terminal is safe: C0, C1 and DEL, bidirectional controls and
  * bytes that are no UTF-8 become \xNN or \u{NNNN}; at most `max` bytes of input are shown, then

@@ -209,13 +209,16 @@ static int print_content(const struct export *export, struct err *err)
 	uint64_t at = 0;
 
 	for (;;) {
-		const ssize_t n = pread(export->fd, piece, PIECE_SIZE, (off_t)at);
+		ssize_t n = pread(export->fd, piece, PIECE_SIZE, (off_t)at);
 		int r;
 
 		if (n < 0)
 			return err_sys(err, -errno, "read what came");
 		if (n == 0)
 			return 0;
+		/* A character that goes on in the next piece is shown with that one. */
+		if (n == PIECE_SIZE)
+			n -= (ssize_t)text_cut(span_of(piece, PIECE_SIZE));
 		r = cancel_check(&export->cli->cancel, err);
 		if (r < 0)
 			return r;

@@ -189,6 +189,11 @@ hint: --max-size lets more through"
 	run_for 0 script -qec "$BANGER vm workspace export box -w /srv/repo --base-commit $BASE" /dev/null </dev/null
 	lacks "$output" $'\033]0'
 	contains "$output" '\x1b]0;x\x07'
+	# Nor characters that are cut where it is read in pieces.
+	work 'printf %0100000d 0 | sed "s/0/€/g" >long'
+	run_for 0 script -qec "$BANGER vm workspace export box -w /srv/repo --base-commit $BASE" /dev/null </dev/null
+	contains "$output" '€€€€'
+	lacks "$output" '\xe2'
 	run_for 2 script -qec "$BANGER vm workspace export --bundle box -w /srv/repo --base-commit $BASE" /dev/null </dev/null
 	contains "$output" 'which a bundle would garble'
 }

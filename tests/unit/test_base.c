@@ -203,6 +203,34 @@ static void test_text_escape(void **state)
 	CHECK_STR(out.ptr, "abc...");
 }
 
+static void test_text_cut(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t cut;
+	} rows[] = {
+		{ "", 0 },
+		{ "a", 0 },
+		{ "\xc3\xa4", 0 },
+		{ "a\xc3", 1 },
+		{ "\xc3", 1 },
+		{ "\xe2\x82", 2 },
+		{ "\xe2\x82\xac", 0 },
+		{ "\xf0\x9f\x98", 3 },
+		{ "x\xf0\x9f", 2 },
+		{ "\xf0\x9f\x98\x80", 0 },
+		{ "\xc3\xa4\xa4", 0 },	   /* nothing that could go on */
+		{ "\x82\x82\x82\x82", 0 }, /* nor that has begun */
+		{ "\xff", 0 },
+		{ "\xc0", 0 },
+		{ "\xe2", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		CHECK_INT(text_cut(span_str(rows[i].in)), rows[i].cut);
+}
+
 static void test_text_words(void **state)
 {
 	static const char *const names[] = { "start", "stop", "restart" };
@@ -639,6 +667,7 @@ int main(void)
 		cmocka_unit_test(test_parse_size),
 		cmocka_unit_test(test_parse_duration),
 		cmocka_unit_test(test_text_escape),
+		cmocka_unit_test(test_text_cut),
 		cmocka_unit_test(test_text_words),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_clone_keeps_holes),

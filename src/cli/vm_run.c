@@ -333,11 +333,22 @@ static int bootstrap(struct cli *cli, const struct invocation *invocation, const
 {
 	const struct run_args *args = invocation->args;
 	const bool waits = args->detach || invocation->parsed->command;
+	const char *name = json_get_str(vm, "name");
 	struct err err = ERR_INIT;
 	bool has_failed = false;
+	int r;
 
-	if (bootstrap_run(cli, json_get_str(vm, "id"), workspace_args_guest_path(&args->workspace),
-			  waits, &has_failed, &err) < 0)
+	r = bootstrap_run(cli, json_get_str(vm, "id"), workspace_args_guest_path(&args->workspace),
+			  waits, &has_failed, &err);
+	if (r == 0 && cancel_is_fired(&cli->cancel))
+		r = err_set(&err, ERR_CANCELLED, "cancelled");
+	/* The checkout is there, so the VM stays; with --rm it goes with the connection. */
+	if (r < 0 && !args->rm && cancel_is_fired(&cli->cancel))
+		err_hint(&err,
+			 "'%s' still runs: 'banger vm shell %s' goes on in it, 'banger vm delete "
+			 "%s' deletes it",
+			 name, name, name);
+	if (r < 0)
 		return cli_fail(cli, &err);
 	return has_failed && args->detach ? EXIT_FAILED : 0;
 }

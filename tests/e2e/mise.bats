@@ -164,3 +164,37 @@ mise install ended with status 0'
 	SH
 	equal "$output" $'/root/repo\ninstalled'
 }
+
+interrupted() {
+	env --default-signal=INT "$BANGER" --quiet vm run --nat --image debian-bookworm "$@" >out 2>&1 &
+	pid=$!
+	wait_until 120 is_installing
+	kill -INT "$pid"
+	wait_until 30 has_ended "$pid"
+}
+
+is_installing() {
+	banger --quiet vm exec w -w / -- grep -qs 'installing in' /root/.cache/banger/mise.log 2>/dev/null
+}
+
+has_ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+has_no_vms() {
+	[ -z "$(banger vm list -q)" ]
+}
+
+@test "mise: Ctrl-C while tools are installed says which VM there is, and --rm leaves none" {
+	echo x >repo/.mise.toml
+	git -C repo add -A
+	interrupted --name w -d ./repo
+	contains "$(<out)" cancelled
+	contains "$(<out)" "hint: 'w' still runs: 'banger vm shell w' goes on in it, 'banger vm delete w' deletes it"
+	equal "$(banger --quiet vm exec w -- cat file)" one
+	banger --quiet vm delete w
+	interrupted --name w --rm ./repo -- true
+	contains "$(<out)" cancelled
+	lacks "$(<out)" 'still runs'
+	wait_until 30 has_no_vms
+}

@@ -527,6 +527,8 @@ int spawn_run(struct spawn *spawn, const struct cancel *cancel, uint64_t timeout
 		r = process_wait(&process, cancel, deadline_ns, &status);
 	if (r < 0)
 		return err_sys(err, r, "wait for '%s'", spawn->path);
+	if (spawn->ret_status)
+		*spawn->ret_status = status;
 	return status == 0 ? 0 : explain_status(spawn, status, &errors, err);
 }
 

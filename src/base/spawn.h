@@ -55,6 +55,7 @@ struct spawn {
 	uid_t uid; /* used when has_user: setgroups(0), setgid, setuid */
 	gid_t gid;
 	bool has_user;
+	int *ret_status; /* spawn_run(): as from waitpid(), once it has ended; may be NULL */
 };
 
 struct process {

@@ -39,7 +39,7 @@ static int look(struct cli *cli, const json_t *workspace, enum workspace_state *
 	static const char *const head_args[] = { "rev-parse", "-q", "--verify", "HEAD", NULL };
 	const struct git_call head_call = { .args = head_args,
 					    .cancel = &cli->cancel,
-					    .may_fail = true };
+					    .may_say_no = true };
 	const char *head = json_get_str(workspace, "head");
 	char print[FINGERPRINT_SIZE];
 	AUTO_GIT git = GIT_INIT;

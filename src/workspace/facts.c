@@ -32,7 +32,7 @@ static int ask(const struct git *git, const struct cancel *cancel, const char *c
 {
 	const struct git_call call = { .args = args,
 				       .cancel = cancel,
-				       .may_fail = true,
+				       .may_say_no = true,
 				       .reads_user_config = reads_user_config };
 
 	return git_line(git, &call, ret, err);
@@ -49,6 +49,24 @@ static int read_commit(const struct git *git, const struct cancel *cancel, const
 	return ask(git, cancel, args, false, ret, err);
 }
 
+/*
+ * No commit yet, or one that cannot be read: what cannot be read must not look as if nothing had
+ * been committed. A reference that is no reference is found by symbolic-ref already.
+ */
+static int check_unborn(const struct git *git, const struct cancel *cancel, struct err *err)
+{
+	static const char *const args[] = { "rev-parse", "-q", "--verify", "HEAD", NULL };
+	AUTO_FREE char *oid = NULL;
+	int r;
+
+	r = ask(git, cancel, args, false, &oid, err);
+	if (r < 0 || !oid)
+		return r;
+	r = err_set(err, ERR_INVALID, "the commit of HEAD of '%s' is missing: %s", git->root, oid);
+	err_hint(err, "the repository is damaged: 'git fsck' there says what is missing");
+	return r;
+}
+
 static int read_head(const struct git *git, const struct cancel *cancel, struct facts *facts,
 		     struct err *err)
 {
@@ -59,8 +77,10 @@ static int read_head(const struct git *git, const struct cancel *cancel, struct 
 	r = read_commit(git, cancel, "HEAD", &facts->host_head, err);
 	if (r == 0)
 		r = ask(git, cancel, symbolic, false, &ref, err);
+	if (r == 0 && !facts->host_head)
+		r = check_unborn(git, cancel, err);
 	if (r < 0)
-		return r;
+		return err_context(err, r, "HEAD of '%s' cannot be read", git->root);
 	if (ref && str_starts(ref, "refs/heads/"))
 		facts->branch = mem_strdup(ref + strlen("refs/heads/"));
 	if (!facts->host_head && !facts->branch)
@@ -103,7 +123,7 @@ static int read_origin(const struct git *git, const struct cancel *cancel, struc
 		       struct err *err)
 {
 	static const char *const args[] = { "config", "-z", "--get", "remote.origin.url", NULL };
-	const struct git_call call = { .args = args, .cancel = cancel, .may_fail = true };
+	const struct git_call call = { .args = args, .cancel = cancel, .may_say_no = true };
 	AUTO_BUF url = BUF_INIT;
 	AUTO_BUF clean = BUF_INIT;
 	const int r = git_run(git, &call, &url, err);

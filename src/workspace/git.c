@@ -175,9 +175,9 @@ static int run(const struct git *git, bool is_trusted, const struct git_call *ca
 	AUTO_STRV words = { 0 };
 	AUTO_STRV env = { 0 };
 	AUTO_CLOSE int input_fd = -1;
-	struct spawn spawn = { .path = "git", .dies_with_parent = true };
 	const size_t before = ret ? ret->len : 0;
-	int r = 0;
+	int status = 0, r = 0;
+	struct spawn spawn = { .path = "git", .dies_with_parent = true, .ret_status = &status };
 
 	add_words(git, call->args, &words);
 	add_environment(git, is_trusted, call->reads_user_config, &env);
@@ -193,8 +193,7 @@ static int run(const struct git *git, bool is_trusted, const struct git_call *ca
 		      call->output_max ? call->output_max : GIT_OUTPUT_MAX, ret, err);
 	if (r == 0)
 		return 0;
-	/* It ran and said no: that has no errno. */
-	if (call->may_fail && err->kind == ERR_SYSTEM && err->errnum == 0) {
+	if (call->may_say_no && WIFEXITED(status) && WEXITSTATUS(status) == 1) {
 		*err = ERR_INIT;
 		if (ret)
 			buf_truncate(ret, before);

@@ -62,7 +62,7 @@ struct git_call {
 	const struct cancel *cancel;
 	bool reads_user_config; /* the user's own and the system's: for identity and ignored files
 				 */
-	bool may_fail;		/* a status other than 0 and no output is an empty answer */
+	bool may_say_no;	/* status 1, which is git's word for it, is an empty answer */
 };
 
 /* Runs it and appends what it printed (NULL: dropped). A failure quotes what git said, escaped. */
@@ -83,7 +83,7 @@ struct git_stream {
 #define GIT_STREAM_INIT \
 	((struct git_stream){ .process = PROCESS_INIT, .out_fd = -1, .errors_fd = -1 })
 
-/* `output_max` and `may_fail` do not count here. */
+/* `output_max` and `may_say_no` do not count here. */
 int git_start(const struct git *git, const struct git_call *call, struct git_stream *ret,
 	      struct err *err) MUST_CHECK;
 

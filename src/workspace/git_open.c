@@ -179,7 +179,7 @@ static bool is_submodule(const struct git *git, const struct cancel *cancel)
 	AUTO_FREE char *config = mem_printf("%s/config", git->dir);
 	const char *const args[] = { "config",	    "--file", config,	       "--no-includes",
 				     "--type=path", "--get",  "core.worktree", NULL };
-	const struct git_call call = { .args = args, .cancel = cancel, .may_fail = true };
+	const struct git_call call = { .args = args, .cancel = cancel, .may_say_no = true };
 	AUTO_FREE char *path = NULL;
 	AUTO_FREE char *tree = NULL;
 	struct err ignored = ERR_INIT;
@@ -222,7 +222,7 @@ static int find_filters(const struct cancel *cancel, struct git *git, struct err
 					    "--get-regexp", "^filter\\.", NULL };
 	const struct git_call call = { .args = args,
 				       .cancel = cancel,
-				       .may_fail = true,
+				       .may_say_no = true,
 				       .output_max = 1UL << 20,
 				       .reads_user_config = true };
 	AUTO_BUF text = BUF_INIT;

@@ -175,7 +175,7 @@ static int find_base(const struct ship *ship, char **ret, struct err *err)
 	const char *const args[] = { "rev-parse", "-q", "--verify", commit, NULL };
 	const struct git_call call = { .args = args,
 				       .cancel = ship->way->cancel,
-				       .may_fail = true };
+				       .may_say_no = true };
 
 	*ret = NULL;
 	if (is_first(ship) || str_empty(ship->had.head))

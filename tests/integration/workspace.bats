@@ -303,6 +303,41 @@ fingerprint() {
 	[[ "$output" == *"is from '$PWD/r'"* ]]
 }
 
+@test "a HEAD that cannot be read is not one without commits" {
+	make_repo r
+	commit=$(git -C r rev-parse HEAD)
+	for bad in garbage '' 1234567890123456789012345678901234567890; do
+		echo "$bad" >r/.git/refs/heads/main
+		prepare r
+		[ "$status" -eq 1 ]
+		[[ "$output" == *"HEAD of '$PWD/r' cannot be read: "* ]]
+		[ ! -e guest/r ]
+	done
+	[[ "$output" == *"the commit of HEAD of '$PWD/r' is missing: 1234567890123456789012345678901234567890"* ]]
+	echo 'ref: refs/heads/../main' >r/.git/HEAD
+	prepare r
+	[[ "$output" == *"HEAD of '$PWD/r' cannot be read: "* ]]
+	echo 'ref: refs/heads/main' >r/.git/HEAD
+	echo "$commit" >r/.git/refs/heads/main
+	object=r/.git/objects/${commit:0:2}/${commit:2}
+	mv "$object" kept
+	echo damaged >"$object"
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"HEAD of '$PWD/r' cannot be read: "*'is corrupt'* ]]
+	rm -f "$object"
+	prepare r
+	[[ "$output" == *"is missing: $commit"* ]]
+	mv kept "$object"
+	prepare r
+	[ "$status" -eq 0 ]
+	# Settings that are none are not taken for settings that are not there.
+	echo '[core' >>r/.git/config
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'bad config line'* ]]
+}
+
 @test "a repository of another owner is refused, unless safe.directory has it" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	make_repo r

@@ -193,7 +193,7 @@ static void test_canaries(void **state)
 		if (git_open(path, NULL, &git, &err) < 0)
 			fail_msg("%s: %s", canaries[i], err.message);
 		for (size_t q = 0; q < ARRAY_LEN(questions); q++) {
-			const struct git_call call = { .args = questions[q], .may_fail = true };
+			const struct git_call call = { .args = questions[q], .may_say_no = true };
 
 			if (git_run(&git, &call, NULL, &err) < 0)
 				fail_msg("%s: %s: %s", canaries[i], questions[q][0], err.message);

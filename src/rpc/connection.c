@@ -1,5 +1,7 @@
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -13,6 +15,10 @@
 #define SEND_TIMEOUT_MS	  30000
 #define STOP_TIMEOUT_MS	  2000
 #define PENDING_BYTES_MAX 65536 /* progress that waits for a peer to read */
+/* With the kernel's own, of the 200 KiB that a socket has. What is left takes the answer of
+ * whatever reports progress, so a client that was suspended for an hour finds it when it goes on.
+ */
+#define UNREAD_BYTES_MAX 65536
 
 struct rpc_connection *rpc_connection_new(struct rpc_server *server, int fd,
 					  const struct unix_peer *peer)
@@ -138,6 +144,14 @@ void rpc_connection_send_lossy(struct rpc_connection *connection, struct span fr
 	/* A peer that is gone is found by whoever reads or answers. */
 	if (n > 0)
 		buf_consume(&connection->out, (size_t)n);
+}
+
+bool rpc_connection_is_behind(const struct rpc_connection *connection)
+{
+	int unread_bytes;
+
+	return ioctl(connection->fd, SIOCOUTQ, &unread_bytes) == 0 &&
+	       unread_bytes > UNREAD_BYTES_MAX;
 }
 
 bool rpc_connection_peer_is_gone(struct rpc_connection *connection)

@@ -110,7 +110,7 @@ static void report_progress(void *context, const struct progress_event *event)
 				event->total);
 
 	pthread_mutex_lock(&connection->out_lock);
-	if (progress_is_due(call, event)) {
+	if (progress_is_due(call, event) && !rpc_connection_is_behind(connection)) {
 		rpc_progress_write(call->id, event, elapsed_ms, &line);
 		rpc_connection_send_lossy(connection, buf_span(&line));
 	}

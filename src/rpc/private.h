@@ -97,6 +97,9 @@ int rpc_connection_send(struct rpc_connection *connection, struct span frame, in
 /* Sends what fits now; the caller holds out_lock. May drop it when the peer does not read. */
 void rpc_connection_send_lossy(struct rpc_connection *connection, struct span frame);
 
+/* Whether the peer has left so much unread that progress would take its answer's place. */
+bool rpc_connection_is_behind(const struct rpc_connection *connection);
+
 /* Whether both directions are closed. */
 bool rpc_connection_peer_is_gone(struct rpc_connection *connection);
 

@@ -102,6 +102,20 @@ static int handle_progress(struct rpc_call *call, const void *params, json_t *re
 	return 0;
 }
 
+static int handle_chatter(struct rpc_call *call, const void *params, json_t *result,
+			  struct err *err)
+{
+	const struct add_params *p = params;
+
+	(void)result;
+	(void)err;
+	/* Each is a stage of its own, so none is left out for coming too soon. */
+	for (uint64_t i = 0; i < p->a; i++)
+		progress_report(rpc_call_progress(call), i % 2 == 0 ? "even" : "odd", NULL, i, 0);
+	atomic_fetch_add(&fixture.done, 1);
+	return 0;
+}
+
 static int handle_big(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	const struct add_params *p = params;
@@ -160,6 +174,12 @@ static const struct rpc_method methods[RPC_FIXTURE_METHODS] = {
 	  .field_count = ARRAY_LEN(big_fields),
 	  .params_size = sizeof(struct add_params),
 	  .handler = handle_big },
+	{ .name = "chatter",
+	  .summary = "report much",
+	  .fields = big_fields,
+	  .field_count = ARRAY_LEN(big_fields),
+	  .params_size = sizeof(struct add_params),
+	  .handler = handle_chatter },
 	{ .name = "hook",
 	  .summary = "leave a hook",
 	  .fields = big_fields,

@@ -46,7 +46,8 @@ struct fixture {
 
 extern struct fixture fixture;
 
-#define RPC_FIXTURE_METHODS 8 /* add, fail, fail_silently, wait, pass, progress, big, hook */
+/* add, fail, fail_silently, wait, pass, progress, big, chatter, hook */
+#define RPC_FIXTURE_METHODS 9
 
 int rpc_fixture_setup(void **state);
 int rpc_fixture_teardown(void **state);

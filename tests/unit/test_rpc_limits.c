@@ -177,6 +177,36 @@ static void test_peer_that_does_not_read(void **state)
 	wait_client_count(1);
 }
 
+/* A client that is suspended misses progress, not its answer. */
+static void test_peer_that_reads_later(void **state)
+{
+	AUTO_CLOSE int suspended = -1;
+	AUTO_CLOSE int other = -1;
+	static const char *const request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"chatter\","
+					   "\"params\":{\"bytes\":20000}}\n";
+	size_t reports = 0;
+
+	(void)state;
+	fixture.config.send_timeout_ms = 1;
+	start_server();
+	suspended = raw_connect();
+	other = raw_connect();
+	raw_send(suspended, request);
+	wait_for(&fixture.done, 1);
+	for (int i = 0; i < 100; i++) /* far longer than an answer may take */
+		raw_expect(other, ADD("1", "1"), 0);
+	for (;;) {
+		AUTO_FREE char *line = raw_line(suspended);
+
+		assert_non_null(line);
+		if (strstr(line, "\"result\""))
+			break;
+		reports++;
+	}
+	assert_true(reports > 10 && reports < 20000);
+	raw_expect(suspended, ADD("2", "1"), 0);
+}
+
 /* --- descriptors ------------------------------------------------------------------------------ */
 
 static void test_passing_a_descriptor(void **state)
@@ -319,6 +349,7 @@ int main(void)
 		TEST(test_hook_limit),
 		TEST(test_long_answers),
 		TEST(test_peer_that_does_not_read),
+		TEST(test_peer_that_reads_later),
 		TEST(test_passing_a_descriptor),
 		TEST(test_descriptors_from_clients),
 		TEST(test_out_of_descriptors),

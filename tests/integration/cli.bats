@@ -395,6 +395,44 @@ hint: commands that need it start it, such as 'banger ps'"
 	lacks "$output" $'\e'
 }
 
+@test "Ctrl-Z while something is made: the terminal as it was, then the live line again, as wide as the window is now" {
+	local words
+	script '{"methods": {"vm.create": {"progress_gap_ms": 50, "progress": [
+		{"stage": "image", "detail": "fetch", "done": 10000000, "total": 100000000}], "delay_ms": 60000}}}'
+	jq '.methods["image.pull"] = .methods["vm.create"]' "$FAKE_SCRIPT" >"$FAKE_SCRIPT.new"
+	mv "$FAKE_SCRIPT.new" "$FAKE_SCRIPT"
+	for words in 'vm run' 'image pull one'; do
+		# shellcheck disable=SC2086 # words are words
+		run terminal --show --size 24x100 'expect:image: fetch [==>' 'send:\x1a' stopped cooked signal:CONT \
+			'expect:\r\x1b[Kimage: fetch [==>' resize:24x60 'expect:\r\x1b[Kimage: fetch 9.5 MiB/95.3 MiB' \
+			'send:\x1a' stopped resize:24x100 signal:CONT 'expect:\r\x1b[Kimage: fetch [==>' \
+			'send:\x03' 'expect:\r\x1b[K' 'expect: cancelled' -- banger $words
+		contains "$output" "exit 130 cooked"
+	done
+	wait_for logged '^cancelled vm.create'
+	wait_for logged '^cancelled image.pull'
+}
+
+@test "Ctrl-Z for so long that the answer comes meanwhile: it is there afterwards" {
+	script '{"methods": {"vm.create": {"progress_gap_ms": 50, "progress": [{"stage": "image"}], "delay_ms": 400}}}'
+	run terminal --show 'expect:image  0 s' 'send:\x1a' stopped "until:grep -q ^done.vm.create '$FAKE_LOG'" signal:CONT \
+		'expect:\r\x1b[K' 'expect:debian-bookworm' -- banger vm create
+	contains "$output" "exit 0 cooked"
+}
+
+@test "Ctrl-Z while bangerd starts, and while it is asked" {
+	script '{"start_silent": true}'
+	run terminal --show "until:[[ -e '$BANGER_STATE_DIR/bangerd.log' ]]" 'send:\x1a' stopped cooked signal:CONT \
+		'send:\x03' 'expect:cancelled while bangerd started' -- banger ps
+	contains "$output" "exit 130 cooked"
+	expect "$(daemon_pids)" ""
+	script '{"methods": {"vm.list": {"delay_ms": 300}}}'
+	: >"$FAKE_LOG"
+	run terminal --show "until:grep -q ^vm.list '$FAKE_LOG'" 'send:\x1a' stopped cooked "until:grep -q ^done.vm.list '$FAKE_LOG'" \
+		signal:CONT 'expect:box' -- banger ps
+	contains "$output" "exit 0 cooked"
+}
+
 @test "Ctrl-C cancels what is being made, and says so" {
 	script '{"methods": {"vm.create": {"delay_ms": 60000}}}'
 	env --default-signal=INT banger vm run -d 2>"$BATS_TEST_TMPDIR/errors" 3>&- &

@@ -38,7 +38,7 @@
 #define SCRIPT_BYTES_MAX (1024 * 1024)
 
 struct params {
-	json_t *values[17];
+	json_t *values[18];
 };
 
 #define FIELD(index, text)                                       \
@@ -57,7 +57,7 @@ static const struct json_field fields[] = {
 	FIELD(10, "ephemeral"), FIELD(11, "timeout_ms"),
 	FIELD(12, "signal"),	FIELD(13, "console"),
 	FIELD(14, "force"),	FIELD(15, "available"),
-	FIELD(16, "id"),
+	FIELD(16, "id"),	FIELD(17, "reference"),
 };
 
 struct daemon_state {

@@ -5,16 +5,18 @@ usage: terminal.py [--size ROWSxCOLS] [--show] STEP... -- COMMAND...
 
 Steps: expect:TEXT (wait until the output has it, after what was expected before)   send:TEXT (\\n, \\x03 and so on)
        signal:NAME (to the command)   resize:ROWSxCOLS   raw / cooked (wait until the terminal is in that mode)
-       stopped (wait until the command was stopped)
+       stopped (wait until the command was stopped)   until:COMMAND (wait until this shell command succeeds)
 Prints the output with --show, then "exit STATUS MODE": 128 + n for a signal, MODE is what the terminal was left in.
 Fails with status 99 when something does not come within the deadline.
 """
+import contextlib
 import fcntl
 import os
 import pty
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -83,7 +85,8 @@ class Terminal:
             self.read(0.02)
 
     def give_up(self, why):
-        os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
         sys.stderr.write(f"terminal.py: {why}\nthe output was: {self.output!r}\n")
         sys.exit(99)
 
@@ -113,6 +116,8 @@ class Terminal:
             self.wait_until(step, lambda: self.mode() == name)
         elif name == "stopped":
             self.wait_until(step, self.is_stopped)
+        elif name == "until":
+            self.wait_until(step, lambda: subprocess.run(["bash", "-c", value], check=False).returncode == 0)
         else:
             sys.exit(f"terminal.py: no step '{step}'")
 

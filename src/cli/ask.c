@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/link.h"
 #include "cli/request.h"
@@ -50,4 +51,10 @@ void ask_context(struct err *err, const char *what, const char *name)
 
 	if (!strstr(err->message, quoted))
 		(void)err_context(err, -EIO, "%s %s", what, quoted);
+}
+
+void ask_context_of_making(struct err *err, const char *what)
+{
+	if (!str_starts(err->message, "cannot create "))
+		(void)err_context(err, -EIO, "%s", what);
 }

@@ -25,3 +25,7 @@ int ask_to_delete(struct cli *cli, const char *method, const char *what, const c
 
 /* Puts "WHAT 'NAME': " in front of an error, unless that names it already. */
 void ask_context(struct err *err, const char *what, const char *name);
+
+/* Puts `what` ("cannot run the VM") before the message, unless bangerd says by itself that it could
+ * not create one. */
+void ask_context_of_making(struct err *err, const char *what);

@@ -1,6 +1,7 @@
 /* vm create. */
 #include "base/clock.h"
 #include "base/json.h"
+#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/link.h"
@@ -43,7 +44,7 @@ static int run_create(struct cli *cli, const struct invocation *invocation)
 	params = spec_args_params(&args->spec);
 	json_put_bool(params, "start", args->start);
 	if (request_call(cli, "vm.create", params, NULL, &result, &err) < 0) {
-		(void)err_context(&err, -EIO, "cannot create the VM");
+		ask_context_of_making(&err, "cannot create the VM");
 		return cli_fail(cli, &err);
 	}
 	cli_print_warnings(cli, result);

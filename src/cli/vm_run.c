@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "cli/ask.h"
 #include "cli/bootstrap.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -95,8 +96,8 @@ static int create(struct cli *cli, const struct run_args *args, json_t **ret, st
 		return err_set(err, ERR_CANCELLED,
 			       "cancelled; bangerd undoes what was begun of the VM");
 	if (r < 0)
-		return err_context(err, r, "cannot run the VM");
-	return 0;
+		ask_context_of_making(err, "cannot run the VM");
+	return r;
 }
 
 static void print_name(struct cli *cli, const json_t *result)

@@ -1,5 +1,6 @@
 #include "daemon/api.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <string.h>
 
@@ -77,6 +78,14 @@ static const char *subject_of(const struct rpc_method *method, const void *param
 	return *(char *const *)(const void *)((const char *)params + field->offset);
 }
 
+/* Whoever found the disk full does not know what can be done about it. */
+static void hint_at_room(struct err *err)
+{
+	if ((err->errnum == ENOSPC || err->errnum == EDQUOT) && !err->hint[0])
+		err_hint(err, "make room: 'banger image cache prune', or delete VMs or images; "
+			      "'banger doctor' says how much is left");
+}
+
 int api_around(void *context, struct rpc_call *call, const struct rpc_method *method,
 	       const void *params, json_t *result, struct err *err)
 {
@@ -96,6 +105,8 @@ int api_around(void *context, struct rpc_call *call, const struct rpc_method *me
 	rpc_call_observe(call, &observer);
 	r = method->handler(call, params, result, err);
 	operations_end(daemon->operations, watched.operation);
+	if (r < 0)
+		hint_at_room(err);
 	/* Kernels and initramfs pass through memory whole; an idle daemon should not keep their
 	 * room. */
 	(void)malloc_trim(0);

@@ -136,7 +136,7 @@ int image_making_begin(void *context, struct err *err)
 	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
 	if (r < 0)
-		return err_context(err, r, "cannot replace it");
+		return err_context(err, r, "cannot make image '%s'", making->name);
 	making->is_begun = true;
 	failpoint("image.pull.intent");
 	return 0;

@@ -117,7 +117,7 @@ static int begin(struct daemon *daemon, const char *name, struct err *err)
 	if (r < 0 && is_used(err))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
 	if (r < 0)
-		return err_context(err, r, "cannot replace it");
+		return err_context(err, r, "cannot make kernel '%s'", name);
 	failpoint("kernel.pull.intent");
 	return 0;
 }

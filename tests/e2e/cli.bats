@@ -322,6 +322,68 @@ has_operations() {
 	run_for 0 "${unset[@]}" HOME="$HOME_DIR" XDG_RUNTIME_DIR="$HOME_DIR" "$BANGER" daemon stop
 }
 
+@test "a full disk below HOME: one line, nothing half written, and all is well once there is room" {
+	local place=$BATS_TEST_TMPDIR/place user_file=$BATS_TEST_TMPDIR/place/user/config
+	local at_place=(env -u BANGER_CONFIG_DIR -u BANGER_STATE_DIR -u BANGER_CACHE_DIR -u XDG_CONFIG_HOME -u XDG_STATE_HOME
+		-u XDG_CACHE_HOME HOME="$place" "$BANGER")
+	fill() {
+		run ! dd if=/dev/zero of="$place/filler" bs=4k status=none
+	}
+
+	mkdir "$place"
+	mount -t tmpfs -o size=8m,mode=700 tmpfs "$place"
+	mkdir "${user_file%/*}"
+	printf 'Host a\n\tUser b\n' >"$user_file"
+	cp "$user_file" "$BATS_TEST_TMPDIR/before"
+	# Before there is anything of banger's.
+	fill
+	run_for 1 "${at_place[@]}" ps
+	matches "$stderr" "^banger: cannot start bangerd: .*'$place/.*: No space left on device"
+	is_one_error
+	run_for 1 "${at_place[@]}" ssh-config --install --file "$user_file"
+	is_one_error
+	run_for 0 "${at_place[@]}" version
+	run_for 0 "${at_place[@]}" vm run --help
+	rm "$place/filler"
+	run_for 0 "${at_place[@]}" ps
+	# Afterwards: reading goes on, writing is refused, the user's file is as it was.
+	fill
+	run_for 0 "${at_place[@]}" ps
+	run_for 1 "${at_place[@]}" --quiet vm create --no-start --name box
+	matches "$stderr" '^banger: cannot create .*No space left on device'
+	contains "$stderr" "hint: make room: "
+	is_one_error
+	run_for 1 "${at_place[@]}" ssh-config --install --file "$user_file"
+	equal "$stderr" "banger: write '$user_file': No space left on device"
+	equal "$(ls -A "${user_file%/*}")" config
+	cmp "$user_file" "$BATS_TEST_TMPDIR/before"
+	run_for 1 "${at_place[@]}" doctor
+	matches "$output" 'FAIL +space +0 B free'
+	run_for 0 "${at_place[@]}" daemon stop
+	run_for 0 "${at_place[@]}" ps
+	rm "$place/filler"
+	run_for 0 "${at_place[@]}" ssh-config --install --file "$user_file"
+	fill
+	run_for 1 "${at_place[@]}" ssh-config --uninstall --file "$user_file"
+	contains "$stderr" 'No space left on device'
+	contains "$(<"$user_file")" 'Include '
+	rm "$place/filler"
+	run_for 0 "${at_place[@]}" ssh-config --uninstall --file "$user_file"
+	cmp "$user_file" "$BATS_TEST_TMPDIR/before"
+	run_for 0 "${at_place[@]}" daemon stop
+	umount "$place"
+}
+
+@test "a configuration that cannot be written is read" {
+	run_for 0 banger ps
+	mount --bind "$BANGER_CONFIG_DIR" "$BANGER_CONFIG_DIR"
+	mount -o remount,bind,ro "$BANGER_CONFIG_DIR"
+	run_for 0 banger daemon stop
+	run_for 0 banger ps
+	equal "$(banger --json daemon status | jq -r .default_image)" "$IMAGE"
+	umount "$BANGER_CONFIG_DIR"
+}
+
 # The members of an object in jq's path must be these.
 members() {
 	equal "$(jq -r "$1 | keys_unsorted | sort | join(\" \")" <<<"$output")" "$(tr ' ' '\n' <<<"$2" | sort | paste -sd ' ')"

@@ -143,7 +143,7 @@ nothing_can_be_made() {
 	rows=$(banger --quiet vm list -q | sort)
 	folders=$(ls "$BANGER_STATE_DIR/vms")
 	run_for 1 banger vm create --name more --no-start
-	contains "$stderr" "banger: cannot create the VM: cannot create 'more': "
+	contains "$stderr" "banger: cannot create 'more': "
 	contains "$stderr" "No space left on device"
 	equal "$(banger --quiet vm list -q | sort)" "$rows"
 	equal "$(ls "$BANGER_STATE_DIR/vms")" "$folders"

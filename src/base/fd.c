@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/cancel.h"
 
 void fd_close(int fd)
 {
@@ -48,6 +51,25 @@ int fd_read_exact(int fd, void *into, size_t size)
 	while (size > 0) {
 		ssize_t n = fd_read_some(fd, at, size);
 
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return -ENODATA;
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int fd_read_exact_until(int fd, void *into, size_t size, uint64_t deadline_ns)
+{
+	uint8_t *at = into;
+
+	while (size > 0) {
+		ssize_t n = cancel_poll(NULL, fd, POLLIN, deadline_ns);
+
+		if (n > 0)
+			n = fd_read_some(fd, at, size);
 		if (n < 0)
 			return (int)n;
 		if (n == 0)

@@ -36,6 +36,10 @@ int fd_pwrite_all(int fd, struct span data, uint64_t offset) MUST_CHECK;
 /* Reads exactly `size` bytes; -ENODATA when the end comes first. */
 int fd_read_exact(int fd, void *into, size_t size) MUST_CHECK;
 
+/* The same, but -ETIMEDOUT when `deadline_ns` (CLOCK_BOOTTIME) comes first, however often bytes
+ * come. */
+int fd_read_exact_until(int fd, void *into, size_t size, uint64_t deadline_ns) MUST_CHECK;
+
 /* Reads at most `size` bytes, going on after EINTR. Bytes read (0 at the end) or -errno. */
 ssize_t fd_read_some(int fd, void *into, size_t size) MUST_CHECK;
 

@@ -1,6 +1,7 @@
 #include "base/unix_socket.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -193,7 +194,8 @@ int unix_peer_of(int fd, struct unix_peer *ret)
 	return 0;
 }
 
-int unix_send_fd(int fd, struct span data, int passed_fd)
+/* One sendmsg() of what is left, with a descriptor unless that is -1. */
+static ssize_t send_some(int fd, struct span data, int passed_fd, int flags)
 {
 	union {
 		struct cmsghdr align;
@@ -219,19 +221,39 @@ int unix_send_fd(int fd, struct span data, int passed_fd)
 		memcpy(CMSG_DATA(header), &passed_fd, sizeof(passed_fd));
 	}
 	do {
-		n = sendmsg(fd, &message, MSG_NOSIGNAL);
+		n = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	data = span_skip(data, (size_t)n);
-	while (data.len > 0) {
-		n = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
+	return n < 0 ? -errno : n;
+}
+
+int unix_send_fd(int fd, struct span data, int passed_fd)
+{
+	/* The descriptor goes with the first byte, also where there is none. */
+	do {
+		const ssize_t n = send_some(fd, data, passed_fd, 0);
+
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		data = span_skip(data, (size_t)n);
-	}
+		passed_fd = -1;
+	} while (data.len > 0);
+	return 0;
+}
+
+int unix_send_fd_until(int fd, struct span data, int passed_fd, uint64_t deadline_ns)
+{
+	do {
+		ssize_t n = send_some(fd, data, passed_fd, MSG_DONTWAIT);
+
+		if (n == -EAGAIN)
+			n = cancel_poll(NULL, fd, POLLOUT, deadline_ns);
+		else if (n >= 0) {
+			data = span_skip(data, (size_t)n);
+			passed_fd = -1;
+		}
+		if (n < 0)
+			return (int)n;
+	} while (data.len > 0);
 	return 0;
 }
 

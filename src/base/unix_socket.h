@@ -56,6 +56,9 @@ int unix_peer_of(int fd, struct unix_peer *ret) MUST_CHECK;
 /* Sends all of `data`, with `passed_fd` (-1 for none) on its first byte. -errno. */
 int unix_send_fd(int fd, struct span data, int passed_fd) MUST_CHECK;
 
+/* The same, but -ETIMEDOUT when `deadline_ns` (CLOCK_BOOTTIME) comes before all has been taken. */
+int unix_send_fd_until(int fd, struct span data, int passed_fd, uint64_t deadline_ns) MUST_CHECK;
+
 /*
  * Receives at most `size` bytes. At most one descriptor is taken, into *ret_fd (-1 when none came);
  * more than one, or truncated ancillary data, closes all and is -EPROTO. Bytes or -errno.

@@ -538,6 +538,29 @@ static void test_passing_fds(void **state)
 	}
 }
 
+/* The deadline is for all of it, not for each piece that comes or goes. */
+static void test_deadlines(void **state)
+{
+	static char much[1 << 20];
+	const struct span all = span_of(much, sizeof(much));
+	char text[4];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(fd_socketpair(pair), 0);
+	assert_int_equal(fd_write_all(pair[0], span_str("abc")), 0);
+	CHECK_INT(fd_read_exact_until(pair[1], text, 4, clock_now_ns() + NSEC_PER_MSEC),
+		  -ETIMEDOUT);
+	assert_int_equal(fd_write_all(pair[0], span_str("abcd")), 0);
+	CHECK_INT(fd_read_exact_until(pair[1], text, 4, 0), 0); /* it is there already */
+	assert_memory_equal(text, "abcd", 4);
+	CHECK_INT(unix_send_fd_until(pair[0], all, -1, clock_now_ns() + NSEC_PER_MSEC), -ETIMEDOUT);
+	fd_closep(&pair[1]);
+	CHECK_INT(unix_send_fd_until(pair[0], all, -1, UINT64_MAX), -EPIPE);
+	CHECK_INT(fd_read_exact_until(pair[0], text, 1, UINT64_MAX), -ECONNRESET);
+	fd_closep(&pair[0]);
+}
+
 struct request {
 	char *name;
 	uint64_t count;
@@ -677,6 +700,7 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_unix_socket),
 		cmocka_unit_test(test_passing_fds),
+		cmocka_unit_test(test_deadlines),
 		cmocka_unit_test(test_json_fields),
 		cmocka_unit_test(test_json_read),
 	};

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,11 +18,11 @@
 #include "priv/net_private.h"
 #include "priv/net_way_out.h"
 
-#define CLIENTS_MAX	  16
-#define CLIENT_PATIENCE_S 10 /* for the rest of a request, and to take a reply */
-#define WAY_OUT_MS	  2000
-#define WAY_OUT_STEP_MS	  10
-#define ROUTES_BYTES_MAX  65536
+#define CLIENTS_MAX	 16
+#define REQUEST_MS	 3000 /* for a request to come, and for its reply to be taken */
+#define WAY_OUT_MS	 2000
+#define WAY_OUT_STEP_MS	 10
+#define ROUTES_BYTES_MAX 65536
 
 struct client {
 	int fd; /* owned; -1: nobody */
@@ -53,13 +52,9 @@ static bool is_way_open(void)
 
 static void add_client(struct server *server, int fd)
 {
-	const struct timeval patience = { .tv_sec = CLIENT_PATIENCE_S };
-
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		if (server->clients[i].fd >= 0)
 			continue;
-		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 		server->clients[i] = (struct client){ .fd = fd };
 		return;
 	}
@@ -305,20 +300,27 @@ static int perform(struct server *server, struct client *client, const struct ne
 	return err_set(err, ERR_PROTOCOL, "no such operation");
 }
 
-/* False: whoever it was broke the protocol, or is gone. */
+static uint64_t request_deadline(void)
+{
+	return clock_now_ns() + REQUEST_MS * NSEC_PER_MSEC;
+}
+
+/* Who has begun has a deadline for all of it, since the others wait meanwhile. False: whoever it
+ * was missed that, broke the protocol, or is gone. */
 static bool read_request(int fd, struct net_request *ret)
 {
+	const uint64_t deadline_ns = request_deadline();
 	uint8_t header[NET_HEADER_SIZE];
 	struct err ignored = ERR_INIT;
 	AUTO_BUF message = BUF_INIT;
 	size_t size;
 
-	if (fd_read_exact(fd, header, sizeof(header)) < 0 ||
+	if (fd_read_exact_until(fd, header, sizeof(header), deadline_ns) < 0 ||
 	    net_request_body_size(span_of(header, sizeof(header)), &size, &ignored) < 0)
 		return false;
 	buf_add(&message, span_of(header, sizeof(header)));
 	buf_reserve(&message, size);
-	if (fd_read_exact(fd, message.ptr + message.len, size) < 0)
+	if (fd_read_exact_until(fd, message.ptr + message.len, size, deadline_ns) < 0)
 		return false;
 	buf_advance(&message, size);
 	return net_request_parse(buf_span(&message), ret, &ignored) == 0;
@@ -341,7 +343,7 @@ static bool serve_client(struct server *server, struct client *client)
 	net_reply_write(&reply, &out);
 	if (reply.count > 0)
 		buf_add(&out, buf_span(&records));
-	return unix_send_fd(client->fd, buf_span(&out), fd) == 0;
+	return unix_send_fd_until(client->fd, buf_span(&out), fd, request_deadline()) == 0;
 }
 
 static void tell_watchers(struct server *server)

@@ -7,6 +7,8 @@
 #include "cli/commands.h"
 #include "cli/vm_view.h"
 
+#define TROUBLE_BYTES_MAX 1024
+
 struct list_args {
 	bool ids_only;
 };
@@ -18,6 +20,49 @@ static const struct opt list_opts[] = {
 	  .offset = offsetof(struct list_args, ids_only),
 	  .help = "only the ids, in full" },
 };
+
+/* The last error of one that is alive is what is wrong with it now. */
+static const char *trouble_of(const json_t *vm)
+{
+	const char *state = json_get_str(vm, "state");
+
+	return str_eq(state, "running") || str_eq(state, "paused") ? json_get_str(vm, "last_error")
+								   : NULL;
+}
+
+/* How many of the first `count` VMs have this trouble. */
+static size_t count_troubled(const json_t *vms, size_t count, const char *trouble)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		found += str_eq(trouble_of(json_array_get(vms, i)), trouble);
+	return found;
+}
+
+/* Each trouble once, however many have it. */
+static void warn_of_trouble(struct cli *cli, const json_t *vms)
+{
+	const size_t count = json_array_size(vms);
+
+	for (size_t i = 0; i < count; i++) {
+		const json_t *vm = json_array_get(vms, i);
+		const char *trouble = trouble_of(vm);
+		AUTO_BUF text = BUF_INIT;
+		size_t others;
+
+		if (!trouble || count_troubled(vms, i, trouble) > 0)
+			continue;
+		others = count_troubled(vms, count, trouble) - 1;
+		text_escape(&text, span_str(trouble), TROUBLE_BYTES_MAX);
+		if (others == 0)
+			out_note(&cli->out, "warning: '%s': %s", json_get_str(vm, "name"),
+				 text.ptr);
+		else
+			out_note(&cli->out, "warning: '%s' and %zu more: %s",
+				 json_get_str(vm, "name"), others, text.ptr);
+	}
+}
 
 static int run_list(struct cli *cli, const struct invocation *invocation)
 {
@@ -37,6 +82,8 @@ static int run_list(struct cli *cli, const struct invocation *invocation)
 	else
 		vm_view_table(vms, clock_wall_seconds(), out->out_width, out->out_has_colour,
 			      &out->pending);
+	if (!args->ids_only && !out->is_json)
+		warn_of_trouble(cli, vms);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "daemon/network.h"
 #include "daemon/private.h"
 #include "priv/net.h"
+#include "priv/net_holder.h"
 
 #define ROUTES_BYTES_MAX (4UL << 20)
 
@@ -76,24 +77,50 @@ static void check_guests(struct daemon *daemon, json_t *checks)
 	}
 }
 
+/* Nothing of it can be known, then. */
+static void check_silence(const struct daemon *daemon, json_t *checks)
+{
+	const bool is_isolated = network_is_isolated(daemon->network);
+	AUTO_BUF text = BUF_INIT;
+
+	network_describe(daemon->network, &text);
+	buf_add_str(&text, is_isolated ? "; its process, " NET_HOLDER_NAME ", does not answer"
+				       : "; what an earlier bangerd left cannot be taken over");
+	doctor_add(checks, "network", WARN, text.ptr,
+		   is_isolated ? "VMs go on as they are; 'pkill -CONT -x " NET_HOLDER_NAME
+				 "' if somebody has stopped it"
+			       : "VMs go on as they are, and bangerd tries again; see its log");
+}
+
+static void check_bridge(const struct daemon *daemon, const struct network_summary *summary,
+			 json_t *checks)
+{
+	AUTO_BUF text = BUF_INIT;
+
+	network_describe(daemon->network, &text);
+	buf_add_str(&text, "; ");
+	if (!summary->is_up)
+		buf_add_str(&text, "made when the first VM is started");
+	else
+		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready",
+			 summary->guests, summary->capacity, summary->ready);
+	doctor_add(checks, "network", PASS, text.ptr, NULL);
+}
+
 void doctor_check_network(struct daemon *daemon, json_t *checks)
 {
 	struct network_summary summary;
-	AUTO_BUF text = BUF_INIT;
 
 	if (!network_is_on(daemon->network)) {
 		check_no_network(daemon, checks);
 		return;
 	}
 	network_summarise(daemon->network, &summary);
-	network_describe(daemon->network, &text);
-	buf_add_str(&text, "; ");
-	if (!summary.is_up)
-		buf_add_str(&text, "made when the first VM is started");
-	else
-		buf_addf(&text, "%zu of %u addresses in use, %zu TAP devices ready", summary.guests,
-			 summary.capacity, summary.ready);
-	doctor_add(checks, "network", PASS, text.ptr, NULL);
+	if (!summary.answers) {
+		check_silence(daemon, checks);
+		return;
+	}
+	check_bridge(daemon, &summary, checks);
 	check_guests(daemon, checks);
 	if (summary.is_up)
 		doctor_add(checks, "packet rules", summary.is_whole ? PASS : WARN,

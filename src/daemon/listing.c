@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
 #include "daemon/vm_service.h"
@@ -15,6 +16,7 @@ struct listing {
 	uint64_t store_changes; /* when it was begun, as the next */
 	uint64_t table_changes;
 	uint64_t port_changes;
+	uint64_t network_changes;
 };
 
 struct listing *listing_new(void)
@@ -58,11 +60,13 @@ static int refresh(struct listing *listing, struct daemon *daemon, struct err *e
 	const uint64_t store_now = store_changes(daemon->store);
 	const uint64_t table_now = vm_table_changes(daemon->table);
 	const uint64_t ports_now = publish_changes(daemon->publish);
+	const uint64_t network_now = network_changes(daemon->network);
 	AUTO_BUF text = BUF_INIT;
 	int r;
 
 	if (listing->text.len > 0 && listing->store_changes == store_now &&
-	    listing->table_changes == table_now && listing->port_changes == ports_now)
+	    listing->table_changes == table_now && listing->port_changes == ports_now &&
+	    listing->network_changes == network_now)
 		return 0;
 	r = make(daemon, &text, err);
 	if (r < 0)
@@ -73,6 +77,7 @@ static int refresh(struct listing *listing, struct daemon *daemon, struct err *e
 	listing->store_changes = store_now;
 	listing->table_changes = table_now;
 	listing->port_changes = ports_now;
+	listing->network_changes = network_now;
 	return 0;
 }
 

@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "config/config.h"
 #include "daemon/network_private.h"
+#include "daemon/vm_table.h"
+#include "priv/net_holder.h"
 #include "store/store.h"
 
 /* --- TAPs --- */
@@ -47,7 +49,11 @@ struct network_tap *network_tap_add(struct network *network, uint32_t index)
 
 void network_tap_drop(struct network *network, struct network_tap *tap)
 {
+	const bool was_lost = tap->is_lost;
+
 	*tap = network->taps[--network->tap_count];
+	if (was_lost)
+		network_note_lost(network);
 }
 
 size_t network_count_idle(const struct network *network)
@@ -97,9 +103,24 @@ int network_raise(struct network *network, struct err *err)
 
 	guests = network_guests(network, &count);
 	r = priv_net_raise(network->net, guests, count, err);
-	network->is_up = r == 0;
+	/* What was up once stays the worker's to put right. */
+	network->is_up |= r == 0;
 	tell_change(network);
 	return r;
+}
+
+/* Whether nobody answers for the network: said when that begins and when it ends. */
+static bool note_silence(struct network *network)
+{
+	const bool is_silent = priv_net_silences(network->net) % 2 != 0;
+
+	if (is_silent && !network->is_silent)
+		log_error("the process of the VMs' network, " NET_HOLDER_NAME
+			  ", does not answer: VMs go on, retrying");
+	else if (!is_silent && network->is_silent)
+		log_info("the process of the VMs' network answers again");
+	network->is_silent = is_silent;
+	return is_silent;
 }
 
 bool network_repair(struct network *network)
@@ -110,16 +131,17 @@ bool network_repair(struct network *network)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&network->lock);
+	r = network_take_over(network, &err);
 	guests = network_guests(network, &count);
 	if (network->is_up && !priv_net_is_whole(network->net, guests, count)) {
 		r = priv_net_raise(network->net, guests, count, &err);
 		tell_change(network);
-		log_write(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
-			  &(struct log_fields){ .err = r < 0 ? &err : NULL },
-			  r < 0 ? "somebody has changed the VMs' network, and it cannot be put "
-				  "right, "
-				  "retrying"
-				: "somebody has changed the VMs' network: put right");
+		if (!note_silence(network))
+			log_write(r < 0 ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN,
+				  &(struct log_fields){ .err = r < 0 ? &err : NULL },
+				  r < 0 ? "somebody has changed the VMs' network, and it cannot "
+					  "be put right, retrying"
+					: "somebody has changed the VMs' network: put right");
 	} else if (network->is_up && any_has_nat(network)) {
 		/* A way out that has come meanwhile. */
 		r = priv_net_set_forwarding(network->net, true, &err);
@@ -130,7 +152,7 @@ bool network_repair(struct network *network)
 	/* With a bridge to be ports of. */
 	if (network->is_up && r >= 0)
 		network_mend(network);
-	if (network->is_up)
+	if (!note_silence(network) && network->is_up)
 		network_note_way_out(network);
 	(void)pthread_mutex_unlock(&network->lock);
 	return r >= 0;
@@ -331,12 +353,16 @@ static int attach(struct network *network, const struct vm *vm, struct err *err)
 		return err_set(err, ERR_CANCELLED, "bangerd ends");
 	if (vm->spec.nat)
 		r = network_check_nat(network, err);
+	if (r == 0)
+		r = network_take_over(network, err);
 	if (r < 0)
 		return r;
 	if (!network->is_up)
 		r = network_raise(network, err);
 	if (r < 0)
 		return r;
+	if (priv_net_silences(network->net) != network->silences)
+		network_mend(network); /* there may be more than we know of */
 	failpoint("vm.start.bridge");
 	r = take_tap(network, vm, &tap, err);
 	if (r < 0)
@@ -379,9 +405,14 @@ static int detach(struct network *network, struct network_tap *tap, struct err *
 		return 0;
 	}
 	r = priv_guest_leave(network->net, &guest, err);
-	if (r < 0)
+	/* Of one that hangs it is taken back when it answers again: see network_mend(). */
+	if (r < 0 && err->kind != ERR_TIMEOUT)
 		return err_context(err, r, "disconnect the VM from the network");
 	network_tap_drop(network, tap);
+	if (r < 0) {
+		*err = ERR_INIT;
+		return 0;
+	}
 	if (network->is_up && had_nat && !any_has_nat(network))
 		r = priv_net_set_forwarding(network->net, false, err);
 	return r < 0 ? r : 0;
@@ -443,8 +474,11 @@ int network_set_nat(struct network *network, const char *vm_id, bool has_nat, st
 	int r = 0;
 
 	(void)pthread_mutex_lock(&network->lock);
+	/* One that runs may be connected, which is not known yet. */
+	if (network->net && !network->is_adopted && vm_table_get(network->table, vm_id, NULL, NULL))
+		r = network_take_over(network, err);
 	tap = tap_of_vm(network, vm_id);
-	if (tap && tap->is_joined)
+	if (r == 0 && tap && tap->is_joined)
 		r = set_nat(network, tap, has_nat, err);
 	(void)pthread_mutex_unlock(&network->lock);
 	return r < 0 ? r : 0;

@@ -7,7 +7,10 @@
  * without VMs that run. A worker keeps `tap_pool_size` TAPs ready for the lowest free indexes, and
  * puts back what somebody else has changed within a second of the kernel's word of it.
  *
- * Thread-safe: one lock inside, held for the milliseconds that a change takes.
+ * Thread-safe: one lock inside, held for as long as a change takes. That is milliseconds; with an
+ * isolated network it is what its process takes to answer, which is seconds when that opens a way
+ * out or hangs. network_trouble() and network_changes(), which lists of VMs ask, do not wait for
+ * it.
  */
 #pragma once
 
@@ -81,8 +84,11 @@ int network_enter(struct network *network, struct priv_net_spaces *ret, struct e
 /* Whether the VM has a device now. */
 bool network_has(struct network *network, const char *vm_id);
 
-/* Why a VM that runs has no network though it should, in words; NULL otherwise. */
+/* What is wrong with the network of a VM that runs, in words; NULL: nothing. Waits for nobody. */
 const char *network_trouble(struct network *network, const struct vm *vm);
+
+/* Changes whenever network_trouble() may say something else than before. Waits for nobody. */
+uint64_t network_changes(const struct network *network);
 
 /* Removes what a VM has while it runs. Nothing there is fine. */
 int network_detach(struct network *network, const char *vm_id, struct err *err) MUST_CHECK;
@@ -91,8 +97,11 @@ int network_detach(struct network *network, const char *vm_id, struct err *err) 
 int network_set_nat(struct network *network, const char *vm_id, bool has_nat, struct err *err)
 	MUST_CHECK;
 
-/* At the daemon's start: takes in what there is, before VMs are looked at ... */
-int network_adopt(struct network *network, struct err *err) MUST_CHECK;
+/*
+ * At the daemon's start: takes in what there is, before VMs are looked at. Where that fails the
+ * worker does both this and the next as soon as it can.
+ */
+void network_adopt(struct network *network);
 
 /* ... and afterwards keeps what belongs to VMs that run, and removes the rest. */
 int network_settle(struct network *network, const struct vm_list *vms, struct err *err) MUST_CHECK;
@@ -137,6 +146,7 @@ const struct priv_traffic *network_traffic_of(const struct network_traffic *traf
 					      const char *vm_id);
 
 struct network_summary {
+	bool answers;  /* whoever has to be asked for all of this */
 	bool is_up;    /* there is a bridge */
 	bool is_whole; /* and everything is as we made it */
 	size_t guests;

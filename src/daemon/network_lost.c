@@ -1,5 +1,7 @@
 /*
- * TAPs that somebody has removed under VMs that run. Their VMMs hold a descriptor without a device,
+ * What is wrong with the network of VMs that run.
+ *
+ * TAPs that somebody has removed under them: their VMMs hold a descriptor without a device,
  * which QEMU reads without end. A new TAP is made and given to that descriptor; where that cannot
  * be, the VM has no network until it is started again, and that is said.
  */
@@ -15,6 +17,7 @@
 #include "daemon/network_private.h"
 #include "daemon/sample.h"
 #include "daemon/vm_table.h"
+#include "priv/net_holder.h"
 
 /* An attempt makes and removes a TAP, which is reason enough for the next look: less than a pass.
  */
@@ -86,6 +89,7 @@ static void mend(struct network *network, struct network_tap *tap)
 	tap->mend_ns = clock_now_ns() + PAUSE_NS;
 	if (restore(network, tap, &err) == 0) {
 		tap->is_lost = false;
+		network_note_lost(network);
 		log_write(LOG_LEVEL_WARN, &fields,
 			  "somebody has removed its TAP device: made anew");
 		return;
@@ -95,6 +99,7 @@ static void mend(struct network *network, struct network_tap *tap)
 			  "somebody has removed its TAP device: it has no network until it is "
 			  "restarted");
 	tap->is_lost = true;
+	network_note_lost(network);
 }
 
 /* A start would be promised one of those; the worker makes others. */
@@ -110,6 +115,27 @@ static void forget_idle(struct network *network, const struct priv_net_state *st
 	}
 }
 
+/*
+ * What a process that hung has done when nobody waited for it any more: a TAP that was asked for,
+ * and that of a VM whose start has failed.
+ */
+static void take_in(struct network *network, const struct priv_net_state *state)
+{
+	for (size_t i = 0; i < state->tap_count; i++) {
+		const struct priv_tap *found = &state->taps[i];
+		const struct net_guest guest = { .index = found->index, .vm_id = found->vm_id };
+		struct err ignored = ERR_INIT;
+
+		if (network_tap_of_index(network, found->index))
+			continue;
+		if (found->vm_id[0] == '\0')
+			(void)network_tap_add(network, found->index);
+		else
+			IGNORE_RESULT(priv_guest_leave(network->net, &guest, &ignored));
+		network_wake(network);
+	}
+}
+
 void network_mend(struct network *network)
 {
 	AUTO_PRIV_NET_STATE state = { 0 };
@@ -117,7 +143,9 @@ void network_mend(struct network *network)
 
 	if (priv_net_look(network->net, &state, &err) < 0)
 		return; /* the rules cannot be looked at either, and that is said */
+	network->silences = priv_net_silences(network->net);
 	forget_idle(network, &state);
+	take_in(network, &state);
 	for (size_t i = 0; i < network->tap_count; i++) {
 		struct network_tap *tap = &network->taps[i];
 
@@ -142,14 +170,51 @@ void network_expect(struct network *network, const struct vm *vm)
 	tap->is_joined = true;
 }
 
+/* --- trouble --- */
+
+void network_note_lost(struct network *network)
+{
+	AUTO_STRV lost = { 0 };
+	struct strv before;
+
+	for (size_t i = 0; i < network->tap_count; i++) {
+		if (network->taps[i].is_lost)
+			strv_add(&lost, network->taps[i].vm_id);
+	}
+	(void)pthread_mutex_lock(&network->lost_lock);
+	before = network->lost;
+	network->lost = lost;
+	(void)pthread_mutex_unlock(&network->lost_lock);
+	lost = before;
+	atomic_fetch_add(&network->changes, 1);
+}
+
+void network_set_settled(struct network *network, bool is_settled)
+{
+	atomic_store(&network->is_settled, is_settled);
+	atomic_fetch_add(&network->changes, 1);
+}
+
+bool network_answers(const struct network *network)
+{
+	return !network->net ||
+	       (atomic_load(&network->is_settled) && priv_net_silences(network->net) % 2 == 0);
+}
+
+uint64_t network_changes(const struct network *network)
+{
+	/* Both only grow. */
+	return atomic_load(&network->changes) +
+	       (network->net ? priv_net_silences(network->net) : 0);
+}
+
 static bool has_lost(struct network *network, const char *vm_id)
 {
-	bool has = false;
+	bool has;
 
-	(void)pthread_mutex_lock(&network->lock);
-	for (size_t i = 0; i < network->tap_count; i++)
-		has |= network->taps[i].is_lost && str_eq(network->taps[i].vm_id, vm_id);
-	(void)pthread_mutex_unlock(&network->lock);
+	(void)pthread_mutex_lock(&network->lost_lock);
+	has = strv_has(&network->lost, vm_id);
+	(void)pthread_mutex_unlock(&network->lost_lock);
 	return has;
 }
 
@@ -162,6 +227,13 @@ static bool has_moved(struct network *network, const struct vm *vm)
 	       handles.address[0] != '\0' && !str_empty(vm->ip) && !str_eq(handles.address, vm->ip);
 }
 
+static bool is_connected(struct network *network, const struct vm *vm)
+{
+	struct handles handles;
+
+	return vm_table_get(network->table, vm->id, &handles, NULL) && handles.has_network;
+}
+
 const char *network_trouble(struct network *network, const struct vm *vm)
 {
 	if (!vm_state_is_alive(vm->state))
@@ -172,5 +244,10 @@ const char *network_trouble(struct network *network, const struct vm *vm)
 	if (has_moved(network, vm))
 		return "bridge_ip or cidr has changed since it was started: it has no network "
 		       "until it is restarted";
+	if (!network_answers(network) && is_connected(network, vm))
+		return priv_net_silences(network->net) % 2 != 0
+			       ? "the process of its network, " NET_HOLDER_NAME
+				 ", does not answer: it is as it was, and cannot be changed"
+			       : "bangerd could not take over its network yet, and tries again";
 	return NULL;
 }

@@ -84,6 +84,7 @@ int network_open(const struct network_parts *parts, struct network **ret, struct
 						 .prefix = (uint32_t)config->cidr },
 				     .stop = CANCEL_INIT,
 				     .wake = CANCEL_INIT,
+				     .lost_lock = PTHREAD_MUTEX_INITIALIZER,
 				     .lock = PTHREAD_MUTEX_INITIALIZER };
 	network->is_on = decide(network, parts->priv, &network->absence) == 0;
 	r = cancel_init(&network->stop);
@@ -109,6 +110,8 @@ void network_close(struct network *network)
 	cancel_done(&network->stop);
 	cancel_done(&network->wake);
 	(void)pthread_mutex_destroy(&network->lock);
+	(void)pthread_mutex_destroy(&network->lost_lock);
+	strv_done(&network->lost);
 	mem_free(network->taps);
 	mem_free(network);
 }

@@ -1,9 +1,11 @@
-/* What network.c and network_worker.c share. */
+/* What the files of the VMs' network share. */
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/cancel.h"
+#include "base/strv.h"
 #include "daemon/network.h"
 #include "model/names.h"
 #include "priv/net.h"
@@ -33,15 +35,28 @@ struct network {
 	pthread_t worker;
 	bool has_worker;
 
+	/*
+	 * What network_trouble() tells, which may not wait for the lock below: who holds that may
+	 * wait for the isolated network's process.
+	 */
+	_Atomic bool is_settled;   /* what an earlier daemon left has been taken over */
+	_Atomic uint64_t changes;  /* of the above and of `lost` */
+	pthread_mutex_t lost_lock; /* around the next alone */
+	struct strv lost;	   /* owned: ids of VMs whose TAPs are lost */
+
 	pthread_mutex_t lock;	  /* around what follows */
 	struct network_tap *taps; /* owned */
 	size_t tap_count;
-	bool is_up;	/* raised by this daemon */
-	bool is_ending; /* no more TAPs */
-	bool is_left;	/* an earlier daemon left something */
+	bool is_up;	 /* raised by this daemon */
+	bool is_ending;	 /* no more TAPs */
+	bool is_adopted; /* the TAPs that an earlier daemon left are known */
+	bool is_late;	 /* and by now VMs may have started and stopped without the rest */
+	bool is_left;	 /* an earlier daemon left something */
 	void (*on_change)(void *context);
 	void *on_change_context; /* borrowed */
 	bool is_stuck;		 /* the way out has failed; said once */
+	bool is_silent;		 /* nobody answers for the network; said once */
+	uint64_t silences;	 /* those after which it has been looked what there is */
 };
 
 /* All of these want the lock held. */
@@ -76,6 +91,21 @@ void network_expect(struct network *network, const struct vm *vm);
 
 /* Says in the log when the way out has failed or is there again. */
 void network_note_way_out(struct network *network);
+
+/* Whether any VM is connected. */
+bool network_has_guests(const struct network *network);
+
+/* Takes over what the daemon's start could not, if that is so; else does nothing. */
+int network_take_over(struct network *network, struct err *err) MUST_CHECK;
+
+/* --- for network_trouble(), without the lock --- */
+
+/* Whether whoever does its operations answers. */
+bool network_answers(const struct network *network);
+
+/* These want the lock all the same: they write. */
+void network_set_settled(struct network *network, bool is_settled);
+void network_note_lost(struct network *network); /* from what the TAPs say */
 
 /* These take the lock. */
 

@@ -7,7 +7,15 @@
 
 int network_count_traffic(struct network *network, struct network_traffic *ret, struct err *err)
 {
-	return network->net ? priv_net_traffic(network->net, &ret->items, &ret->count, err) : 0;
+	int r;
+
+	if (!network->net)
+		return 0;
+	r = priv_net_traffic(network->net, &ret->items, &ret->count, err);
+	/* That nobody answers is often noticed here first: the worker waits for the end of it. */
+	if (r < 0)
+		network_wake(network);
+	return r;
 }
 
 void network_traffic_done(struct network_traffic *traffic)

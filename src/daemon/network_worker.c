@@ -10,10 +10,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/strv.h"
 #include "base/text.h"
 #include "config/config.h"
-#include "daemon/look.h"
 #include "daemon/network_private.h"
 #include "store/store.h"
 
@@ -131,6 +129,10 @@ static void *work(void *context)
 	uint64_t look_ns = UINT64_MAX; /* when to look whether somebody has changed something */
 
 	for (;;) {
+		/* Who hangs says nothing of what changes, nor that it answers again. */
+		if (look_ns == UINT64_MAX && !network_answers(network))
+			look_ns = clock_now_ns() + RETRY_MS * NSEC_PER_MSEC;
+
 		struct pollfd waits[] = {
 			{ .fd = network->stop.fd, .events = POLLIN },
 			{ .fd = network->wake.fd, .events = POLLIN },
@@ -171,13 +173,16 @@ int network_start(struct network *network, struct err *err)
 	return 0;
 }
 
-static bool has_guests(const struct network *network)
+/* What one that has hung still has to take back, it gets a last chance to. */
+static void wait_for_answer(struct network *network)
 {
-	for (size_t i = 0; i < network->tap_count; i++) {
-		if (network->taps[i].is_joined)
-			return true;
+	const uint64_t deadline_ns = clock_now_ns() + RETRY_MS * NSEC_PER_MSEC;
+
+	while (network->is_up && network->silences != priv_net_silences(network->net) &&
+	       clock_now_ns() < deadline_ns) {
+		network_mend(network);
+		IGNORE_RESULT(cancel_poll(NULL, -1, 0, clock_now_ns() + SETTLE_MS * NSEC_PER_MSEC));
 	}
-	return false;
 }
 
 /* Idle TAPs are for starts to come. Without guests nobody needs anything. */
@@ -186,6 +191,7 @@ static int end(struct network *network, struct err *err)
 	int r = 0;
 
 	network->is_ending = true;
+	wait_for_answer(network);
 	for (size_t i = network->tap_count; i-- > 0 && r == 0;) {
 		if (network->taps[i].is_joined)
 			continue;
@@ -193,7 +199,7 @@ static int end(struct network *network, struct err *err)
 		if (r == 0)
 			network_tap_drop(network, &network->taps[i]);
 	}
-	if (r < 0 || has_guests(network) || !network->is_up)
+	if (r < 0 || network_has_guests(network) || !network->is_up)
 		return r;
 	network->is_up = false;
 	return priv_net_clear(network->net, err);
@@ -219,154 +225,16 @@ void network_stop(struct network *network)
 			  "start");
 }
 
-/* --- after an earlier daemon --- */
-
-int network_adopt(struct network *network, struct err *err)
-{
-	AUTO_PRIV_NET_STATE state = { 0 };
-	int r;
-
-	if (!network->net)
-		return 0;
-	(void)pthread_mutex_lock(&network->lock);
-	r = priv_net_look(network->net, &state, err);
-	for (size_t i = 0; i < state.tap_count && r == 0; i++) {
-		struct network_tap *tap = network_tap_add(network, state.taps[i].index);
-
-		(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", state.taps[i].vm_id);
-		tap->is_joined = tap->vm_id[0] != '\0';
-	}
-	network->is_left = r == 0 && (state.has_bridge || state.has_rules || state.tap_count > 0);
-	(void)pthread_mutex_unlock(&network->lock);
-	return r;
-}
-
-/* Where an earlier configuration had the network; VMs that run in there keep none of it. */
-static void clear_other(struct network *network)
-{
-	AUTO_PRIV_NET_STATE state = { 0 };
-	struct err err = ERR_INIT;
-	int r;
-
-	if (!network->other)
-		return;
-	/* That none can be had now is no word against the one that VMs are in. */
-	if (!network->is_on && network->config->network != CONFIG_NETWORK_NONE)
-		return;
-	r = priv_net_look(network->other, &state, &err);
-	for (size_t i = 0; i < state.tap_count && r == 0; i++) {
-		const struct net_guest guest = { .index = state.taps[i].index,
-						 .vm_id = state.taps[i].vm_id };
-
-		r = guest.vm_id[0] == '\0' ? priv_tap_delete(network->other, guest.index, &err)
-					   : priv_guest_leave(network->other, &guest, &err);
-	}
-	if (r == 0 && (state.has_bridge || state.tap_count > 0)) {
-		r = priv_net_clear(network->other, &err);
-		if (r == 0)
-			log_warn("the VMs' network is another one than before: the earlier one is "
-				 "removed");
-	}
-	if (r < 0)
-		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
-			  "cannot remove the VMs' earlier network, ignoring");
-}
-
-/* Of a VM that neither runs nor is half way to it nothing is left. */
-static int settle_tap(struct network *network, struct network_tap *tap, const struct vm *vm,
-		      struct err *err)
-{
-	const struct net_guest guest = { .index = tap->index, .vm_id = tap->vm_id };
-	int r;
-
-	const char *reason = network_tap_is_stray(vm);
-
-	if (!reason) {
-		tap->has_nat = vm->spec.nat;
-		return 0;
-	}
-	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = tap->vm_id },
-		  "removing its TAP device: %s", reason);
-	r = priv_guest_leave(network->net, &guest, err);
-	if (r == 0)
-		network_tap_drop(network, tap);
-	return r;
-}
-
-/* Guests have the addresses of their TAPs, whatever the rows say. */
-static int correct_addresses(struct network *network, const struct vm_list *vms,
-			     bool *ret_corrected, struct err *err)
-{
-	AUTO_FREE struct store_address *wrong = NULL;
-	AUTO_PRIV_NET_STATE state = { 0 };
-	AUTO_STRV texts = { 0 };
-	size_t count = 0;
-	int r;
-
-	r = priv_net_look(network->net, &state, err);
-	if (r < 0)
-		return r;
-	wrong = network_wrong_addresses(network, &state, vms, &texts, &count);
-	for (size_t i = 0; i < count; i++)
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = wrong[i].vm_id },
-			  "its row had a wrong address: %s is right",
-			  wrong[i].ip ? wrong[i].ip : "none");
-	*ret_corrected = count > 0;
-	return count > 0 ? store_vm_set_addresses(network->store, wrong, count, err) : 0;
-}
-
-static int settle(struct network *network, const struct vm_list *vms, struct err *err)
-{
-	AUTO_VM_LIST corrected = { 0 };
-	bool has_corrected = false;
-	int r;
-
-	r = correct_addresses(network, vms, &has_corrected, err);
-	if (r == 0 && has_corrected) {
-		r = store_vm_list(network->store, &corrected, err);
-		vms = &corrected;
-	}
-	for (size_t i = network->tap_count; i-- > 0 && r == 0;) {
-		struct network_tap *tap = &network->taps[i];
-
-		if (tap->is_joined)
-			r = settle_tap(network, tap, look_find_vm(vms, tap->vm_id), err);
-	}
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < vms->count && network->is_on; i++)
-		network_expect(network, &vms->items[i]);
-	if (has_guests(network)) {
-		r = network_raise(network, err);
-		network_mend(network);
-		return r;
-	}
-	/* Raised by now when a VM was reconciled that has gone since. */
-	if (!network->is_left && !network->is_up)
-		return 0;
-	network->is_left = false;
-	network->is_up = false;
-	network->tap_count = 0; /* idle ones, which go with the bridge */
-	return priv_net_clear(network->net, err);
-}
-
-int network_settle(struct network *network, const struct vm_list *vms, struct err *err)
-{
-	int r;
-
-	(void)pthread_mutex_lock(&network->lock);
-	clear_other(network);
-	r = network->net ? settle(network, vms, err) : 0;
-	(void)pthread_mutex_unlock(&network->lock);
-	return r;
-}
+/* --- questions --- */
 
 bool network_has_bridge(struct network *network)
 {
 	bool has;
 
+	if (network->is_isolated)
+		return false;
 	(void)pthread_mutex_lock(&network->lock);
-	has = network->is_up && !network->is_isolated;
+	has = network->is_up;
 	(void)pthread_mutex_unlock(&network->lock);
 	return has;
 }
@@ -391,5 +259,6 @@ void network_summarise(struct network *network, struct network_summary *ret)
 	ret->is_whole = ret->is_up && priv_net_is_whole(network->net, guests, ret->guests);
 	if (ret->is_up)
 		IGNORE_RESULT(priv_net_way_out(network->net, &ret->way_out));
+	ret->answers = network_answers(network);
 	(void)pthread_mutex_unlock(&network->lock);
 }

@@ -300,7 +300,7 @@ static int reconcile_network(struct daemon *daemon, struct err *err)
 	/* A network that cannot be had keeps nobody from being served: starts will say so. */
 	if (network_settle(daemon->network, &vms, &net_err) < 0)
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &net_err },
-			  "cannot put the VMs' network right");
+			  "cannot put the VMs' network right, retrying");
 	return 0;
 }
 
@@ -309,10 +309,10 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 	int r;
 
 	r = artifact_reconcile(daemon, err);
-	if (r == 0)
-		r = network_adopt(daemon->network, err);
-	if (r == 0)
-		r = reconcile_vms(daemon, true, err);
+	if (r < 0)
+		return r;
+	network_adopt(daemon->network);
+	r = reconcile_vms(daemon, true, err);
 	return r < 0 ? r : reconcile_network(daemon, err);
 }
 

@@ -204,7 +204,8 @@ void stats_count_traffic(struct daemon *daemon, struct network_traffic *ret)
 {
 	struct err err = ERR_INIT;
 
-	if (network_count_traffic(daemon->network, ret, &err) < 0)
+	/* One that hangs is told of by whoever waits for it. */
+	if (network_count_traffic(daemon->network, ret, &err) < 0 && err.kind != ERR_TIMEOUT)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
 			  "cannot count what passes VMs' network devices, retrying");
 }

@@ -122,6 +122,11 @@ void priv_net_spaces_done(struct priv_net_spaces *spaces)
 	spaces->count = 0;
 }
 
+uint64_t priv_net_silences(const struct priv_net *net)
+{
+	return net->backend->silences ? net->backend->silences(net) : 0;
+}
+
 bool priv_net_way_out(struct priv_net *net, struct err *ret)
 {
 	return net->backend->way_out(net, ret);

@@ -169,5 +169,12 @@ int priv_net_enter(struct priv_net *net, struct priv_net_spaces *ret, struct err
 void priv_net_spaces_done(struct priv_net_spaces *spaces);
 #define AUTO_PRIV_NET_SPACES CLEANUP(priv_net_spaces_done) struct priv_net_spaces
 
+/*
+ * Whether whoever does the operations hangs: each then fails with ERR_TIMEOUT, most of them at
+ * once, and one a second after a moment, until it answers again. Counted: an odd number while it
+ * hangs, even otherwise. Takes no lock.
+ */
+uint64_t priv_net_silences(const struct priv_net *net);
+
 /* Whether the way out is as it should be, by what was last heard of it; `ret` says why not. */
 bool priv_net_way_out(struct priv_net *net, struct err *ret);

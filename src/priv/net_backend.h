@@ -24,6 +24,7 @@ struct net_backend {
 	int (*watch_fd)(struct priv_net *net);
 	bool (*watch_read)(struct priv_net *net);
 	int (*enter)(struct priv_net *net, struct priv_net_spaces *ret, struct err *err);
+	uint64_t (*silences)(const struct priv_net *net); /* NULL: never */
 	bool (*way_out)(struct priv_net *net, struct err *ret);
 };
 

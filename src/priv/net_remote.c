@@ -1,20 +1,25 @@
 #include "priv/net_remote.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/unix_socket.h"
+#include "priv/net_holder.h"
 #include "priv/net_local.h"
 
 #define REAP_MS	     3000
 #define MEET_STEP_NS (10 * NSEC_PER_MSEC)
-#define PATIENCE_S   20 /* for an answer: more than the slowest operation takes */
+#define CHANGE_MS    20000 /* for an answer: more than the slowest operation takes */
+#define LOOK_MS	     5000  /* the same of those that change nothing, and for the first word */
+#define PROBE_MS     250   /* for the first word of one that hung when it was asked last */
+#define SILENCE_NS   NSEC_PER_SEC /* between two attempts to have that */
 
 /* --- messages --- */
 
@@ -27,7 +32,20 @@ static size_t record_size(enum net_op op)
 	return op == NET_OP_TRAFFIC ? NET_TRAFFIC_SIZE : 0;
 }
 
-static int receive_records(int fd, size_t count, size_t size, struct buf *ret, struct err *err)
+static bool is_look(enum net_op op)
+{
+	return op == NET_OP_LOOK || op == NET_OP_TRAFFIC || op == NET_OP_CENSUS ||
+	       op == NET_OP_IS_WHOLE || op == NET_OP_STATUS || op == NET_OP_SPACE ||
+	       op == NET_OP_WATCH;
+}
+
+static uint64_t deadline_of(enum net_op op)
+{
+	return clock_now_ns() + (is_look(op) ? LOOK_MS : CHANGE_MS) * NSEC_PER_MSEC;
+}
+
+static int receive_records(int fd, size_t count, size_t size, uint64_t deadline_ns, struct buf *ret,
+			   struct err *err)
 {
 	int r;
 
@@ -37,38 +55,16 @@ static int receive_records(int fd, size_t count, size_t size, struct buf *ret, s
 		return err_set(err, ERR_PROTOCOL, "the isolated network tells what nobody asked");
 	buf_clear(ret);
 	buf_reserve(ret, count * size);
-	r = fd_read_exact(fd, ret->ptr, count * size);
+	r = fd_read_exact_until(fd, ret->ptr, count * size, deadline_ns);
 	if (r < 0)
 		return err_sys(err, r, "hear of the isolated network");
 	buf_advance(ret, count * size);
 	return 0;
 }
 
-/* What comes back; `ret_fd` and `ret_records` may be NULL where nothing is to come. */
-static int receive(int fd, const struct net_request *request, struct net_reply *reply,
-		   struct buf *ret_records, int *ret_fd, struct err *err)
-{
-	uint8_t bytes[NET_REPLY_SIZE];
-	AUTO_CLOSE int passed = -1;
-	const ssize_t n = unix_recv_fd(fd, bytes, sizeof(bytes), &passed);
-	int r = n <= 0 ? (int)n : 0;
-
-	if (n == 0)
-		r = -EPIPE;
-	if (n > 0 && (size_t)n < sizeof(bytes))
-		r = fd_read_exact(fd, bytes + n, sizeof(bytes) - (size_t)n);
-	if (r < 0)
-		return err_sys(err, r, "hear of the isolated network");
-	r = net_reply_parse(span_of(bytes, sizeof(bytes)), reply, err);
-	if (r == 0)
-		r = receive_records(fd, reply->count, record_size(request->op), ret_records, err);
-	if (r == 0 && ret_fd)
-		*ret_fd = TAKE_FD(passed);
-	return r;
-}
-
 /* What comes of one request. */
 struct answer {
+	uint64_t deadline_ns; /* 0: as long as such a request may take */
 	struct net_reply reply;
 	struct buf *records; /* borrowed; NULL where none are to come */
 	int *fd;	     /* the same for a descriptor, which is the caller's */
@@ -76,6 +72,30 @@ struct answer {
 			 */
 };
 
+static int receive(int fd, const struct net_request *request, struct answer *answer,
+		   struct err *err)
+{
+	uint8_t bytes[NET_REPLY_SIZE];
+	AUTO_CLOSE int passed = -1;
+	ssize_t n = cancel_poll(NULL, fd, POLLIN, answer->deadline_ns);
+	int r;
+
+	if (n > 0)
+		n = unix_recv_fd(fd, bytes, sizeof(bytes), &passed);
+	r = n < 0 ? (int)n : n == 0 ? -EPIPE : 0;
+	if (r == 0)
+		r = fd_read_exact_until(fd, bytes + n, sizeof(bytes) - (size_t)n,
+					answer->deadline_ns);
+	if (r < 0)
+		return err_sys(err, r, "hear of the isolated network");
+	r = net_reply_parse(span_of(bytes, sizeof(bytes)), &answer->reply, err);
+	if (r == 0)
+		r = receive_records(fd, answer->reply.count, record_size(request->op),
+				    answer->deadline_ns, answer->records, err);
+	if (r == 0 && answer->fd)
+		*answer->fd = TAKE_FD(passed);
+	return r;
+}
 /* One request on one connection. */
 static int exchange(int fd, const struct net_request *request, struct answer *answer,
 		    struct err *err)
@@ -85,11 +105,13 @@ static int exchange(int fd, const struct net_request *request, struct answer *an
 
 	answer->is_broken = true;
 	answer->reply = (struct net_reply){ .err = ERR_INIT };
+	if (answer->deadline_ns == 0)
+		answer->deadline_ns = deadline_of(request->op);
 	net_request_write(request, &message);
-	r = unix_send_fd(fd, buf_span(&message), -1);
+	r = unix_send_fd_until(fd, buf_span(&message), -1, answer->deadline_ns);
 	if (r < 0)
 		return err_sys(err, r, "ask the isolated network");
-	r = receive(fd, request, &answer->reply, answer->records, answer->fd, err);
+	r = receive(fd, request, answer, err);
 	if (r < 0)
 		return r;
 	answer->is_broken = false;
@@ -119,23 +141,49 @@ void net_remote_disconnect(struct net_remote *net)
 	net->host_count = 0;
 }
 
+static bool is_silent(const struct net_remote *net)
+{
+	return atomic_load(&net->silences) % 2 != 0;
+}
+
+/* What it means that it has answered, or has not when it should. */
+static void note_silence(struct net_remote *net, bool is_silence)
+{
+	if (is_silence != is_silent(net))
+		atomic_fetch_add(&net->silences, 1);
+	net->ask_ns = clock_now_ns() + SILENCE_NS;
+}
+
+static int hangs(struct err *err)
+{
+	*err = ERR_INIT;
+	IGNORE_RESULT(err_set(err, ERR_TIMEOUT,
+			      "the isolated network's process, " NET_HOLDER_NAME
+			      ", does not answer"));
+	err_hint(err, "'pkill -CONT -x " NET_HOLDER_NAME "' if somebody has stopped it");
+	return -ETIMEDOUT;
+}
+
+int net_remote_failed(struct net_remote *net, int r, struct err *err)
+{
+	net_remote_disconnect(net);
+	note_silence(net, r == -ETIMEDOUT);
+	return r == -ETIMEDOUT ? hangs(err) : r;
+}
+
+static uint64_t first_word_deadline(const struct net_remote *net)
+{
+	return clock_now_ns() + (is_silent(net) ? PROBE_MS : LOOK_MS) * NSEC_PER_MSEC;
+}
+
 static int dial(const struct net_remote *net, int *ret, struct err *err)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
-	const uint64_t deadline_ns = clock_now_ns() + PATIENCE_S * NSEC_PER_SEC;
-	int r;
-
-	r = unix_connect_until(net->socket_path, NULL, deadline_ns, ret, err);
-	if (r < 0)
-		return r;
-	(void)setsockopt(*ret, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	(void)setsockopt(*ret, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	return 0;
+	return unix_connect_until(net->socket_path, NULL, first_word_deadline(net), ret, err);
 }
 
 static int greet(const struct net_remote *net, bool *ret_is_broken, struct err *err)
 {
-	struct answer answer = { .records = NULL };
+	struct answer answer = { .deadline_ns = first_word_deadline(net) };
 	const int r = exchange(net->fd,
 			       &(struct net_request){ .op = NET_OP_HELLO,
 						      .value = NET_MESSAGE_VERSION,
@@ -148,21 +196,26 @@ static int greet(const struct net_remote *net, bool *ret_is_broken, struct err *
 
 static int get_spaces(struct net_remote *net, struct err *err)
 {
+	AUTO_PRIV_NET_SPACES spaces = { .count = 0 };
 	int r = 0;
 
-	priv_net_spaces_done(&net->spaces);
 	for (uint32_t i = 0; i < 2 && r == 0; i++) {
-		struct answer answer = { .fd = &net->spaces.fds[i] };
+		struct answer answer = { .fd = &spaces.fds[i] };
 
-		net->spaces.fds[i] = -1;
+		spaces.fds[i] = -1;
 		r = exchange(net->fd, &(struct net_request){ .op = NET_OP_SPACE, .value = i },
 			     &answer, err);
-		if (r == 0 && net->spaces.fds[i] < 0)
+		if (r == 0 && spaces.fds[i] < 0)
 			r = err_set(err, ERR_PROTOCOL, "the isolated network has no namespaces");
 		if (r == 0)
-			net->spaces.count++;
+			spaces.count++;
 	}
-	return r;
+	if (r < 0)
+		return r;
+	priv_net_spaces_done(&net->spaces);
+	net->spaces = spaces;
+	spaces.count = 0;
+	return 0;
 }
 
 /* Who cannot be told of changes still sees them every minute. */
@@ -230,8 +283,12 @@ static int dismiss(struct net_remote *net, struct err *err)
 	return net_holder_gone(net->socket_path, err);
 }
 
-/* Starts one: in the namespaces that are still there, or, where that fails, in new ones. */
-static int start(struct net_remote *net, struct err *err)
+/*
+ * Starts one: in the namespaces that we hold, if there are such. Whatever keeps it from entering
+ * these may be over the next time, and VMs' devices are in there; so they are given up for new ones
+ * only when they are known to be empty.
+ */
+static int start(struct net_remote *net, enum net_start_kind kind, struct err *err)
 {
 	int r;
 
@@ -239,7 +296,7 @@ static int start(struct net_remote *net, struct err *err)
 	r = net_holder_gone(net->socket_path, err);
 	if (r == 0)
 		r = net_holder_start(&net->start, &net->holder, err);
-	if (r < 0 && net->spaces.count > 0) {
+	if (r < 0 && net->spaces.count > 0 && kind == NET_START_EMPTY) {
 		priv_net_spaces_done(&net->spaces);
 		*err = ERR_INIT;
 		r = net_holder_start(&net->start, &net->holder, err);
@@ -248,7 +305,7 @@ static int start(struct net_remote *net, struct err *err)
 }
 
 /* 1 when there is one to talk to, which may have other settings; 0 when there is none. */
-static int find(struct net_remote *net, bool may_start, struct err *err)
+static int find(struct net_remote *net, enum net_start_kind kind, struct err *err)
 {
 	int r;
 
@@ -258,27 +315,27 @@ static int find(struct net_remote *net, bool may_start, struct err *err)
 	if (err->kind != ERR_NOT_FOUND)
 		return r;
 	*err = ERR_INIT;
-	if (!may_start && net->spaces.count == 0)
+	if (kind == NET_START_AGAIN && net->spaces.count == 0)
 		return 0;
-	r = start(net, err);
+	r = start(net, kind, err);
 	return r < 0 ? r : 1;
 }
 
 /* 1 when it has greeted us, 0 when there is none; ERR_BAD_STATE when it is of other settings. */
-static int meet(struct net_remote *net, bool may_start, struct err *err)
+static int meet(struct net_remote *net, enum net_start_kind kind, struct err *err)
 {
 	const uint64_t deadline_ns = clock_now_ns() + REAP_MS * NSEC_PER_MSEC;
 	bool is_broken;
 	int r;
 
 	for (;;) {
-		r = find(net, may_start, err);
+		r = find(net, kind, err);
 		if (r <= 0)
 			return r;
 		r = greet(net, &is_broken, err);
 		if (r == 0)
 			return 1;
-		if (!is_broken || clock_now_ns() >= deadline_ns)
+		if (!is_broken || r == -ETIMEDOUT || clock_now_ns() >= deadline_ns)
 			return r;
 		/* One that is about to end listens a little longer than it answers. */
 		net_remote_disconnect(net);
@@ -287,37 +344,48 @@ static int meet(struct net_remote *net, bool may_start, struct err *err)
 	}
 }
 
-int net_remote_connect(struct net_remote *net, bool may_start, struct err *err)
+/* As net_remote_connect(), of one that need not be silent. */
+static int connect_anew(struct net_remote *net, enum net_start_kind kind, struct err *err)
 {
 	int r;
 
-	if (net->fd >= 0)
-		return 1;
-	r = meet(net, may_start, err);
+	r = meet(net, kind, err);
 	if (r < 0 && err->kind == ERR_BAD_STATE && !net->only_looks) {
 		/* Of an earlier configuration, or an earlier version. */
 		*err = ERR_INIT;
 		r = dismiss(net, err);
 		if (r == 0)
-			r = meet(net, may_start, err);
+			r = meet(net, kind, err);
 	}
-	if (r < 0)
-		net_remote_disconnect(net);
 	if (r < 0 && net->only_looks && err->kind == ERR_BAD_STATE) {
+		net_remote_disconnect(net);
 		*err = ERR_INIT;
 		return 0;
 	}
-	if (r <= 0)
-		return r;
-	r = get_spaces(net, err);
-	if (r == 0 && !net->only_looks)
-		r = net_remote_tell_host(net, err);
-	if (r < 0) {
-		net_remote_disconnect(net);
-		return r;
+	if (r > 0) {
+		r = get_spaces(net, err);
+		if (r == 0 && !net->only_looks)
+			r = net_remote_tell_host(net, err);
+		r = r < 0 ? r : 1;
 	}
-	open_changes(net);
-	return 1;
+	return r;
+}
+
+int net_remote_connect(struct net_remote *net, enum net_start_kind kind, struct err *err)
+{
+	int r;
+
+	if (net->fd >= 0)
+		return 1;
+	if (is_silent(net) && clock_now_ns() < net->ask_ns)
+		return hangs(err);
+	r = connect_anew(net, kind, err);
+	if (r < 0)
+		return net_remote_failed(net, r, err);
+	note_silence(net, false);
+	if (r > 0)
+		open_changes(net);
+	return r;
 }
 
 int net_remote_end(struct net_remote *net, struct err *err)
@@ -326,7 +394,7 @@ int net_remote_end(struct net_remote *net, struct err *err)
 
 	/* No reason to start one. */
 	priv_net_spaces_done(&net->spaces);
-	r = net_remote_connect(net, false, err);
+	r = net_remote_connect(net, NET_START_AGAIN, err);
 	if (r > 0)
 		return dismiss(net, err);
 	reap(net);
@@ -341,6 +409,13 @@ static bool was_done(const struct net_request *request, int attempt, const struc
 	return attempt > 0 && request->op == NET_OP_TAP_MAKE && err->kind == ERR_EXISTS;
 }
 
+static enum net_start_kind start_kind_of(const struct net_request *request)
+{
+	if (request->op != NET_OP_RAISE)
+		return NET_START_AGAIN;
+	return request->guest_count == 0 ? NET_START_EMPTY : NET_START_NEW;
+}
+
 /* Asks, and once more when the one who was asked has died. *ret: whether anybody is there. */
 static int ask_locked(struct net_remote *net, const struct net_request *request,
 		      struct net_reply *reply, struct buf *ret_records, enum presence *ret,
@@ -350,7 +425,7 @@ static int ask_locked(struct net_remote *net, const struct net_request *request,
 		struct answer answer = { .records = ret_records };
 		int r;
 
-		r = net_remote_connect(net, request->op == NET_OP_RAISE, err);
+		r = net_remote_connect(net, start_kind_of(request), err);
 		*ret = r > 0 ? THERE : NOT_THERE;
 		if (r <= 0)
 			return r;
@@ -360,8 +435,8 @@ static int ask_locked(struct net_remote *net, const struct net_request *request,
 			r = 0;
 		if (r == 0 || !answer.is_broken)
 			return r;
-		net_remote_disconnect(net);
-		if (attempt > 0)
+		r = net_remote_failed(net, r, err);
+		if (attempt > 0 || is_silent(net))
 			return r;
 		*err = ERR_INIT;
 	}

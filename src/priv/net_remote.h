@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "priv/net_backend.h"
 #include "priv/net_message.h"
@@ -16,7 +17,10 @@ struct net_remote {
 	int changes_fd;		/* owned: the connection that says when something has changed */
 	int routes_fd;		/* owned: when the host's addresses may have */
 
+	_Atomic uint64_t silences; /* as priv_net_silences(); changed with the lock held */
+
 	pthread_mutex_t lock;	       /* around what follows */
+	uint64_t ask_ns;	       /* while it hangs: when it is asked again */
 	int fd;			       /* owned: the connection; -1 without one */
 	struct priv_net_spaces spaces; /* owned: its namespaces, once it was there */
 	struct process holder;	       /* when we have started it */
@@ -24,11 +28,22 @@ struct net_remote {
 	size_t host_count;
 };
 
-/* Both want the lock held. */
+/* Where a holder is started when there is none. */
+enum net_start_kind {
+	NET_START_AGAIN, /* in the namespaces that we hold; without such none is started */
+	NET_START_NEW,	 /* the same, but in new ones without such */
+	NET_START_EMPTY, /* nothing is in those that we hold, so new ones will do as well */
+};
 
-/* 1 when there is a connection, 0 when there is nothing to connect to and none `may_start`. */
-int net_remote_connect(struct net_remote *net, bool may_start, struct err *err) MUST_CHECK;
+/* These want the lock held. */
+
+/* 1 when there is a connection, 0 when there is nothing to connect to and none is started. */
+int net_remote_connect(struct net_remote *net, enum net_start_kind kind, struct err *err)
+	MUST_CHECK;
 void net_remote_disconnect(struct net_remote *net);
+
+/* The same after a failure (`r`), which is returned; says in other words that it hangs. */
+int net_remote_failed(struct net_remote *net, int r, struct err *err) MUST_CHECK;
 
 /* Tells the addresses that guests are not to reach, where they are not those of the last time. */
 int net_remote_tell_host(struct net_remote *net, struct err *err) MUST_CHECK;

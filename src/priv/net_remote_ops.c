@@ -136,17 +136,6 @@ static int remote_raise(struct priv_net *base, const struct net_guest *guests, s
 	return change(base, &request, err);
 }
 
-static bool remote_is_whole(struct priv_net *base, const struct net_guest *guests, size_t count)
-{
-	const struct net_request request = of_guests(NET_OP_IS_WHOLE, guests, count);
-	struct net_reply reply = { .value = 0 };
-	struct err ignored = ERR_INIT;
-	enum presence presence;
-
-	return net_remote_ask(remote_of(base), &request, &reply, NULL, &presence, &ignored) == 0 &&
-	       presence == THERE && reply.value == 1;
-}
-
 static int remote_clear(struct priv_net *base, struct err *err)
 {
 	struct net_remote *net = remote_of(base);
@@ -196,6 +185,11 @@ static int remote_set_forwarding(struct priv_net *base, bool is_on, struct err *
 		    err);
 }
 
+static uint64_t remote_silences(const struct priv_net *base)
+{
+	return atomic_load(&((const struct net_remote *)(const void *)base)->silences);
+}
+
 static bool remote_way_out(struct priv_net *base, struct err *ret)
 {
 	return undo(base, &(struct net_request){ .op = NET_OP_STATUS }, ret) == 0;
@@ -223,10 +217,48 @@ static int drain(int fd)
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) ? -EPIPE : result;
 }
 
+/* The host's addresses must be heard of: else guests could reach one that comes later. */
+static int watch_routes(struct net_remote *net)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	AUTO_CLOSE int fd = net_local_watch();
+
+	if (fd < 0)
+		return fd;
+	if (epoll_ctl(net->watch_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+		return -errno;
+	net->routes_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Whether the addresses may have changed. A socket of no use is replaced, now or the next time. */
+static bool read_routes(struct net_remote *net)
+{
+	const int r = net->routes_fd < 0 ? -EPIPE : drain(net->routes_fd);
+
+	if (r >= 0)
+		return r > 0;
+	fd_closep(&net->routes_fd);
+	IGNORE_RESULT(watch_routes(net));
+	return true;
+}
+
+/* Tells the holder of addresses that have come or gone. False: it does not listen. */
+static bool heed_routes(struct net_remote *net)
+{
+	struct err ignored = ERR_INIT;
+	int r;
+
+	if (!read_routes(net) || net->fd < 0)
+		return true;
+	r = net_remote_tell_host(net, &ignored);
+	/* With the next connection it is told anew. */
+	return r >= 0 || net_remote_failed(net, r, &ignored) >= 0;
+}
+
 static bool remote_watch_read(struct priv_net *base)
 {
 	struct net_remote *net = remote_of(base);
-	struct err ignored = ERR_INIT;
 	bool is_about_us;
 	int r;
 
@@ -235,16 +267,25 @@ static bool remote_watch_read(struct priv_net *base)
 	is_about_us = r != 0;
 	if (r < 0)
 		net_remote_disconnect(net); /* it has died: whoever asks next starts another one */
-	r = drain(net->routes_fd);
-	if (r < 0) {
-		fd_closep(&net->routes_fd);
-	} else if (r > 0 && net->fd >= 0 && net_remote_tell_host(net, &ignored) < 0) {
-		/* With the next connection it is told anew. */
-		net_remote_disconnect(net);
-		is_about_us = true;
-	}
+	is_about_us |= !heed_routes(net);
 	(void)pthread_mutex_unlock(&net->lock);
 	return is_about_us;
+}
+
+static bool remote_is_whole(struct priv_net *base, const struct net_guest *guests, size_t count)
+{
+	const struct net_request request = of_guests(NET_OP_IS_WHOLE, guests, count);
+	struct net_remote *net = remote_of(base);
+	struct net_reply reply = { .value = 0 };
+	struct err ignored = ERR_INIT;
+	enum presence presence;
+
+	(void)pthread_mutex_lock(&net->lock);
+	if (net->routes_fd < 0)
+		(void)heed_routes(net); /* whoever does not listen is asked below */
+	(void)pthread_mutex_unlock(&net->lock);
+	return net_remote_ask(net, &request, &reply, NULL, &presence, &ignored) == 0 &&
+	       presence == THERE && reply.value == 1;
 }
 
 /* --- processes that are to be in there --- */
@@ -328,23 +369,19 @@ static const struct net_backend remote_backend = {
 	.watch_fd = remote_watch_fd,
 	.watch_read = remote_watch_read,
 	.enter = remote_enter,
+	.silences = remote_silences,
 	.way_out = remote_way_out,
 };
 
-/* The host's addresses must be heard of: else guests could reach one that comes later. */
 static int open_watch(struct net_remote *net, struct err *err)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	int r;
 
 	net->watch_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (net->watch_fd < 0)
 		return err_sys(err, -errno, "watch the network");
-	net->routes_fd = net_local_watch();
-	if (net->routes_fd < 0)
-		return err_sys(err, net->routes_fd, "watch the host's addresses");
-	if (epoll_ctl(net->watch_fd, EPOLL_CTL_ADD, net->routes_fd, &event) < 0)
-		return err_sys(err, -errno, "watch the network");
-	return 0;
+	r = watch_routes(net);
+	return r < 0 ? err_sys(err, r, "watch the host's addresses") : 0;
 }
 
 int priv_net_open_isolated(const struct priv *priv, const struct priv_net_config *config,

@@ -19,6 +19,7 @@ setup() {
 
 teardown() {
 	local status=0
+	continue_holder || true
 	end_home "$BATS_TEST_TMPDIR" || status=1
 	end_outside
 	return "$status"
@@ -197,6 +198,109 @@ host_is_untouched() {
 	banger --quiet vm stop box
 	kill_daemon
 	wait_until 5 no_holder_runs
+}
+
+# --- one that hangs ---
+
+# Nothing of it answers, and it says nothing of that.
+stop_holder() {
+	pkill -STOP -x banger-network
+}
+
+continue_holder() {
+	pkill -CONT -x banger-network
+}
+
+ps_warns() {
+	run_for 0 banger ps && contains "$stderr" "$1" 2>/dev/null
+}
+
+ps_is_silent() {
+	run_for 0 banger ps && equal "$stderr" '' 2>/dev/null
+}
+
+has_link() {
+	within ip link show "$1" >/dev/null 2>&1
+}
+
+has_no_link() {
+	! has_link "$1"
+}
+
+@test "who keeps the network hangs: lists wait for nobody, bangerd starts and serves, and all goes on when it does" {
+	banger --quiet vm run --name box --nat -d
+	banger --quiet vm run --name gone -d
+	gets_out box
+	boot=$(boot_id box)
+	stop_holder
+	# This one waits for it, with the lock.
+	start set banger --quiet vm set --nat box
+	for _ in 1 2 3 4 5 6; do
+		run_for 0 timeout 2 "$BANGER" --json vm show box
+		run_for 0 timeout 2 "$BANGER" --json vm list
+	done
+	took=$(for _ in 1 2 3 4 5; do
+		began=${EPOCHREALTIME/./}
+		banger vm show box >/dev/null
+		echo $((${EPOCHREALTIME/./} - began))
+	done | sort -n | head -n 1)
+	kill -0 "$started"
+	[ "$took" -lt 100000 ]
+	kill -INT "$started"
+	kill_daemon
+	# Bangerd starts all the same, and says what is wrong.
+	run_for 0 timeout 20 "$BANGER" vm list -q
+	wait_until 10 ps_warns "warning: 'box' and 1 more: the process of its network, banger-network, does not answer: it is as it was, and cannot be changed"
+	contains "$(vm_get box .last_error)" 'banger-network, does not answer'
+	contains "$(check_of network)" "warn in a namespace of banger's own: bridge 'br-fc', 172.16.0.1/24; its process, banger-network, does not answer"
+	equal "$(boot_id box)" "$boot"
+	run_for 1 timeout 20 "$BANGER" --quiet vm create --name late
+	contains "$stderr" "connect the VM to the network: the isolated network's process, banger-network, does not answer"
+	contains "$stderr" "hint: 'pkill -CONT -x banger-network' if somebody has stopped it"
+	# What ends meanwhile leaves its device until then.
+	timeout 20 "$BANGER" --quiet vm delete gone
+	has_link bgr-3
+	continue_holder
+	wait_until 10 ps_is_silent
+	wait_until 5 is_whole
+	wait_until 10 tries_to_get_out box
+	equal "$(boot_id box)" "$boot"
+	has_no_link bgr-3
+	log_has "the VMs' network is taken over"
+	banger --quiet vm set --no-nat box
+	asks_in_vain box 203.0.113.2 80
+	# The same while bangerd runs.
+	stop_holder
+	run_for 1 timeout 30 "$BANGER" --quiet vm set --nat box
+	contains "$stderr" 'banger-network, does not answer'
+	ps_warns 'does not answer'
+	wait_until 10 log_has "the process of the VMs' network, banger-network, does not answer: VMs go on, retrying"
+	continue_holder
+	wait_until 10 ps_is_silent
+	wait_until 10 log_has "the process of the VMs' network answers again"
+	banger --quiet vm set --nat box
+	gets_out box
+	equal "$(boot_id box)" "$boot"
+	# A VM that is deleted meanwhile does not wait for it, and what it had is taken back afterwards.
+	stop_holder
+	timeout 40 "$BANGER" --quiet vm delete box
+	continue_holder
+}
+
+@test "no other can be started in its namespaces at the moment: they are kept, and it is tried again" {
+	local daemon files
+	banger --quiet vm run --name box --nat -d
+	gets_out box
+	daemon=$(daemon_pid)
+	# No descriptor can be had from here on.
+	files=$(prlimit --pid "$daemon" --nofile --noheadings -o SOFT)
+	prlimit --pid "$daemon" --nofile=3:
+	kill -KILL "$(outer)"
+	wait_until 10 log_has 'it cannot be put right, retrying'
+	prlimit --pid "$daemon" --nofile="$files:"
+	wait_until 10 is_whole
+	wait_until 10 tries_to_get_out box
+	equal "$(check_of 'network of a VM')" ''
 }
 
 @test "bangerd or the network's process killed while they make one: nothing is left" {
@@ -389,6 +493,20 @@ assert kind(ask(request(12, 255))) == 2
 assert kind(ask(request(14, 0, guest(2, 0, id), 1))) == 6
 assert kind(ask(request(1, 99, bytes(44), 1))) == 5' "$socket"
 	wait_until 5 is_whole
+	# One that never comes to the end of its request does not keep others for longer than a moment.
+	run_for 0 timeout 60 /usr/bin/python3 -c '
+import socket, struct, sys, time
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+began = time.monotonic()
+client.sendall(struct.pack("<IIII", 0x62676e01, 10, 0, 4096))
+try:
+    while time.monotonic() < began + 40:
+        client.sendall(b"a")
+        time.sleep(0.1)
+except (BrokenPipeError, ConnectionResetError):
+    print(int(time.monotonic() - began))' "$socket"
+	[ "${output:-99}" -lt 10 ]
 	chmod 755 "$BANGER_RUNTIME_DIR"
 	chmod 777 "$socket"
 	run ! setpriv --reuid 1 --regid 1 --clear-groups /usr/bin/python3 -c '

@@ -107,6 +107,21 @@ static int explain(const struct guest_script *script, int status, const struct b
 		       status, text.len ? ": " : "", text.ptr);
 }
 
+int guest_script_hold(const struct workspace_way *way, const struct guest_script *script,
+		      int *ret_fd, struct err *err)
+{
+	AUTO_CLOSE int fd = -1;
+	int r;
+
+	r = way->open(way->context, &fd, err);
+	if (r == 0)
+		r = start(way, script, fd, err);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 int guest_script_run(const struct workspace_way *way, const struct guest_script *script,
 		     struct buf *ret, struct err *err)
 {

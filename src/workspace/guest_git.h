@@ -45,6 +45,13 @@ struct guest_script {
 	int *ret_status;   /* NULL: another status than 0 is an error */
 };
 
+/*
+ * Starts a script that says nothing and waits for the end of its input: the guest ends it with
+ * SIGHUP when *ret_fd, the caller's, is closed or this program is gone.
+ */
+int guest_script_hold(const struct workspace_way *way, const struct guest_script *script,
+		      int *ret_fd, struct err *err) MUST_CHECK;
+
 /* `ret` may be NULL: what it prints is dropped. */
 int guest_script_run(const struct workspace_way *way, const struct guest_script *script,
 		     struct buf *ret, struct err *err) MUST_CHECK;

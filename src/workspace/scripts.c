@@ -36,8 +36,12 @@ const char script_begin[] =
 	"case $1 in */*) p=${1%/*};; esac\n"
 	"p=${p:-/}\n"
 	"mkdir -p \"$p\"\n"
-	"rm -rf \"$p\"/.banger-new.*\n"
-	"d=$(mktemp -d \"$p/.banger-new.XXXXXX\")\n"
+	/* Another one may be under way here. What is from before this boot is nobody's. */
+	"i=$(cat /proc/sys/kernel/random/boot_id)\n"
+	"for o in \"$p\"/.banger-new.*; do\n"
+	"  case $o in *\"/.banger-new.$i.\"*) ;; *) rm -rf \"$o\" ;; esac\n"
+	"done\n"
+	"d=$(mktemp -d \"$p/.banger-new.$i.XXXXXX\")\n"
 	"trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"
 	"chmod 755 \"$d\"\n"
@@ -64,6 +68,11 @@ const char script_begin[] =
 	"[ -z \"$6\" ] || git config user.email \"$6\"\n"
 	"[ \"$3\" = none ] || " GIT "index-pack --stdin --fix-thin >/dev/null\n"
 	"printf '%s' \"$d\"\n";
+
+const char script_hold[] = "d=$1\n"
+			   "trap 'trap - EXIT; rm -rf \"$d\"' EXIT\n"
+			   "trap 'exit 129' HUP INT TERM\n"
+			   "cat >/dev/null\n";
 
 const char script_pack[] = "set -e\n"
 			   "cd \"$1\"\n"
@@ -184,8 +193,11 @@ const char script_publish[] =
 	"set -e\n"
 	"trap 'r=$?; trap - EXIT; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
 	"d=$1\n"
-	"[ ! -d \"$2\" ] || [ -L \"$2\" ] || rmdir \"$2\"\n"
+	"[ ! -d \"$2\" ] || [ -L \"$2\" ] || rmdir \"$2\" 2>/dev/null || :\n"
 	"if [ -e \"$2\" ] || [ -L \"$2\" ]; then echo \"'$2' is there by now\" >&2; exit 1; fi\n"
-	"mv \"$d\" \"$2\"\n";
+	"mv \"$d\" \"$2\"\n"
+	/* Where somebody has made it just now, it is inside that. */
+	"d=$2/${d##*/}\n"
+	"if [ -d \"$d\" ]; then echo \"'$2' is there by now\" >&2; exit 1; fi\n";
 
 const char script_discard[] = "case $1 in */.banger-new.*) rm -rf \"$1\";; esac\n";

@@ -16,6 +16,9 @@ extern const char script_look[];
  * its input. Says where it is made. */
 extern const char script_begin[];
 
+/* $1 folder that is being made: removes it when the host leaves. */
+extern const char script_hold[];
+
 /* $1 folder. A pack on its input. */
 extern const char script_pack[];
 

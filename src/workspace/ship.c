@@ -33,6 +33,7 @@ struct ship {
 	struct plan plan;	   /* owned */
 	struct buf manifest;	   /* owned: head and entries to be */
 	char *folder;		   /* owned: where it is done */
+	int hold_fd;		   /* owned: while it is open, a folder that is being made stays */
 	bool moves_head;
 };
 
@@ -44,6 +45,7 @@ static void ship_done(struct ship *ship)
 	plan_done(&ship->plan);
 	buf_done(&ship->manifest);
 	mem_free(ship->folder);
+	fd_closep(&ship->hold_fd);
 }
 
 static bool is_first(const struct ship *ship)
@@ -256,6 +258,15 @@ static int send_pack(struct ship *ship, struct guest_script *script, struct buf 
 	return r;
 }
 
+/* Nobody could tidy up after Ctrl-C, or a kill, between two scripts. */
+static int hold(struct ship *ship, struct err *err)
+{
+	const char *const args[] = { ship->folder, NULL };
+	const struct guest_script script = { .text = script_hold, .args = args };
+
+	return guest_script_hold(ship->way, &script, &ship->hold_fd, err);
+}
+
 static int begin(struct ship *ship, struct err *err)
 {
 	const struct facts *facts = &ship->workspace->facts;
@@ -280,7 +291,7 @@ static int begin(struct ship *ship, struct err *err)
 		return err_set(err, ERR_PROTOCOL,
 			       "the guest does not say where it made the repository");
 	ship->folder = buf_detach(&folder);
-	return 0;
+	return hold(ship, err);
 }
 
 static int send_objects(struct ship *ship, struct err *err)
@@ -555,6 +566,7 @@ static void ship_init(struct ship *ship, struct workspace *workspace,
 			       .way = way,
 			       .wish = wish,
 			       .result = result,
+			       .hold_fd = -1,
 			       .said = BUF_INIT,
 			       .manifest = BUF_INIT,
 			       .plan = PLAN_INIT };

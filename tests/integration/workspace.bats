@@ -28,6 +28,10 @@ setup() {
 	mkdir guest
 }
 
+teardown() {
+	[ -z "${paused:-}" ] || kill -KILL "$paused" 2>/dev/null || true
+}
+
 wait_for() {
 	local tries
 	for tries in {1..200}; do
@@ -45,6 +49,25 @@ tool() {
 prepare() {
 	run tool prepare "$SOCKET" "$1" "$PWD/guest/r" "${@:2}"
 	echo "$output"
+}
+
+# Stops before what it tells as STAGE; its process is in $paused.
+pause_prepare() {
+	"$BANGER_BUILD/tests/integration/workspace_tool" prepare "$SOCKET" "$1" "$PWD/guest/$2" "stop=$3" >"said.$2" 2>&1 3>&- &
+	paused=$!
+	wait_for is_stopped "$paused"
+}
+
+is_stopped() {
+	grep -q '^State:.*stopped' "/proc/$1/status"
+}
+
+# Lets it go on; its exit status is in $status.
+resume_prepare() {
+	kill -CONT "$paused"
+	wait "$paused" && status=0 || status=$?
+	paused=
+	cat said.*
 }
 
 make_repo() {
@@ -148,6 +171,10 @@ A  new" ]
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"'$gone' is no commit of"* ]]
 	[[ "$output" == *'hint: it is where the branch of the last time begins'* ]]
+}
+
+is_empty() {
+	[ -z "$(ls -A "$1")" ]
 }
 
 fingerprint() {
@@ -265,8 +292,13 @@ fingerprint() {
 		prepare r "cancel=$stage"
 		[ "$status" -eq 1 ]
 		[[ "$output" == 'error cancelled: '* ]]
-		[ ! -e guest/r ]
+		wait_for is_empty guest
 	done
+	# Killed, where nobody of the host is left to tidy up.
+	pause_prepare r r write
+	run ! is_empty guest
+	kill -KILL "$paused"
+	wait_for is_empty guest
 	prepare r
 	[ "$status" -eq 0 ]
 	[ "$(ls -A guest)" = r ]
@@ -284,6 +316,32 @@ fingerprint() {
 	cmp r/one guest/r/one
 	cmp r/dir/two guest/r/dir/two
 	[ "$(git -C guest/r status --porcelain)" = ' M dir/two' ]
+}
+
+@test "two first prepares at once do not disturb one another" {
+	make_repo r
+	head -c 100000 /dev/urandom >r/one
+	boot=$(cat /proc/sys/kernel/random/boot_id)
+	mkdir -p "guest/.banger-new.${boot//[0-9]/0}.AAAAAA/x"
+	pause_prepare r a files
+	[ "$(find guest -mindepth 1 -maxdepth 1 | wc -l)" = 1 ] # what is from another boot is gone
+	prepare r
+	[ "$status" -eq 0 ]
+	resume_prepare
+	[ "$status" -eq 0 ]
+	[ "$(ls -A guest)" = $'a\nr' ]
+	cmp r/one guest/a/one
+	git -C guest/a fsck
+	# To the same place, the second one finds the first.
+	rm -rf guest/r
+	pause_prepare r r write
+	prepare r
+	[ "$status" -eq 0 ]
+	resume_prepare
+	[ "$status" -eq 1 ]
+	[[ "$(cat said.r)" == *"'$PWD/guest/r' is there by now"* ]]
+	[ "$(ls -A guest)" = $'a\nr' ]
+	[ -z "$(find guest -name '.banger-new*')" ]
 }
 
 @test "what is in the guest's place already is left alone" {

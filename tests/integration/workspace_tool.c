@@ -7,10 +7,12 @@
  *     workspace_tool fingerprint PATH [untracked]
  *
  * WORD is untracked, full, force, branch=NAME, from=REF, last_branch=NAME and last_from=COMMIT (of
- * the last time, for PATH) or cancel=STAGE (fires when that stage is first told of). Prints what
+ * the last time, for PATH), cancel=STAGE (fires when that stage is first told of) or stop=STAGE
+ * (then it stops itself with SIGSTOP). Prints what
  * came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@ struct tool {
 	struct workspace_ship ship;
 	struct cancel cancel;
 	const char *cancel_stage;
+	const char *stop_stage;
 };
 
 static int open_stream(void *context, int *ret_fd, struct err *err)
@@ -43,6 +46,10 @@ static void report(void *context, const struct progress_event *event)
 
 	if (str_eq(event->stage, tool->cancel_stage))
 		cancel_fire(&tool->cancel);
+	if (str_eq(event->stage, tool->stop_stage)) {
+		tool->stop_stage = NULL;
+		(void)raise(SIGSTOP);
+	}
 }
 
 static void read_word(struct tool *tool, const char *word)
@@ -63,6 +70,8 @@ static void read_word(struct tool *tool, const char *word)
 		tool->last.from = word + strlen("last_from=");
 	else if (str_starts(word, "cancel="))
 		tool->cancel_stage = word + strlen("cancel=");
+	else if (str_starts(word, "stop="))
+		tool->stop_stage = word + strlen("stop=");
 	else
 		exit(2);
 }

@@ -228,10 +228,35 @@ static int copy_run(int from, int to, off_t start, off_t end, const struct cance
 	return 0;
 }
 
+int file_copy_range(int from, int to, uint64_t start, uint64_t end, const struct cancel *cancel)
+{
+	off_t at = (off_t)start;
+
+	while (at < (off_t)end) {
+		off_t first, last;
+		int r;
+
+		first = lseek(from, at, SEEK_DATA);
+		if (first < 0 && errno == ENXIO)
+			return 0;
+		last = first < 0 ? -1 : lseek(from, first, SEEK_HOLE);
+		if (last < 0)
+			return -errno;
+		if (first >= (off_t)end)
+			return 0;
+		last = last < (off_t)end ? last : (off_t)end;
+		r = copy_run(from, to, first, last, cancel);
+		if (r < 0)
+			return r;
+		at = last;
+	}
+	return 0;
+}
+
 int file_clone(int from, int to, const struct cancel *cancel, bool *ret_reflinked)
 {
 	struct stat status;
-	off_t at = 0;
+	int r;
 
 	if (ioctl(to, FICLONE, from) == 0) {
 		*ret_reflinked = true;
@@ -239,21 +264,9 @@ int file_clone(int from, int to, const struct cancel *cancel, bool *ret_reflinke
 	}
 	if (fstat(from, &status) < 0 || ftruncate(to, status.st_size) < 0)
 		return -errno;
-	while (at < status.st_size) {
-		off_t start, end;
-		int r;
-
-		start = lseek(from, at, SEEK_DATA);
-		if (start < 0 && errno == ENXIO)
-			break;
-		end = start < 0 ? -1 : lseek(from, start, SEEK_HOLE);
-		if (end < 0)
-			return -errno;
-		r = copy_run(from, to, start, end, cancel);
-		if (r < 0)
-			return r;
-		at = end;
-	}
+	r = file_copy_range(from, to, 0, (uint64_t)status.st_size, cancel);
+	if (r < 0)
+		return r;
 	*ret_reflinked = false;
 	return 0;
 }

@@ -54,5 +54,10 @@ int dir_each(int dir_fd, int (*visit)(void *context, const char *name), void *co
  */
 int file_clone(int from, int to, const struct cancel *cancel, bool *ret_reflinked) MUST_CHECK;
 
+/* Copies the data of `from` between the offsets to the same place of `to`; holes are passed over.
+ */
+int file_copy_range(int from, int to, uint64_t start, uint64_t end, const struct cancel *cancel)
+	MUST_CHECK;
+
 /* Bytes really allocated (st_blocks), and the apparent size. */
 int file_usage(int fd, uint64_t *ret_allocated, uint64_t *ret_size) MUST_CHECK;

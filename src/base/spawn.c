@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/seccomp.h>
 #include <linux/securebits.h>
 #include <poll.h>
 #include <sched.h>
@@ -25,6 +26,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "base/unix_socket.h"
 
 #define TARGET_FD_MAX 199
 
@@ -40,6 +42,7 @@ enum spawn_step {
 	STEP_NAMESPACES,
 	STEP_USER,
 	STEP_FOLDER,
+	STEP_FILTER,
 	STEP_EXEC,
 	STEP_COUNT,
 };
@@ -54,6 +57,7 @@ static const char *const step_names[] = {
 	[STEP_NAMESPACES] = "make namespaces for",
 	[STEP_USER] = "change the user of",
 	[STEP_FOLDER] = "enter the folder of",
+	[STEP_FILTER] = "watch the system calls of",
 	[STEP_EXEC] = "run",
 };
 _Static_assert(ARRAY_LEN(step_names) == STEP_COUNT, "each step needs its words");
@@ -225,6 +229,21 @@ static void child_namespaces(const struct spawn *spawn, int report_fd)
 		child_mounts(spawn, report_fd);
 }
 
+/* Sends the descriptor on which we are asked to the other end of `filter_fd`. */
+static void child_filter(const struct spawn *spawn, int report_fd)
+{
+	const int fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+				    SECCOMP_FILTER_FLAG_NEW_LISTENER, spawn->filter);
+
+	if (fd < 0)
+		child_fail(report_fd, STEP_FILTER);
+	errno = -unix_send_fd(spawn->filter_fd, span_of("", 1), fd);
+	if (errno != 0)
+		child_fail(report_fd, STEP_FILTER);
+	(void)close(spawn->filter_fd);
+	(void)close(fd);
+}
+
 static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_t parent,
 			       int report_fd)
 {
@@ -262,6 +281,9 @@ static NORETURN void child_run(const struct spawn *spawn, const char *path, pid_
 	if (chdir(spawn->cwd ? spawn->cwd : "/") < 0)
 		child_fail(report_fd, STEP_FOLDER);
 	process_reset_signals();
+	/* Last: from here on its system calls wait for an answer. */
+	if (spawn->filter)
+		child_filter(spawn, report_fd);
 	(void)execve(path, spawn->argv, spawn->envp ? spawn->envp : no_environment);
 	child_fail(report_fd, STEP_EXEC);
 }

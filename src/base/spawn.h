@@ -19,6 +19,8 @@
 #define SPAWN_FDS_MAX	  32
 #define SPAWN_RLIMITS_MAX 8
 
+struct sock_fprog;
+
 struct spawn_fd {
 	int from; /* borrowed: a descriptor of ours */
 	int to;	  /* its number in the child */
@@ -56,6 +58,13 @@ struct spawn {
 	gid_t gid;
 	bool has_user;
 	int *ret_status; /* spawn_run(): as from waitpid(), once it has ended; may be NULL */
+	/*
+	 * With no_new_privs: a seccomp filter that asks us (SECCOMP_RET_USER_NOTIF) from exec on.
+	 * The descriptor to answer with comes through `filter_fd`, the number in the child of a
+	 * Unix socket among `fds`, which is closed there: unix_recv_fd() has it at the other end.
+	 */
+	const struct sock_fprog *filter; /* borrowed; NULL: none */
+	int filter_fd;
 };
 
 struct process {

@@ -59,7 +59,7 @@ const struct api_route api_routes[] = {
 	WITH_BODY("PUT", "/network-interfaces/{id}", net_shape, BEFORE, handle_put_net),
 	REFUSED("PUT", "/pmem/{id}", &pmem_shape, BEFORE, "a pmem device"),
 	WITH_BODY("PUT", "/serial", serial_shape, BEFORE, handle_put_serial),
-	REFUSED("PUT", "/snapshot/create", &snapshot_create_shape, AFTER, "creating a snapshot"),
+	WITH_BODY("PUT", "/snapshot/create", snapshot_create_shape, AFTER, handle_snapshot_create),
 	/* Its body has a rule of its own, which comes before the phase. */
 	WITH_BODY("PUT", "/snapshot/load", snapshot_load_shape, ALWAYS, handle_snapshot_load),
 	WITH_BODY("PUT", "/vsock", vsock_shape, BEFORE, handle_put_vsock),
@@ -107,6 +107,8 @@ void api_init(struct api *api, const char *id, const struct api_ops *ops, void *
 void api_done(struct api *api)
 {
 	config_done(&api->config);
+	shape_done(&snapshot_create_shape, &api->snapshot_create);
+	shape_done(&snapshot_load_shape, &api->snapshot_load);
 }
 
 void api_fault(struct api_reply *reply, unsigned status, const char *text)
@@ -325,6 +327,9 @@ static bool uses_deprecated(const struct api_route *route, const union any_body 
 {
 	if (route->shape == &machine_shape || route->shape == &machine_patch_shape)
 		return field_given(body->given, MACHINE_CPU_TEMPLATE);
+	if (route->shape == &snapshot_load_shape)
+		return field_given(body->given, LOAD_MEM_FILE) ||
+		       field_given(body->given, LOAD_DIFF);
 	return route->shape == &vsock_shape && field_given(body->given, VSOCK_ID);
 }
 
@@ -335,6 +340,13 @@ int api_check_phase(const struct api *api, unsigned when, struct err *err)
 	return err_set(err, ERR_BAD_STATE,
 		       "The requested operation is not supported %s starting the microVM.",
 		       api->phase == API_NOT_STARTED ? "before" : "after");
+}
+
+/* As in Firecracker the attempt counts: a snapshot is loaded into what nobody has touched. */
+static bool configures_machine(const struct api_route *route)
+{
+	return route->when == BEFORE && route->shape != &logger_shape &&
+	       route->shape != &metrics_shape && route->shape != &serial_shape;
 }
 
 /* A request with the route that it goes. */
@@ -357,6 +369,7 @@ static int perform(struct api *api, const struct call *call, struct api_outcome 
 		r = api_check_phase(api, route->when, err);
 	if (r == 0) {
 		*ret_is_deprecated = uses_deprecated(route, &body);
+		api->is_configured = api->is_configured || configures_machine(route);
 		r = route->unsupported ? config_unsupported(err, route->unsupported)
 				       : route->handle(api, &body, ret, err);
 	}

@@ -38,6 +38,8 @@ enum api_action {
 	API_SET_BALLOON,	  /* `number`: the target in MiB */
 	API_SET_BALLOON_INTERVAL, /* `number`: seconds */
 	API_GET_BALLOON_STATS,
+	API_CREATE_SNAPSHOT, /* api.snapshot_create says which */
+	API_LOAD_SNAPSHOT,   /* api.snapshot_load does */
 };
 
 struct api_request {
@@ -69,7 +71,10 @@ struct api_ops {
 struct api {
 	struct vm_config config;
 	enum api_phase phase;
-	const char *id; /* borrowed */
+	bool is_configured;			     /* something was that a snapshot has, too */
+	struct snapshot_create_body snapshot_create; /* owned, until the action takes it */
+	struct snapshot_load_body snapshot_load;     /* the same */
+	const char *id;				     /* borrowed */
 	const struct api_ops *ops;
 	void *context;
 };
@@ -98,6 +103,13 @@ void api_fault(struct api_reply *reply, unsigned status, const char *text);
  * The first problem ends it.
  */
 int api_load_config(struct api *api, struct span text, struct err *err) MUST_CHECK;
+
+/*
+ * The configuration of a snapshot, as GET /vm/config shows it: all but the boot source, logger and
+ * metrics, and the serial device only where there is none yet. On failure the configuration is as
+ * it was before.
+ */
+int api_restore_config(struct api *api, const json_t *config, struct err *err) MUST_CHECK;
 
 /* The routes; a test tries each in each phase. */
 #define API_WHEN_BEFORE (1U << API_NOT_STARTED)

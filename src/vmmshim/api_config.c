@@ -42,6 +42,13 @@ static const struct section sections[] = {
 	{ .name = "memory-hotplug", .unsupported = "memory hotplug" },
 };
 
+/* What a snapshot has of it: its kernel runs already, and logs and figures are this process's. */
+static bool is_restored(const struct section *section)
+{
+	return section->shape != &boot_shape && section->shape != &logger_shape &&
+	       section->shape != &metrics_shape;
+}
+
 static int check_names(json_t *root, struct err *err)
 {
 	const char *key;
@@ -115,5 +122,35 @@ int api_load_config(struct api *api, struct span text, struct err *err)
 	r = check_names(root, err);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(sections); i++)
 		r = apply_section(api, &sections[i], json_object_get(root, sections[i].name), err);
+	return r;
+}
+
+static int apply_restored(struct api *api, const json_t *config, struct err *err)
+{
+	json_t *serial = json_object_get(config, "serial");
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(sections); i++) {
+		if (is_restored(&sections[i]))
+			r = apply_section(api, &sections[i],
+					  json_object_get(config, sections[i].name), err);
+	}
+	if (r == 0 && serial && api->config.serial.given == 0) {
+		static const struct section section = { .name = "serial",
+							.shape = &serial_shape,
+							.handle = handle_put_serial };
+
+		r = apply_section(api, &section, serial, err);
+	}
+	return r;
+}
+
+int api_restore_config(struct api *api, const json_t *config, struct err *err)
+{
+	const bool had_serial = api->config.serial.given != 0;
+	const int r = apply_restored(api, config, err);
+
+	if (r < 0)
+		config_clear_machine(&api->config, had_serial);
 	return r;
 }

@@ -174,7 +174,43 @@ struct vm_body {
 	unsigned state; /* enum vm_state_word */
 };
 
-enum { SNAPSHOT_PATH, SNAPSHOT_MEM_FILE, SNAPSHOT_MEM_BACKEND };
+enum { CREATE_TYPE, CREATE_PATH, CREATE_MEM_FILE };
+enum snapshot_type { SNAPSHOT_FULL, SNAPSHOT_DIFF };
+
+struct snapshot_create_body {
+	uint64_t given;
+	unsigned snapshot_type; /* enum snapshot_type */
+	char *snapshot_path;
+	char *mem_file_path;
+};
+
+enum {
+	LOAD_PATH,
+	LOAD_MEM_FILE,
+	LOAD_MEM_BACKEND,
+	LOAD_DIFF,
+	LOAD_DIRTY_PAGES,
+	LOAD_RESUME,
+	LOAD_NETS,
+	LOAD_VSOCK,
+	LOAD_CLOCK,
+	LOAD_HUGE_PAGES
+};
+enum load_huge_pages { LOAD_HUGE_SNAPSHOT, LOAD_HUGE_NONE, LOAD_HUGE_TRANSPARENT, LOAD_HUGE_2M };
+
+struct snapshot_load_body {
+	uint64_t given;
+	char *snapshot_path;
+	char *mem_file_path;
+	json_t *mem_backend; /* backend_path, backend_type */
+	bool enable_diff_snapshots;
+	bool track_dirty_pages;
+	bool resume_vm;
+	json_t *network_overrides; /* iface_id, host_dev_name */
+	json_t *vsock_override;	   /* uds_path */
+	bool clock_realtime;
+	unsigned huge_pages; /* enum load_huge_pages */
+};
 
 /* Of what is not supported only what the checks need. */
 struct checked_body {
@@ -201,6 +237,8 @@ union any_body {
 	struct serial_body serial;
 	struct entropy_body entropy;
 	struct vm_body vm;
+	struct snapshot_create_body snapshot_create;
+	struct snapshot_load_body snapshot_load;
 	struct checked_body checked;
 };
 

@@ -38,8 +38,10 @@ static void net_done(struct config_net *net)
 	fd_closep(&net->fd);
 }
 
-void config_done(struct vm_config *config)
+void config_clear_machine(struct vm_config *config, bool keeps_serial)
 {
+	struct vm_config clear;
+
 	shape_done(&boot_shape, &config->boot);
 	fd_closep(&config->kernel_fd);
 	fd_closep(&config->initrd_fd);
@@ -50,7 +52,21 @@ void config_done(struct vm_config *config)
 	shape_done(&vsock_shape, &config->vsock);
 	host_listener_done(&config->vsock_listener);
 	shape_done(&balloon_shape, &config->balloon);
-	shape_done(&serial_shape, &config->serial);
+	if (!keeps_serial)
+		shape_done(&serial_shape, &config->serial);
+	config_init(&clear);
+	if (keeps_serial)
+		clear.serial = config->serial;
+	clear.logger = config->logger;
+	clear.metrics = config->metrics;
+	memcpy(clear.overlays, config->overlays, sizeof(clear.overlays));
+	clear.overlay_count = config->overlay_count;
+	*config = clear;
+}
+
+void config_done(struct vm_config *config)
+{
+	config_clear_machine(config, false);
 	shape_done(&logger_shape, &config->logger);
 	shape_done(&metrics_shape, &config->metrics);
 	for (size_t i = 0; i < config->overlay_count; i++) {

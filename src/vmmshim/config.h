@@ -65,6 +65,9 @@ struct vm_config {
 void config_init(struct vm_config *config);
 void config_done(struct vm_config *config);
 
+/* Forgets the machine and its devices, but neither logger, metrics nor overlays. */
+void config_clear_machine(struct vm_config *config, bool keeps_serial);
+
 /* "ID=BASE" of --drive-overlay. */
 int config_add_overlay(struct vm_config *config, const char *text, struct err *err) MUST_CHECK;
 

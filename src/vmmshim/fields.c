@@ -73,8 +73,10 @@ static const char *wanted_name(const struct field *field)
 	case FIELD_WORD:
 		return "variant identifier";
 	case FIELD_OBJECT:
+	case FIELD_INNER:
 		return field->shape->name;
 	case FIELD_OBJECTS:
+	case FIELD_INNERS:
 	case FIELD_STRINGS:
 		return "a sequence";
 	case FIELD_MAP:
@@ -194,7 +196,7 @@ static int check_list(const struct field *field, json_t *value, struct err *err)
 	json_array_foreach(value, index, item) {
 		int r = 0;
 
-		if (field->type == FIELD_OBJECTS)
+		if (field->type != FIELD_STRINGS)
 			r = shape_read_json(field->shape, item, NULL, err);
 		else if (!json_is_string(item))
 			r = invalid_type(item, "a string", err);
@@ -262,6 +264,13 @@ static int read_value(const struct field *field, json_t *value, uint8_t *into, s
 		r = read_map(field, value, place, err);
 		if (r == 0 && !into)
 			json_decref(unused.json);
+		return r;
+	case FIELD_INNER:
+	case FIELD_INNERS:
+		r = field->type == FIELD_INNER ? shape_read_json(field->shape, value, NULL, err)
+					       : check_list(field, value, err);
+		if (r == 0 && into)
+			*(json_t **)place = json_incref(value);
 		return r;
 	}
 	return r;
@@ -354,7 +363,8 @@ void shape_done(const struct shape *shape, void *from)
 		if (field->type == FIELD_STRING || field->type == FIELD_MAC) {
 			mem_free(*(char **)place);
 			*(char **)place = NULL;
-		} else if (field->type == FIELD_MAP) {
+		} else if (field->type == FIELD_MAP || field->type == FIELD_INNER ||
+			   field->type == FIELD_INNERS) {
 			json_decref(*(json_t **)place);
 			*(json_t **)place = NULL;
 		}
@@ -381,6 +391,8 @@ static json_t *write_value(const struct field *field, const uint8_t *from, bool 
 	case FIELD_WORD:
 		return json_new_str(field->words[*(const unsigned *)place]);
 	case FIELD_MAP:
+	case FIELD_INNER:
+	case FIELD_INNERS:
 		return is_given ? json_incref(*(json_t *const *)place) : NULL;
 	case FIELD_OBJECT:
 	case FIELD_OBJECTS:

@@ -26,6 +26,8 @@ enum field_type {
 	FIELD_MAC,     /* char *, owned: six hexadecimal bytes, in lower case */
 	FIELD_OBJECT,  /* checked against `shape`, not stored: only `given` says it was there */
 	FIELD_OBJECTS, /* a list of them, likewise */
+	FIELD_INNER,   /* json_t *, owned: checked against `shape` and kept as it came */
+	FIELD_INNERS,  /* json_t *, owned: a list of them */
 	FIELD_STRINGS, /* a list of strings, likewise */
 	FIELD_MAP,     /* json_t *, owned: an object whose values are strings */
 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "vmmshim/snapshot.h"
 
 /* Says what the caller must do. */
 static int act(struct api_outcome *ret, enum api_action action, uint64_t number)
@@ -257,13 +258,24 @@ HANDLER(handle_put_metrics)
 	return 0;
 }
 
+HANDLER(handle_snapshot_create)
+{
+	const int r = snapshot_check_create(&body->snapshot_create, api->phase == API_PAUSED, err);
+
+	if (r < 0)
+		return r;
+	shape_done(&snapshot_create_shape, &api->snapshot_create);
+	api->snapshot_create = body->snapshot_create;
+	body->snapshot_create = (struct snapshot_create_body){ .given = 0 };
+	return act(ret, API_CREATE_SNAPSHOT, 0);
+}
+
 HANDLER(handle_snapshot_load)
 {
-	const bool has_file = field_given(body->given, SNAPSHOT_MEM_FILE);
-	const bool has_backend = field_given(body->given, SNAPSHOT_MEM_BACKEND);
+	const bool has_file = field_given(body->given, LOAD_MEM_FILE);
+	const bool has_backend = field_given(body->given, LOAD_MEM_BACKEND);
 	int r;
 
-	(void)ret;
 	if (has_file == has_backend)
 		return err_set(
 			err, ERR_INVALID,
@@ -272,5 +284,17 @@ HANDLER(handle_snapshot_load)
 			has_file ? "too many fields" : "missing field",
 			has_file ? "exclusively is" : "is");
 	r = api_check_phase(api, API_WHEN_BEFORE, err);
-	return r < 0 ? r : config_unsupported(err, "loading a snapshot");
+	if (r < 0)
+		return r;
+	if (api->is_configured)
+		return err_set(err, ERR_BAD_STATE,
+			       "Load snapshot error: Loading a microVM snapshot not allowed after "
+			       "configuring boot-specific resources.");
+	r = snapshot_check_load(&body->snapshot_load, err);
+	if (r < 0)
+		return r;
+	shape_done(&snapshot_load_shape, &api->snapshot_load);
+	api->snapshot_load = body->snapshot_load;
+	body->snapshot_load = (struct snapshot_load_body){ .given = 0 };
+	return act(ret, API_LOAD_SNAPSHOT, 0);
 }

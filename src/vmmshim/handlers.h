@@ -33,4 +33,5 @@ HANDLER(handle_patch_net);
 HANDLER(handle_put_serial);
 HANDLER(handle_put_vsock);
 HANDLER(handle_patch_vm);
+HANDLER(handle_snapshot_create);
 HANDLER(handle_snapshot_load);

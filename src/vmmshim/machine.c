@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "vmmshim/confine.h"
 #include "vmmshim/journal.h"
@@ -15,6 +16,7 @@
 #include "vmmshim/vmm_state.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <x86intrin.h>
 #endif
 
@@ -70,8 +72,7 @@ void machine_mark_tsc(struct vmm *vmm)
 	read_pair(&vmm->tsc_begin, &vmm->tsc_begin_ns);
 }
 
-/* The counter's rate over the time that the program has been running; 0 where there is none. */
-static uint64_t measure_tsc_khz(const struct vmm *vmm)
+uint64_t machine_measure_tsc_khz(const struct vmm *vmm)
 {
 	const uint64_t elapsed = raw_time_ns() - vmm->tsc_begin_ns;
 	uint64_t tsc = 0;
@@ -113,6 +114,7 @@ static void release_machine(struct vmm *vmm)
 	(void)err_fill(&err, ERR_BAD_STATE, 0, "QEMU has ended");
 	if (vmm->has_qmp)
 		qmp_disconnect(&vmm->qmp, &err);
+	snapshot_abort(vmm, &err);
 	qemu_done(&vmm->qemu);
 	vsock_done(&vmm->vsock);
 	console_done(&vmm->console);
@@ -122,21 +124,37 @@ static void release_machine(struct vmm *vmm)
 
 /* --- QMP --- */
 
+void machine_is_up(struct vmm *vmm)
+{
+	set_step(vmm, VMM_RUNNING, 0);
+}
+
+void machine_give_up(struct vmm *vmm, const struct err *why)
+{
+	vmm->start_error = *why;
+	signal_qemu(vmm, SIGKILL);
+}
+
 static void on_ready(void *context, const struct qmp_version *version)
 {
 	struct vmm *vmm = context;
+	struct err err = ERR_INIT;
 
 	journal_info("QEMU %u.%u.%u answers", version->major, version->minor, version->micro);
 	if (vmm->step != VMM_STARTING)
 		return;
 	if (version->major < QEMU_MAJOR_MIN) {
-		(void)err_fill(&vmm->start_error, ERR_UNSUPPORTED, 0,
+		(void)err_fill(&err, ERR_UNSUPPORTED, 0,
 			       "QEMU %u.%u.%u is too old, %d.0 or newer is needed", version->major,
 			       version->minor, version->micro, QEMU_MAJOR_MIN);
-		signal_qemu(vmm, SIGKILL);
+		machine_give_up(vmm, &err);
 		return;
 	}
-	set_step(vmm, VMM_RUNNING, 0);
+	if (vmm->action == API_LOAD_SNAPSHOT) {
+		snapshot_load_ready(vmm);
+		return;
+	}
+	machine_is_up(vmm);
 	vmm->api.phase = API_RUNNING;
 	requests_start_done(vmm, NULL);
 }
@@ -151,6 +169,9 @@ static void on_event(void *context, const char *name, const json_t *details)
 		const char *reason = json_get_str(details, "reason");
 
 		journal_info("the guest ends: %s", reason ? reason : "for no known reason");
+	} else if (str_eq(name, "MIGRATION") && vmm->action == API_LOAD_SNAPSHOT &&
+		   vmm->step == VMM_STARTING) {
+		snapshot_load_event(vmm, json_get_str(details, "status"));
 	} else if (str_eq(name, "STOP") && vmm->api.phase == API_RUNNING) {
 		journal_debug("QEMU stopped the guest");
 	} else {
@@ -213,13 +234,35 @@ void machine_step_qmp(struct vmm *vmm, short revents)
 
 /* --- start and end --- */
 
-static enum qemu_accel choose_accel(const struct options *options)
+enum qemu_accel machine_choose_accel(const struct options *options)
 {
 	if (str_eq(options->accel, "kvm"))
 		return QEMU_ACCEL_KVM;
 	if (str_eq(options->accel, "auto") && access("/dev/kvm", R_OK | W_OK) == 0)
 		return QEMU_ACCEL_KVM;
 	return QEMU_ACCEL_TCG;
+}
+
+const char *machine_accel_name(enum qemu_accel accel)
+{
+	return accel == QEMU_ACCEL_KVM ? "kvm" : "tcg";
+}
+
+char *machine_describe_cpu(enum qemu_accel accel)
+{
+#if defined(__x86_64__)
+	unsigned eax = 0, ebx = 0, ecx = 0, edx = 0, model = 0;
+	char vendor[13] = "";
+
+	if (accel == QEMU_ACCEL_KVM && __get_cpuid(0, &eax, &ebx, &ecx, &edx) != 0) {
+		memcpy(vendor, &ebx, 4);
+		memcpy(vendor + 4, &edx, 4);
+		memcpy(vendor + 8, &ecx, 4);
+		(void)__get_cpuid(1, &model, &ebx, &ecx, &edx);
+		return mem_printf("%s %x", vendor, model);
+	}
+#endif
+	return mem_strdup(accel == QEMU_ACCEL_KVM ? "host" : "max");
 }
 
 static int attach_channels(struct vmm *vmm, struct err *err)
@@ -244,33 +287,40 @@ static int attach_channels(struct vmm *vmm, struct err *err)
 static int prepare_user(struct vmm *vmm, struct qemu_settings *settings, struct err *err)
 {
 	struct vm_config *config = &vmm->api.config;
-	int r;
+	int r = 0;
 
 	settings->uid = (uid_t)vmm->options.uid;
 	if (settings->uid == 0)
 		return 0;
 	settings->gid = confine_group(settings->uid, settings->accel);
-	r = confine_readable(&config->kernel_fd, settings->uid, "kernel", err);
+	if (config->kernel_fd >= 0)
+		r = confine_readable(&config->kernel_fd, settings->uid, "kernel", err);
 	if (r == 0 && config->initrd_fd >= 0)
 		r = confine_readable(&config->initrd_fd, settings->uid, "initrd", err);
 	return r;
 }
 
-void machine_start(struct vmm *vmm)
+void machine_start(struct vmm *vmm, int state_fd)
 {
 	struct qemu_settings settings = {
 		.id = vmm->options.id,
-		.accel = choose_accel(&vmm->options),
+		.accel = machine_choose_accel(&vmm->options),
 		.is_sandboxed = !vmm->options.is_without_seccomp,
 		.qmp_fd = -1,
 		.console_fd = -1,
 		.agent_fd = -1,
+		.saved_fd = -1,
+		.memory_fd = state_fd >= 0 ? vmm->memory_fd : -1,
+		.state_fd = state_fd,
 	};
 	struct err err = ERR_INIT;
 	int r;
 
-	if (settings.accel == QEMU_ACCEL_TCG)
-		settings.tsc_khz = measure_tsc_khz(vmm);
+	vmm->accel = settings.accel;
+	if (settings.accel == QEMU_ACCEL_TCG && state_fd < 0) {
+		settings.tsc_khz = machine_measure_tsc_khz(vmm);
+		vmm->tsc_khz = settings.tsc_khz;
+	}
 	r = prepare_user(vmm, &settings, &err);
 	if (r == 0)
 		r = qemu_start(vmm->options.qemu, &vmm->api.config, &settings, &vmm->qemu, &err);
@@ -343,6 +393,17 @@ static void read_last_words(struct vmm *vmm)
 		console_step(&vmm->console);
 	for (int i = 0; i < LAST_READS_MAX && vmm->qemu.error_fd >= 0; i++)
 		qemu_read_errors(&vmm->qemu);
+}
+
+/* A QEMU that does not get its memory says so itself. */
+void machine_step_gate(struct vmm *vmm)
+{
+	struct err err = ERR_INIT;
+
+	if (gate_step(&vmm->qemu.gate, &err) == 0)
+		return;
+	journal_error("%s", err.message);
+	gate_done(&vmm->qemu.gate);
 }
 
 void machine_exited(struct vmm *vmm)

@@ -74,6 +74,8 @@ void metrics_write(struct metrics *metrics)
 	json_put_u64(part, "start_vm", metrics->start_us);
 	json_put_u64(part, "pause_vm", metrics->pause_us);
 	json_put_u64(part, "resume_vm", metrics->resume_us);
+	json_put_u64(part, "full_create_snapshot", metrics->create_us);
+	json_put_u64(part, "load_snapshot", metrics->load_us);
 	part = group(root, "uart");
 	json_put_u64(part, "write_count", metrics->console_bytes);
 	part = group(root, "vsock");

@@ -25,6 +25,8 @@ struct metrics {
 	uint64_t start_us; /* from InstanceStart to running */
 	uint64_t pause_us;
 	uint64_t resume_us;
+	uint64_t create_us; /* of the last snapshot */
+	uint64_t load_us;
 	uint64_t console_bytes;
 	uint64_t vsock_connections;
 	uint64_t vsock_refused;

@@ -1,11 +1,15 @@
 #include "vmmshim/qemu.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "base/unix_socket.h"
 #include "vmmshim/confine.h"
 #include "vmmshim/journal.h"
 
@@ -33,6 +37,8 @@ struct far_ends {
 	int console;
 	int agent;
 	int error;
+	int saved;
+	int gate;
 };
 
 static void far_ends_done(struct far_ends *ends)
@@ -41,6 +47,8 @@ static void far_ends_done(struct far_ends *ends)
 	fd_closep(&ends->console);
 	fd_closep(&ends->agent);
 	fd_closep(&ends->error);
+	fd_closep(&ends->saved);
+	fd_closep(&ends->gate);
 }
 
 static int make_channels(const struct vm_config *config, struct qemu *qemu, struct far_ends *far,
@@ -65,8 +73,22 @@ static int make_channels(const struct vm_config *config, struct qemu *qemu, stru
 	return r < 0 ? err_sys(err, r, "prepare the pipe for QEMU's errors") : 0;
 }
 
+/* A file in memory for the device state that QEMU saves; its end can only be written to. */
+static int make_saved(struct qemu *qemu, struct far_ends *far, struct err *err)
+{
+	char path[64];
+
+	qemu->saved_fd = memfd_create("state", MFD_CLOEXEC);
+	if (qemu->saved_fd < 0)
+		return err_sys(err, -errno, "make room for device state");
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", qemu->saved_fd);
+	far->saved = open(path, O_WRONLY | O_CLOEXEC);
+	return far->saved < 0 ? err_sys(err, -errno, "make room for device state") : 0;
+}
+
 static int spawn_qemu(const char *program, const struct qemu_settings *settings,
-		      struct qemu_plan *plan, int error_fd, struct process *ret, struct err *err)
+		      struct qemu_plan *plan, const struct far_ends *far, struct process *ret,
+		      struct err *err)
 {
 	AUTO_STRV argv = { .count = 0 };
 	struct confinement confinement = { .cover_count = 0 };
@@ -82,9 +104,15 @@ static int spawn_qemu(const char *program, const struct qemu_settings *settings,
 	for (size_t i = 0; i < plan->argv.count; i++)
 		strv_add(&argv, plan->argv.items[i]);
 	spawn.argv = strv_argv(&argv);
-	spawn_add_fd(&spawn, error_fd, 2);
+	spawn_add_fd(&spawn, far->error, 2);
 	for (size_t i = 0; i < plan->fd_count; i++)
 		spawn_add_fd(&spawn, plan->fds[i].from, plan->fds[i].to);
+	if (far->gate >= 0) {
+		/* The first number that the plan does not use. */
+		spawn.filter_fd = plan->fds[plan->fd_count - 1].to + 1;
+		spawn.filter = &gate_filter;
+		spawn_add_fd(&spawn, far->gate, spawn.filter_fd);
+	}
 	spawn_add_rlimit(&spawn, RLIMIT_CORE, 0);
 	if (settings->uid == 0)
 		return spawn_start(&spawn, ret, err);
@@ -103,27 +131,54 @@ static int spawn_qemu(const char *program, const struct qemu_settings *settings,
 	return r;
 }
 
+/* The filter's descriptor was sent before QEMU began. */
+static int open_gate(struct qemu *qemu, int gate_fd, int memory_fd, int number, struct err *err)
+{
+	int listener_fd = -1;
+	char byte;
+	const ssize_t n = unix_recv_fd(gate_fd, &byte, 1, &listener_fd);
+
+	if (n < 0 || listener_fd < 0)
+		return err_sys(err, n < 0 ? (int)n : -EPROTO, "watch the files that QEMU opens");
+	gate_init(&qemu->gate, listener_fd, memory_fd, number);
+	return 0;
+}
+
 int qemu_start(const char *program, const struct vm_config *config,
 	       const struct qemu_settings *settings, struct qemu *ret, struct err *err)
 {
 	CLEANUP(qemu_done) struct qemu qemu = QEMU_INIT;
-	CLEANUP(far_ends_done) struct far_ends far = { -1, -1, -1, -1 };
+	CLEANUP(far_ends_done) struct far_ends far = { -1, -1, -1, -1, -1, -1 };
 	CLEANUP(qemu_plan_done) struct qemu_plan plan = { .fd_count = 0 };
 	struct qemu_settings complete = *settings;
+	AUTO_CLOSE int gate_fd = -1;
 	int r;
 
 	r = make_channels(config, &qemu, &far, err);
+	if (r == 0)
+		r = make_saved(&qemu, &far, err);
 	if (r < 0)
 		return r;
 	complete.qmp_fd = far.qmp;
 	complete.console_fd = far.console;
 	complete.agent_fd = far.agent;
+	complete.saved_fd = far.saved;
 	r = qemu_plan(config, &complete, &plan, err);
 	if (r < 0)
 		return r;
-	r = spawn_qemu(program, settings, &plan, far.error, &qemu.process, err);
+	if (settings->memory_fd >= 0) {
+		r = make_channel(&gate_fd, &far.gate, err);
+		if (r < 0)
+			return r;
+	}
+	r = spawn_qemu(program, settings, &plan, &far, &qemu.process, err);
+	if (r == 0 && gate_fd >= 0)
+		r = open_gate(&qemu, gate_fd, settings->memory_fd, plan.memory_number, err);
 	if (r < 0)
 		return r;
+	qemu.saved_end_fd = TAKE_FD(far.saved);
+	qemu.saved_number = plan.saved_number;
+	qemu.state_number = plan.state_number;
 	*ret = qemu;
 	qemu = QEMU_INIT;
 	return 0;
@@ -179,4 +234,7 @@ void qemu_done(struct qemu *qemu)
 	fd_closep(&qemu->console_fd);
 	fd_closep(&qemu->agent_fd);
 	fd_closep(&qemu->error_fd);
+	fd_closep(&qemu->saved_fd);
+	fd_closep(&qemu->saved_end_fd);
+	gate_done(&qemu->gate);
 }

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "base/spawn.h"
+#include "vmmshim/memory_gate.h"
 #include "vmmshim/qemu_args.h"
 
 #define QEMU_MAJOR_MIN	     7	 /* the oldest whose microvm has all that is used here */
@@ -20,10 +21,15 @@
 
 struct qemu {
 	struct process process;
-	int qmp_fd;	/* owned; our ends, -1 when closed */
-	int console_fd; /* owned, until taken */
-	int agent_fd;	/* owned, until taken; -1 without a vsock device */
-	int error_fd;	/* owned; its standard error */
+	int qmp_fd;	  /* owned; our ends, -1 when closed */
+	int console_fd;	  /* owned, until taken */
+	int agent_fd;	  /* owned, until taken; -1 without a vsock device */
+	int error_fd;	  /* owned; its standard error */
+	int saved_fd;	  /* owned; the device state that it has saved */
+	int saved_end_fd; /* owned; what it writes that through, whose offset is shared */
+	int saved_number; /* of that in QEMU: /dev/fdset/N */
+	int state_number; /* of the device state to load, fd:N */
+	struct gate gate; /* of a clone's memory */
 	char line[QEMU_ERROR_LINE_MAX + 1];
 	size_t line_len;
 	char last_line[QEMU_ERROR_LINE_MAX + 1]; /* the last complete one, "" for none */
@@ -35,7 +41,10 @@ struct qemu {
 			.qmp_fd = -1,            \
 			.console_fd = -1,        \
 			.agent_fd = -1,          \
-			.error_fd = -1 })
+			.error_fd = -1,          \
+			.saved_fd = -1,          \
+			.saved_end_fd = -1,      \
+			.gate = GATE_INIT })
 
 /* `settings` without its descriptors. */
 int qemu_start(const char *program, const struct vm_config *config,

@@ -16,7 +16,7 @@
 	"reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd " \
 	"swiotlb=noforce"
 
-_Static_assert(CONFIG_DRIVES_MAX * 2 + CONFIG_NETS_MAX + 5 <= SPAWN_FDS_MAX - 3,
+_Static_assert(CONFIG_DRIVES_MAX * 2 + CONFIG_NETS_MAX + 6 <= SPAWN_FDS_MAX - 3,
 	       "every descriptor of QEMU must fit into a spawn");
 /* Drives, interfaces, agent, entropy, balloon, keyboard. */
 _Static_assert(CONFIG_DRIVES_MAX + CONFIG_NETS_MAX + 4 <= FIRST_TRANSPORT - LAST_TRANSPORT + 1,
@@ -50,6 +50,30 @@ static void add_two(struct planner *planner, const char *option, const char *val
 	strv_add(&planner->plan->argv, value);
 }
 
+static void add_memory(struct planner *planner, const struct machine_body *machine,
+		       const struct qemu_settings *settings)
+{
+	struct strv *argv = &planner->plan->argv;
+
+	strv_add(argv, "-object");
+	if (settings->memory_fd >= 0) {
+		planner->plan->memory_number = pass_fd(planner, settings->memory_fd);
+		strv_addf(argv,
+			  "memory-backend-file,id=ram0,size=%" PRIu64
+			  "M,mem-path=/proc/self/fd/%d,share=off",
+			  machine->mem_size_mib, planner->plan->memory_number);
+	} else if (machine->huge_pages == HUGE_2M) {
+		strv_addf(argv,
+			  "memory-backend-memfd,id=ram0,size=%" PRIu64
+			  "M,hugetlb=on,hugetlbsize=2M",
+			  machine->mem_size_mib);
+	} else {
+		/* QEMU asks for transparent huge pages of plain memory by itself. */
+		strv_addf(argv, "memory-backend-ram,id=ram0,size=%" PRIu64 "M",
+			  machine->mem_size_mib);
+	}
+}
+
 static void add_machine(struct planner *planner, const struct vm_config *config,
 			const struct qemu_settings *settings)
 {
@@ -59,8 +83,10 @@ static void add_machine(struct planner *planner, const struct vm_config *config,
 
 	add_two(planner, "-name", settings->id);
 	strv_add(argv, "-M");
-	strv_add(argv, "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,"
-		       "memory-backend=ram0,dump-guest-core=off");
+	strv_addf(argv,
+		  "microvm,acpi=on,pit=on,pic=on,rtc=on,isa-serial=on,x-option-roms=off,"
+		  "memory-backend=ram0,dump-guest-core=off%s",
+		  settings->memory_fd >= 0 ? ",suppress-vmdesc=on" : "");
 	if (settings->accel == QEMU_ACCEL_KVM) {
 		add_two(planner, "-accel", "kvm");
 		add_two(planner, "-cpu", "host");
@@ -74,16 +100,7 @@ static void add_machine(struct planner *planner, const struct vm_config *config,
 		  is_threaded ? 2 : 1);
 	strv_add(argv, "-m");
 	strv_addf(argv, "%" PRIu64 "M", machine->mem_size_mib);
-	strv_add(argv, "-object");
-	/* QEMU asks for transparent huge pages of plain memory by itself. */
-	if (machine->huge_pages == HUGE_2M)
-		strv_addf(argv,
-			  "memory-backend-memfd,id=ram0,size=%" PRIu64
-			  "M,hugetlb=on,hugetlbsize=2M",
-			  machine->mem_size_mib);
-	else
-		strv_addf(argv, "memory-backend-ram,id=ram0,size=%" PRIu64 "M",
-			  machine->mem_size_mib);
+	add_memory(planner, machine, settings);
 	strv_add(argv, "-nodefaults");
 	strv_add(argv, "-no-user-config");
 	strv_add(argv, "-no-reboot");
@@ -104,6 +121,9 @@ static void add_channels(struct planner *planner, const struct qemu_settings *se
 	strv_add(argv, "-chardev");
 	strv_addf(argv, "socket,id=console,fd=%d", pass_fd(planner, settings->console_fd));
 	add_two(planner, "-serial", "chardev:console");
+	planner->plan->saved_number = pass_fd(planner, settings->saved_fd);
+	strv_add(argv, "-add-fd");
+	strv_addf(argv, "fd=%d,set=%d", planner->plan->saved_number, planner->plan->saved_number);
 }
 
 static int add_kernel(struct planner *planner, const struct vm_config *config,
@@ -140,6 +160,15 @@ static int add_kernel(struct planner *planner, const struct vm_config *config,
 			       line.len, CONFIG_BOOT_ARGS_MAX);
 	add_two(planner, "-append", line.ptr);
 	return 0;
+}
+
+/* Nothing runs before the device state has come. */
+static void add_incoming(struct planner *planner, const struct qemu_settings *settings)
+{
+	strv_add(&planner->plan->argv, "-S");
+	add_two(planner, "-incoming", "defer");
+	add_two(planner, "-global", "migration.send-configuration=off");
+	planner->plan->state_number = pass_fd(planner, settings->state_fd);
 }
 
 /* A file below a format; `fd` is also the number of its descriptor set. */
@@ -255,9 +284,13 @@ int qemu_plan(const struct vm_config *config, const struct qemu_settings *settin
 
 	add_machine(&planner, config, settings);
 	add_channels(&planner, settings);
-	r = add_kernel(&planner, config, settings, err);
-	if (r < 0)
-		return r;
+	if (settings->memory_fd >= 0) {
+		add_incoming(&planner, settings);
+	} else {
+		r = add_kernel(&planner, config, settings, err);
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < config->drive_count; i++)
 		add_drive(&planner, &config->drives[i], i);
 	for (size_t i = 0; i < config->net_count; i++)

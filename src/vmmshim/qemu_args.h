@@ -15,6 +15,10 @@
  * - Under TCG the guest's time stamp counter is the host's, and nothing tells the guest its rate: a
  *   wrong guess makes its clock run fast or slow. So the measured rate goes on the kernel's command
  *   line, after what the client wrote there: the last one counts.
+ * - A snapshot is loaded with the same arguments but the kernel's, which only a start reads. Its
+ *   device state is what `xen-save-devices-state` writes: all of it and no memory, whose pages come
+ *   from their file. That command leaves out the stream's head and tail, so QEMU is told not to
+ *   expect them.
  */
 #pragma once
 
@@ -41,12 +45,20 @@ struct qemu_settings {
 	int qmp_fd;	   /* borrowed, as all below */
 	int console_fd;
 	int agent_fd; /* -1 without a vsock device */
+	int saved_fd; /* where device state is saved to; only written */
+	/* To load a snapshot instead of starting a kernel; both -1 otherwise. */
+	int memory_fd; /* the memory's file, mapped copy-on-write; see memory_gate.h */
+	int state_fd;  /* its device state */
 };
 
 struct qemu_plan {
 	struct strv argv;			/* owned; without argv[0] */
 	struct spawn_fd fds[SPAWN_FDS_MAX - 3]; /* borrowed from settings and configuration */
 	size_t fd_count;
+	/* Numbers of settings' descriptors in QEMU; 0: there is none. */
+	int saved_number;
+	int memory_number;
+	int state_number;
 };
 
 /* Fails (ERR_LIMIT) when the kernel's command line gets too long. */

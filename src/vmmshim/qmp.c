@@ -1,6 +1,7 @@
 #include "vmmshim/qmp.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -113,7 +114,9 @@ static bool read_version_part(const json_t *qemu, const char *name, unsigned *re
 
 static int read_greeting(struct qmp *qmp, const json_t *greeting, struct err *err)
 {
-	const json_t *qemu = json_object_get(json_object_get(greeting, "version"), "qemu");
+	const json_t *version = json_object_get(greeting, "version");
+	const json_t *qemu = json_object_get(version, "qemu");
+	const char *package = json_get_str(version, "package");
 
 	if (qmp->state != QMP_GREETING)
 		return err_set(err, ERR_PROTOCOL, "QEMU greeted twice");
@@ -121,6 +124,8 @@ static int read_greeting(struct qmp *qmp, const json_t *greeting, struct err *er
 	    !read_version_part(qemu, "minor", &qmp->version.minor) ||
 	    !read_version_part(qemu, "micro", &qmp->version.micro))
 		return err_set(err, ERR_PROTOCOL, "QEMU's greeting has no version");
+	if (package)
+		(void)snprintf(qmp->version.package, sizeof(qmp->version.package), "%s", package);
 	qmp->state = QMP_CAPABILITIES;
 	queue(qmp, &qmp->output, "qmp_capabilities", NULL, capabilities_done, qmp);
 	return 0;

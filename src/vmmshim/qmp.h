@@ -22,8 +22,9 @@
 #include "base/macros.h"
 #include "base/span.h"
 
-#define QMP_LINE_MAX	(256UL * 1024) /* the longest answers asked for have some kilobytes */
-#define QMP_PENDING_MAX 16
+#define QMP_LINE_MAX	 (256UL * 1024) /* the longest answers asked for have some kilobytes */
+#define QMP_PENDING_MAX	 16
+#define QMP_PACKAGE_SIZE 128
 
 enum qmp_state {
 	QMP_GREETING,	  /* waiting for QEMU's first line */
@@ -36,6 +37,7 @@ struct qmp_version {
 	unsigned major;
 	unsigned minor;
 	unsigned micro;
+	char package[QMP_PACKAGE_SIZE]; /* of the distributor, "" for none; cut off if longer */
 };
 
 /* `result` is borrowed and never NULL on success; on failure it is NULL and `err` says why. */

@@ -90,7 +90,7 @@ static void log_answer(const struct api_request *request, const struct api_reply
 }
 
 /* The action under way is done: its answer goes out and the next request gets its turn. */
-static void finish_action(struct vmm *vmm, json_t *result, const struct err *failure)
+void requests_finish(struct vmm *vmm, json_t *result, const struct err *failure)
 {
 	struct http_exchange *exchange = TAKE_PTR(vmm->exchange);
 	struct api_reply reply = { .body = BUF_INIT };
@@ -113,7 +113,7 @@ static void fail_action(struct vmm *vmm, const char *what, const struct err *err
 	struct err failure = *err;
 
 	(void)err_prefix(&failure, -EIO, "%s", what);
-	finish_action(vmm, NULL, &failure);
+	requests_finish(vmm, NULL, &failure);
 }
 
 static uint64_t elapsed_us(const struct vmm *vmm)
@@ -134,7 +134,7 @@ static void on_paused(void *context, const json_t *result, const struct err *err
 	}
 	vmm->api.phase = API_PAUSED;
 	vmm->metrics.pause_us = elapsed_us(vmm);
-	finish_action(vmm, NULL, NULL);
+	requests_finish(vmm, NULL, NULL);
 }
 
 static void on_resumed(void *context, const json_t *result, const struct err *err)
@@ -148,7 +148,7 @@ static void on_resumed(void *context, const json_t *result, const struct err *er
 	}
 	vmm->api.phase = API_RUNNING;
 	vmm->metrics.resume_us = elapsed_us(vmm);
-	finish_action(vmm, NULL, NULL);
+	requests_finish(vmm, NULL, NULL);
 }
 
 static void on_done(void *context, const json_t *result, const struct err *err)
@@ -164,7 +164,7 @@ static void on_done(void *context, const json_t *result, const struct err *err)
 		vmm->api.config.balloon.amount_mib = vmm->action_number;
 	else if (vmm->action == API_SET_BALLOON_INTERVAL)
 		vmm->api.config.balloon.stats_polling_interval_s = vmm->action_number;
-	finish_action(vmm, NULL, NULL);
+	requests_finish(vmm, NULL, NULL);
 }
 
 static void send_ctrl_alt_del(struct vmm *vmm)
@@ -259,7 +259,7 @@ static void on_balloon_size(void *context, const json_t *result, const struct er
 	json_put_u64(answer, "actual_pages", actual * 256);
 	json_put_u64(answer, "target_mib", target);
 	json_put_u64(answer, "actual_mib", actual);
-	finish_action(vmm, answer, NULL);
+	requests_finish(vmm, answer, NULL);
 }
 
 static void on_guest_stats(void *context, const json_t *result, const struct err *err)
@@ -282,7 +282,7 @@ static void begin_action(struct vmm *vmm)
 	case API_ANSWERED:
 		return;
 	case API_START:
-		machine_start(vmm);
+		machine_start(vmm, -1);
 		return;
 	case API_PAUSE:
 		qmp_command(&vmm->qmp, "stop", NULL, on_paused, vmm);
@@ -303,6 +303,12 @@ static void begin_action(struct vmm *vmm)
 		qmp_command(&vmm->qmp, "qom-get", balloon_property("guest-stats"), on_guest_stats,
 			    vmm);
 		return;
+	case API_CREATE_SNAPSHOT:
+		snapshot_create(vmm);
+		return;
+	case API_LOAD_SNAPSHOT:
+		snapshot_load(vmm);
+		return;
 	}
 }
 
@@ -321,6 +327,10 @@ void requests_start_done(struct vmm *vmm, const struct err *err)
 {
 	const struct balloon_body *balloon = &vmm->api.config.balloon;
 
+	if (err && vmm->action == API_LOAD_SNAPSHOT) {
+		snapshot_load_failed(vmm, err);
+		return;
+	}
 	if (err) {
 		fail_action(vmm, "Start microvm error", err);
 		return;
@@ -330,7 +340,7 @@ void requests_start_done(struct vmm *vmm, const struct err *err)
 		send_balloon_interval(vmm, balloon->stats_polling_interval_s, on_first_balloon);
 	if (balloon->given != 0 && balloon->amount_mib > 0)
 		send_balloon(vmm, balloon->amount_mib, on_first_balloon);
-	finish_action(vmm, NULL, NULL);
+	requests_finish(vmm, NULL, NULL);
 }
 
 void requests_start(struct vmm *vmm)

@@ -23,7 +23,7 @@
 #define CONFIG_FILE_MAX (1024ULL * 1024)
 
 /* The places of the fixed entries; the vsock device's follow. */
-enum { FD_SIGNAL, FD_HTTP, FD_QMP, FD_CONSOLE, FD_ERRORS, FD_PROCESS, FD_FIXED_COUNT };
+enum { FD_SIGNAL, FD_HTTP, FD_QMP, FD_CONSOLE, FD_ERRORS, FD_PROCESS, FD_GATE, FD_FIXED_COUNT };
 
 static void vmm_free(struct vmm *vmm)
 {
@@ -34,6 +34,8 @@ static void vmm_free(struct vmm *vmm)
 	if (vmm->has_qmp)
 		qmp_done(&vmm->qmp);
 	vmm->queue_count = 0;
+	snapshot_done(&vmm->snapshot);
+	fd_closep(&vmm->memory_fd);
 	vsock_done(&vmm->vsock);
 	console_done(&vmm->console);
 	http_free(vmm->http);
@@ -58,6 +60,8 @@ static struct vmm *vmm_new(void)
 	vmm->metrics_due_ns = UINT64_MAX;
 	vmm->qemu = QEMU_INIT;
 	vmm->console = CONSOLE_INIT;
+	vmm->snapshot = SNAPSHOT_INIT;
+	vmm->memory_fd = -1;
 	vmm->vsock.channel_fd = -1;
 	config_init(&vmm->api.config);
 	return vmm;
@@ -77,6 +81,12 @@ static void read_signals(struct vmm *vmm)
 	}
 }
 
+/* While a snapshot is made the guest's memory and devices must not change behind its back. */
+static bool is_frozen(const struct vmm *vmm)
+{
+	return vmm->action == API_CREATE_SNAPSHOT;
+}
+
 static size_t fill_fds(struct vmm *vmm)
 {
 	const bool wants_qmp = vmm->has_qmp && vmm->qemu.qmp_fd >= 0;
@@ -92,17 +102,22 @@ static size_t fill_fds(struct vmm *vmm)
 	vmm->fds[FD_CONSOLE] = (struct pollfd){ .fd = vmm->console.fd, .events = POLLIN };
 	vmm->fds[FD_ERRORS] = (struct pollfd){ .fd = vmm->qemu.error_fd, .events = POLLIN };
 	vmm->fds[FD_PROCESS] = (struct pollfd){ .fd = vmm->qemu.process.pidfd, .events = POLLIN };
+	vmm->fds[FD_GATE] = (struct pollfd){ .fd = vmm->qemu.gate.listener_fd, .events = POLLIN };
+	if (is_frozen(vmm))
+		return FD_FIXED_COUNT;
 	return FD_FIXED_COUNT + vsock_poll_fds(&vmm->vsock, vmm->fds + FD_FIXED_COUNT,
 					       ARRAY_LEN(vmm->fds) - FD_FIXED_COUNT);
 }
 
 static int next_timeout_ms(struct vmm *vmm)
 {
-	const uint64_t vsock_ns = vsock_deadline(&vmm->vsock);
+	const uint64_t vsock_ns = is_frozen(vmm) ? UINT64_MAX : vsock_deadline(&vmm->vsock);
 	uint64_t deadline = vmm->step_deadline_ns;
 	int timeout = -1;
 	int http;
 
+	if (vmm->snapshot.is_writing)
+		return 0;
 	if (vmm->metrics_due_ns < deadline)
 		deadline = vmm->metrics_due_ns;
 	if (vsock_ns < deadline)
@@ -126,13 +141,17 @@ static void dispatch(struct vmm *vmm, size_t count)
 	vmm->metrics.console_bytes = vmm->console.bytes;
 	if (vmm->fds[FD_ERRORS].revents != 0)
 		qemu_read_errors(&vmm->qemu);
-	if (vmm->vsock.pump)
+	if (vmm->fds[FD_GATE].revents != 0)
+		machine_step_gate(vmm);
+	if (vmm->vsock.pump && count > FD_FIXED_COUNT)
 		machine_step_vsock(vmm, vmm->fds + FD_FIXED_COUNT, count - FD_FIXED_COUNT);
 	vmm->metrics.vsock_connections = vmm->vsock.opened;
 	vmm->metrics.vsock_refused = vmm->vsock.refused;
 	if (vmm->fds[FD_PROCESS].revents != 0)
 		machine_exited(vmm);
 	machine_deadline(vmm);
+	if (vmm->snapshot.is_writing)
+		snapshot_step(vmm);
 	if (clock_now_ns() >= vmm->metrics_due_ns) {
 		metrics_write(&vmm->metrics);
 		vmm->metrics_due_ns += METRICS_PERIOD_MS * NSEC_PER_MSEC;

@@ -16,6 +16,7 @@
 #include "vmmshim/options.h"
 #include "vmmshim/qemu.h"
 #include "vmmshim/qmp.h"
+#include "vmmshim/snapshot.h"
 #include "vmmshim/vsock.h"
 
 #define VMM_START_TIMEOUT_MS 10000 /* for QEMU's QMP handshake */
@@ -64,9 +65,13 @@ struct vmm {
 	struct vmm_request queue[HTTP_CONNECTIONS_MAX];
 	size_t queue_count;
 
+	struct snapshot snapshot;
+	int memory_fd;	       /* owned; below a clone's memory, -1: its memory is its own */
+	enum qemu_accel accel; /* of the machine that was started */
+	uint64_t tsc_khz;      /* that the guest was told; 0: unknown */
 	uint64_t tsc_begin;
 	uint64_t tsc_begin_ns;
-	struct pollfd fds[8 + VSOCK_FDS_MAX];
+	struct pollfd fds[9 + VSOCK_FDS_MAX];
 };
 
 /* --- machine.c --- */
@@ -74,8 +79,26 @@ struct vmm {
 /* Remembers where the time stamp counter stands, to know its rate later. */
 void machine_mark_tsc(struct vmm *vmm);
 
-/* Starts QEMU; requests_start_done() follows, from here or later. */
-void machine_start(struct vmm *vmm);
+/*
+ * Starts QEMU with a kernel, or (state_fd >= 0, borrowed) to load that device state and the memory
+ * in memory_fd. requests_start_done() follows, from here or later.
+ */
+void machine_start(struct vmm *vmm, int state_fd);
+
+/* The device state is loaded: the machine is there, paused. */
+void machine_is_up(struct vmm *vmm);
+
+/* A start that cannot succeed any more: QEMU is killed, and `why` is what the client is told. */
+void machine_give_up(struct vmm *vmm, const struct err *why);
+
+enum qemu_accel machine_choose_accel(const struct options *options);
+const char *machine_accel_name(enum qemu_accel accel);
+
+/* What the guest sees of the host's processor; owned by the caller. */
+char *machine_describe_cpu(enum qemu_accel accel);
+
+/* The counter's rate over the time that the program has been running; 0 where there is none. */
+uint64_t machine_measure_tsc_khz(const struct vmm *vmm);
 
 /* Asks QEMU to end, and sees to it that it does. */
 void machine_stop(struct vmm *vmm);
@@ -83,6 +106,7 @@ void machine_stop(struct vmm *vmm);
 /* After events, in the loop. */
 void machine_step_qmp(struct vmm *vmm, short revents);
 void machine_step_vsock(struct vmm *vmm, const struct pollfd *fds, size_t count);
+void machine_step_gate(struct vmm *vmm);
 void machine_exited(struct vmm *vmm);
 void machine_deadline(struct vmm *vmm);
 
@@ -94,6 +118,9 @@ void requests_receive(void *context, struct http_exchange *exchange,
 
 /* InstanceStart of the configuration file. */
 void requests_start(struct vmm *vmm);
+
+/* The action under way is done: its answer goes out, and the next request gets its turn. */
+void requests_finish(struct vmm *vmm, json_t *result, const struct err *failure);
 
 /* QEMU runs, or (with `err`) does not. */
 void requests_start_done(struct vmm *vmm, const struct err *err);

@@ -81,6 +81,9 @@ static const struct qemu_settings tcg = {
 	.qmp_fd = 40,
 	.console_fd = 41,
 	.agent_fd = -1,
+	.saved_fd = 43,
+	.memory_fd = -1,
+	.state_fd = -1,
 };
 
 static void test_minimal(void **state)
@@ -95,6 +98,34 @@ static void test_minimal(void **state)
 	settings.accel = QEMU_ACCEL_KVM;
 	settings.is_sandboxed = false;
 	check_golden("kvm", &config, &settings);
+	config_clear(&config);
+}
+
+/* The same machine without its kernel, and nothing runs before the state is there. */
+static void test_snapshot(void **state)
+{
+	struct qemu_settings settings = tcg;
+	struct qemu_plan plan = { .fd_count = 0 };
+	struct err err = ERR_INIT;
+	struct vm_config config;
+
+	(void)state;
+	config_init(&config);
+	settings.agent_fd = 42;
+	settings.memory_fd = 70;
+	settings.state_fd = 71;
+	add_drive(&config, "root", 60, 61);
+	check_golden("snapshot", &config, &settings);
+	assert_int_equal(qemu_plan(&config, &settings, &plan, &err), 0);
+	for (size_t i = 0; i < plan.fd_count; i++) {
+		if (plan.fds[i].from == 70)
+			CHECK_INT(plan.fds[i].to, plan.memory_number);
+		if (plan.fds[i].from == 71)
+			CHECK_INT(plan.fds[i].to, plan.state_number);
+		if (plan.fds[i].from == 43)
+			CHECK_INT(plan.fds[i].to, plan.saved_number);
+	}
+	qemu_plan_done(&plan);
 	config_clear(&config);
 }
 
@@ -191,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_minimal),
+		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_usual),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_command_line_limit),

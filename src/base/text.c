@@ -93,6 +93,16 @@ static bool is_unsafe(uint32_t c)
 	       (c >= 0x2028 && c <= 0x202E) || (c >= 0x2066 && c <= 0x2069) || c == 0xFEFF;
 }
 
+/* How many bytes at the beginning are printable ASCII, which nearly everything is. */
+static size_t plain_len(struct span bytes)
+{
+	size_t len = 0;
+
+	while (len < bytes.len && bytes.ptr[len] >= ' ' && bytes.ptr[len] < 0x7f)
+		len++;
+	return len;
+}
+
 void text_escape(struct buf *out, struct span bytes, size_t max)
 {
 	const bool is_cut = bytes.len > max;
@@ -100,9 +110,15 @@ void text_escape(struct buf *out, struct span bytes, size_t max)
 	if (is_cut)
 		bytes.len = max;
 	while (bytes.len > 0) {
+		const size_t plain = plain_len(bytes);
 		uint32_t c;
-		const size_t len = text_decode(bytes, &c);
+		size_t len;
 
+		buf_add(out, span_of(bytes.ptr, plain));
+		bytes = span_skip(bytes, plain);
+		if (bytes.len == 0)
+			break;
+		len = text_decode(bytes, &c);
 		if (len == 0)
 			buf_addf(out, "\\x%02x", bytes.ptr[0]);
 		else if (is_unsafe(c) && c < 0x80)

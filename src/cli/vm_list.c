@@ -70,9 +70,12 @@ static int run_list(struct cli *cli, const struct invocation *invocation)
 	struct out *out = &cli->out;
 	AUTO_JSON *result = NULL;
 	struct err err = ERR_INIT;
+	json_t *params = json_new_object();
 	const json_t *vms;
 
-	if (ask(cli, "vm.list", NULL, &result, &err) < 0)
+	if (args->ids_only || !out->is_json)
+		json_put_bool(params, "brief", true);
+	if (ask(cli, "vm.list", params, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	vms = json_object_get(result, "vms");
 	if (args->ids_only)

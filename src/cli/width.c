@@ -62,7 +62,7 @@ static bool is_in(const struct range *ranges, size_t count, uint32_t c)
 
 size_t width_of(uint32_t c)
 {
-	if (c < combining[0].first) /* nearly everything */
+	if (c < combining[0].first)
 		return 1;
 	if (is_in(combining, ARRAY_LEN(combining), c))
 		return 0;
@@ -73,8 +73,12 @@ size_t width_of(uint32_t c)
 static size_t next(struct span bytes, size_t *ret_width)
 {
 	uint32_t c = '?';
-	const size_t len = text_decode(bytes, &c);
+	size_t len;
 
+	*ret_width = 1;
+	if (bytes.ptr[0] < 0x80) /* nearly everything */
+		return 1;
+	len = text_decode(bytes, &c);
 	*ret_width = width_of(c);
 	return len ? len : 1;
 }

@@ -157,6 +157,10 @@ struct set_params {
 	struct json_maybe_bool nat;
 };
 
+struct list_params {
+	bool brief;
+};
+
 static const struct json_field set_fields[] = {
 	{ "vm", JSON_FIELD_STRING, true, offsetof(struct set_params, vm), REFERENCE_MAX,
 	  "name, id, or a unique prefix of either" },
@@ -218,6 +222,11 @@ struct vm_params {
 	}
 
 static const struct json_field vm_fields[] = { FIELD_VM };
+static const struct json_field list_fields[] = {
+	{ "brief", JSON_FIELD_BOOL, false, offsetof(struct list_params, brief), 0,
+	  "only what a table shows: id, name, state, image, ip, vcpu, memory_bytes, disk_bytes, "
+	  "workspace and created_at" },
+};
 static const struct json_field stop_fields[] = { FIELD_VM, FIELD_TIMEOUT };
 static const struct json_field ping_fields[] = {
 	FIELD_VM,
@@ -382,9 +391,10 @@ static int vm_list_call(struct rpc_call *call, const void *params, json_t *resul
 {
 	struct daemon *daemon = rpc_call_context(call);
 	AUTO_BUF text = BUF_INIT;
-	const int r = listing_get(daemon->listing, daemon, &text, err);
+	const struct list_params *p = params;
+	const int r = listing_get(daemon->listing, daemon, p->brief ? LISTING_BRIEF : LISTING_WHOLE,
+				  &text, err);
 
-	(void)params;
 	(void)result;
 	if (r == 0)
 		rpc_call_set_result_text(call, &text);
@@ -658,6 +668,9 @@ const struct rpc_method api_vm_methods[] = {
 	  .flags = RPC_MUTATES },
 	{ .name = "vm.list",
 	  .summary = "all VMs",
+	  .fields = list_fields,
+	  .field_count = ARRAY_LEN(list_fields),
+	  .params_size = sizeof(struct list_params),
 	  .handler = vm_list_call,
 	  .results = list_results,
 	  .result_count = ARRAY_LEN(list_results) },

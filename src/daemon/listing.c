@@ -10,8 +10,7 @@
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
 
-struct listing {
-	pthread_mutex_t lock;	/* taken before those of the store and the table */
+struct page {
 	struct buf text;	/* empty: not made yet */
 	uint64_t store_changes; /* when it was begun, as the next */
 	uint64_t table_changes;
@@ -19,12 +18,18 @@ struct listing {
 	uint64_t network_changes;
 };
 
+struct listing {
+	pthread_mutex_t lock; /* taken before those of the store and the table */
+	struct page pages[LISTING_FORM_COUNT];
+};
+
 struct listing *listing_new(void)
 {
 	struct listing *listing = mem_alloc(1, sizeof(*listing));
 
 	(void)pthread_mutex_init(&listing->lock, NULL);
-	listing->text = BUF_INIT;
+	for (size_t i = 0; i < ARRAY_LEN(listing->pages); i++)
+		listing->pages[i].text = BUF_INIT;
 	return listing;
 }
 
@@ -33,11 +38,26 @@ void listing_free(struct listing *listing)
 	if (!listing)
 		return;
 	(void)pthread_mutex_destroy(&listing->lock);
-	buf_done(&listing->text);
+	for (size_t i = 0; i < ARRAY_LEN(listing->pages); i++)
+		buf_done(&listing->pages[i].text);
 	mem_free(listing);
 }
 
-static int make(struct daemon *daemon, struct buf *out, struct err *err)
+/* What a table of VMs has. */
+static json_t *brief_of(const json_t *vm)
+{
+	static const char *const members[] = {
+		"id",	"name",		"state",      "image",	   "ip",
+		"vcpu", "memory_bytes", "disk_bytes", "workspace", "created_at",
+	};
+	json_t *brief = json_new_object();
+
+	for (size_t i = 0; i < ARRAY_LEN(members); i++)
+		json_put(brief, members[i], json_incref(json_object_get(vm, members[i])));
+	return brief;
+}
+
+static int make(struct daemon *daemon, enum listing_form form, struct buf *out, struct err *err)
 {
 	AUTO_VM_LIST list = { .items = NULL };
 	AUTO_JSON *result = json_new_object();
@@ -48,14 +68,18 @@ static int make(struct daemon *daemon, struct buf *out, struct err *err)
 	r = store_vm_list(daemon->store, &list, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < list.count; i++)
-		json_add(vms, vm_describe(daemon, &list.items[i], VM_DETAIL_LIST));
+	for (size_t i = 0; i < list.count; i++) {
+		AUTO_JSON *vm = vm_describe(daemon, &list.items[i], VM_DETAIL_LIST);
+
+		json_add(vms, form == LISTING_BRIEF ? brief_of(vm) : json_incref(vm));
+	}
 	json_write(result, out);
 	return 0;
 }
 
 /* What changes while it is made makes it old at once: the numbers are those from before. */
-static int refresh(struct listing *listing, struct daemon *daemon, struct err *err)
+static int refresh(struct page *page, struct daemon *daemon, enum listing_form form,
+		   struct err *err)
 {
 	const uint64_t store_now = store_changes(daemon->store);
 	const uint64_t table_now = vm_table_changes(daemon->table);
@@ -64,31 +88,35 @@ static int refresh(struct listing *listing, struct daemon *daemon, struct err *e
 	AUTO_BUF text = BUF_INIT;
 	int r;
 
-	if (listing->text.len > 0 && listing->store_changes == store_now &&
-	    listing->table_changes == table_now && listing->port_changes == ports_now &&
-	    listing->network_changes == network_now)
+	if (page->text.len > 0 && page->store_changes == store_now &&
+	    page->table_changes == table_now && page->port_changes == ports_now &&
+	    page->network_changes == network_now)
 		return 0;
-	r = make(daemon, &text, err);
+	r = make(daemon, form, &text, err);
 	if (r < 0)
 		return r;
-	buf_done(&listing->text);
-	listing->text = text;
+	buf_done(&page->text);
+	*page = (struct page){
+		.text = text,
+		.store_changes = store_now,
+		.table_changes = table_now,
+		.port_changes = ports_now,
+		.network_changes = network_now,
+	};
 	text = BUF_INIT;
-	listing->store_changes = store_now;
-	listing->table_changes = table_now;
-	listing->port_changes = ports_now;
-	listing->network_changes = network_now;
 	return 0;
 }
 
-int listing_get(struct listing *listing, struct daemon *daemon, struct buf *out, struct err *err)
+int listing_get(struct listing *listing, struct daemon *daemon, enum listing_form form,
+		struct buf *out, struct err *err)
 {
+	struct page *page = &listing->pages[form];
 	int r;
 
 	(void)pthread_mutex_lock(&listing->lock);
-	r = refresh(listing, daemon, err);
+	r = refresh(page, daemon, form, err);
 	if (r == 0)
-		buf_add(out, buf_span(&listing->text));
+		buf_add(out, buf_span(&page->text));
 	(void)pthread_mutex_unlock(&listing->lock);
 	return r;
 }

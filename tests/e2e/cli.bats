@@ -401,6 +401,8 @@ members() {
 		equal "${#lines[@]}$stderr" 1
 		members '.vms[0]' "$documented"
 	done
+	run_for 0 rpc vm.list '{"brief":true}'
+	members '.result.vms[0]' 'id name state image ip vcpu memory_bytes disk_bytes workspace created_at'
 	run_for 0 banger vm show --json box
 	members .vm "$documented"
 	run_for 0 banger --json image list

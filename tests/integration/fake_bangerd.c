@@ -38,7 +38,7 @@
 #define SCRIPT_BYTES_MAX (1024 * 1024)
 
 struct params {
-	json_t *values[18];
+	json_t *values[19];
 };
 
 #define FIELD(index, text)                                       \
@@ -58,6 +58,7 @@ static const struct json_field fields[] = {
 	FIELD(12, "signal"),	FIELD(13, "console"),
 	FIELD(14, "force"),	FIELD(15, "available"),
 	FIELD(16, "id"),	FIELD(17, "reference"),
+	FIELD(18, "brief"),
 };
 
 struct daemon_state {

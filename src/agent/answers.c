@@ -8,7 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/identity.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -129,34 +128,4 @@ int stats_serve(struct conn *conn, const struct request *request, struct err *er
 	json_put_u64(stats, "cpu_busy_ms", busy_ms());
 	json_put(answer, "stats", stats);
 	return conn_reply(conn, answer, err);
-}
-
-int identity_serve(struct conn *conn, const struct request *request, struct err *err)
-{
-	struct identity identity;
-	AUTO_CLOSE int root = -1;
-	struct err second = ERR_INIT;
-	int r, kernel;
-
-	if (!conn->state->is_booted)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "this agent did not boot the machine and does not change it");
-	r = identity_parse(request->identity, &identity, err);
-	if (r < 0)
-		return r;
-	root = dir_open("/");
-	kernel = identity_set_kernel(&identity, /* is_fresh= */ true, err);
-	r = root < 0 ? err_sys(&second, root, "open /")
-		     : identity_write_files(&identity, root, &second);
-	if (kernel == 0 && r < 0)
-		*err = second;
-	if (kernel == 0 && r == 0) {
-		if (identity.boot_token)
-			state_set_token(conn->state, identity.boot_token);
-		state_reach(conn->state, STAGE_IDENTITY);
-	}
-	identity_done(&identity);
-	if (kernel < 0)
-		return kernel;
-	return r < 0 ? r : conn_reply(conn, NULL, err);
 }

@@ -14,4 +14,3 @@ json_t *answer_health(const struct agent_state *state) MUST_CHECK;
 
 int ping_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
 int stats_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
-int identity_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;

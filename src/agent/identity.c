@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "agent/machine_id.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -30,6 +32,10 @@ static const struct json_field identity_fields[] = {
 	  "address of the first interface, or null" },
 	{ "wall_seconds", JSON_FIELD_I64, false, offsetof(struct identity, wall_seconds), 0,
 	  "seconds since 1970" },
+	{ "wall_nanoseconds", JSON_FIELD_U64, false, offsetof(struct identity, wall_nanoseconds),
+	  NSEC_PER_SEC - 1, "of that second" },
+	{ "machine_id", JSON_FIELD_STRING, false, offsetof(struct identity, machine_id),
+	  MACHINE_ID_SIZE - 1, "machine-id(5)" },
 	{ "entropy", JSON_FIELD_STRING, false, offsetof(struct identity, entropy_base64),
 	  ENTROPY_TEXT_MAX, "randomness for the kernel's pool" },
 	{ "boot_token", JSON_FIELD_STRING, false, offsetof(struct identity, boot_token),
@@ -165,6 +171,14 @@ static int entropy_check(const char *text, struct err *err)
 	return r;
 }
 
+/* As machine-id(5) wants it: all zeros would be no id. */
+static bool is_machine_id(const char *text)
+{
+	return strlen(text) == MACHINE_ID_SIZE - 1 &&
+	       strspn(text, "0123456789abcdef") == MACHINE_ID_SIZE - 1 &&
+	       strspn(text, "0") < MACHINE_ID_SIZE - 1;
+}
+
 static int identity_check(struct identity *identity, struct err *err)
 {
 	if (!is_label(identity->hostname))
@@ -176,6 +190,11 @@ static int identity_check(struct identity *identity, struct err *err)
 	}
 	if (identity->wall_seconds < 0 || identity->wall_seconds > WALL_SECONDS_MAX)
 		return err_set(err, ERR_INVALID, "wall_seconds is out of range");
+	if (identity->has_nanoseconds && identity->wall_seconds == 0)
+		return err_set(err, ERR_INVALID, "wall_nanoseconds goes with wall_seconds");
+	if (identity->machine_id && !is_machine_id(identity->machine_id))
+		return err_set(err, ERR_INVALID, "machine_id '%s' is not 32 hexadecimal digits",
+			       identity->machine_id);
 	if (!identity->ssh_host_key != !identity->ssh_host_key_pub)
 		return err_set(err, ERR_INVALID, "ssh_host_key and ssh_host_key_pub go together");
 	if (identity->entropy_base64) {
@@ -196,6 +215,7 @@ int identity_parse(const json_t *object, struct identity *ret, struct err *err)
 	int r = json_read_fields(object, identity_fields, ARRAY_LEN(identity_fields), &identity,
 				 err);
 
+	identity.has_nanoseconds = json_is_integer(json_object_get(object, "wall_nanoseconds"));
 	identity.is_without_network = json_is_null(json_object_get(object, "network"));
 	if (r == 0)
 		r = identity_check(&identity, err);
@@ -204,6 +224,28 @@ int identity_parse(const json_t *object, struct identity *ret, struct err *err)
 		return err_context(err, r, "identity");
 	}
 	*ret = identity;
+	return 0;
+}
+
+int identity_check_whole(const struct identity *identity, struct err *err)
+{
+	const struct {
+		const char *name;
+		bool is_given;
+	} needed[] = {
+		{ "machine_id", identity->machine_id != NULL },
+		{ "ssh_host_key", identity->ssh_host_key != NULL },
+		{ "entropy", identity->entropy_base64 != NULL },
+		{ "wall_seconds", identity->wall_seconds > 0 },
+		{ "network", identity->has_network || identity->is_without_network },
+		{ "network.mac", !identity->has_network || identity->network.has_mac },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+		if (!needed[i].is_given)
+			return err_set(err, ERR_INVALID, "identity: a renewal needs '%s'",
+				       needed[i].name);
+	}
 	return 0;
 }
 

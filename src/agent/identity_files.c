@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/hosts.h"
+#include "agent/machine_id.h"
 #include "agent/root.h"
 #include "base/buf.h"
 #include "base/fd.h"
@@ -152,8 +152,6 @@ static int write_authorized_keys(int root_fd, const struct identity *identity)
 	AUTO_BUF after = BUF_INIT;
 	int r;
 
-	if (identity->authorized_keys.count == 0)
-		return 0;
 	home = root_open_folder(root_fd, "/root", 0700);
 	if (home < 0)
 		return home;
@@ -190,33 +188,14 @@ static int write_host_key(int root_fd, const struct identity *identity)
 	return root_replace(folder, "ssh_host_ed25519_key.pub", buf_span(&public_line), 0644);
 }
 
-/*
- * An image carries no machine-id, or an empty one. With one in place systemd also skips its "first
- * boot", which would enable units by preset.
- */
-static int write_machine_id(int etc)
+static int write_machine_id(int root_fd, const struct identity *identity)
 {
-	AUTO_BUF before = BUF_INIT;
-	AUTO_BUF text = BUF_INIT;
-	uint8_t bytes[16];
-	const int r = root_read(etc, "machine-id", &before);
-
-	if (r < 0)
-		return r;
-	if (before.len > 0 && !str_eq(before.ptr, "uninitialized\n"))
-		return 0;
-	/* The host's entropy is in the pool already; where there was none, init must not block. */
-	if (getrandom(bytes, sizeof(bytes), GRND_INSECURE) != (ssize_t)sizeof(bytes))
-		return -EIO;
-	/* A random (version 4) UUID, as machine-id(5) wants it. */
-	bytes[6] = (uint8_t)((bytes[6] & 0x0f) | 0x40);
-	bytes[8] = (uint8_t)((bytes[8] & 0x3f) | 0x80);
-	text_hex(&text, span_of(bytes, sizeof(bytes)));
-	buf_add_byte(&text, '\n');
-	return root_replace(etc, "machine-id", buf_span(&text), 0444);
+	return identity->machine_id ? machine_id_write(root_fd, identity->machine_id)
+				    : machine_id_ensure(root_fd);
 }
 
-int identity_write_files(const struct identity *identity, int root_fd, struct err *err)
+int identity_write_files(const struct identity *identity, enum identity_occasion occasion,
+			 int root_fd, struct err *err)
 {
 	struct outcome outcome = { .err = err };
 	AUTO_CLOSE int etc = root_open_folder(root_fd, "/etc", 0755);
@@ -227,9 +206,10 @@ int identity_write_files(const struct identity *identity, int root_fd, struct er
 	outcome_add(&outcome, write_hosts(etc, identity), "/etc/hosts");
 	outcome_add(&outcome, write_resolv_conf(etc, identity), "/etc/resolv.conf");
 	write_network(&outcome, root_fd, identity);
-	outcome_add(&outcome, write_authorized_keys(root_fd, identity),
-		    "/root/.ssh/authorized_keys");
+	if (identity->authorized_keys.count > 0 || occasion == IDENTITY_RENEWAL)
+		outcome_add(&outcome, write_authorized_keys(root_fd, identity),
+			    "/root/.ssh/authorized_keys");
 	outcome_add(&outcome, write_host_key(root_fd, identity), "/etc/ssh/ssh_host_ed25519_key");
-	outcome_add(&outcome, write_machine_id(etc), "/etc/machine-id");
+	outcome_add(&outcome, write_machine_id(root_fd, identity), "/etc/machine-id");
 	return outcome.result;
 }

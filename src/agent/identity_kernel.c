@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -15,8 +14,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-#define CLOCK_TOLERANCE_SECONDS \
-	1 /* what the host's message is old; a right clock is not made to jump */
+#define TOLERANCE_SECONDS_NS (1 * (int64_t)NSEC_PER_SEC)   /* what a time in seconds is old */
+#define TOLERANCE_EXACT_NS   (50 * (int64_t)NSEC_PER_MSEC) /* what the host's message is old */
 
 /* The kernel's struct rand_pool_info with room for the bytes. */
 struct entropy_request {
@@ -51,21 +50,42 @@ static int add_entropy(const char *base64)
 	return r;
 }
 
-static int set_clock(int64_t wall_seconds, bool is_fresh)
+/*
+ * An exact time is set when it is noticeably another, so that a right clock is not made to jump.
+ * The time of a boot says only what the clock cannot be earlier than: the machine's own is better.
+ */
+static int set_clock(const struct identity *identity, enum identity_occasion occasion)
 {
-	const struct timespec now = { .tv_sec = wall_seconds };
-	const int64_t behind = wall_seconds - clock_wall_seconds();
+	const struct timespec wanted = { .tv_sec = identity->wall_seconds,
+					 .tv_nsec = (long)identity->wall_nanoseconds };
+	const int64_t tolerance_ns =
+		identity->has_nanoseconds ? TOLERANCE_EXACT_NS : TOLERANCE_SECONDS_NS;
+	struct timespec now;
+	int64_t behind_ns;
 
-	/* An old time says only what it cannot be earlier than: the machine's own clock is better.
-	 */
-	if (!is_fresh && behind <= 0)
+	if (clock_gettime(CLOCK_REALTIME, &now) < 0)
+		return -errno;
+	behind_ns =
+		(wanted.tv_sec - now.tv_sec) * (int64_t)NSEC_PER_SEC + wanted.tv_nsec - now.tv_nsec;
+	if (occasion == IDENTITY_BOOT && behind_ns <= 0)
 		return 0;
-	if (behind >= -CLOCK_TOLERANCE_SECONDS && behind <= CLOCK_TOLERANCE_SECONDS)
+	if (behind_ns >= -tolerance_ns && behind_ns <= tolerance_ns)
 		return 0;
-	return clock_settime(CLOCK_REALTIME, &now) < 0 ? -errno : 0;
+	return clock_settime(CLOCK_REALTIME, &wanted) < 0 ? -errno : 0;
 }
 
-int identity_set_kernel(const struct identity *identity, bool is_fresh, struct err *err)
+static int set_network(const struct identity *identity, enum identity_occasion occasion,
+		       struct err *err)
+{
+	if (identity->has_network)
+		return netif_configure(&identity->network, err);
+	if (occasion == IDENTITY_RENEWAL)
+		return netif_clear(err);
+	return 0;
+}
+
+int identity_set_kernel(const struct identity *identity, enum identity_occasion occasion,
+			struct err *err)
 {
 	struct err later = ERR_INIT;
 	int result = 0;
@@ -77,20 +97,18 @@ int identity_set_kernel(const struct identity *identity, bool is_fresh, struct e
 		if (r < 0)
 			result = err_sys(err, r, "add entropy");
 	}
+	if (identity->wall_seconds > 0) {
+		r = set_clock(identity, occasion);
+		if (r < 0 && result == 0)
+			result = err_sys(err, r, "set the clock");
+	}
+	r = set_network(identity, occasion, result == 0 ? err : &later);
+	if (r < 0 && result == 0)
+		result = r;
 	if (sethostname(identity->hostname, strlen(identity->hostname)) < 0) {
 		r = -errno;
 		if (result == 0)
 			result = err_sys(err, r, "set the hostname");
-	}
-	if (identity->wall_seconds > 0) {
-		r = set_clock(identity->wall_seconds, is_fresh);
-		if (r < 0 && result == 0)
-			result = err_sys(err, r, "set the clock");
-	}
-	if (identity->has_network) {
-		r = netif_configure(&identity->network, result == 0 ? err : &later);
-		if (r < 0 && result == 0)
-			result = r;
 	}
 	return result;
 }

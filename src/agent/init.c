@@ -163,11 +163,11 @@ static void apply_identity(struct boot *boot)
 {
 	struct err err = ERR_INIT;
 	AUTO_CLOSE int root = dir_open("/");
-	int r = identity_set_kernel(&boot->identity, /* is_fresh= */ false, &err);
+	int r = identity_set_kernel(&boot->identity, IDENTITY_BOOT, &err);
 
 	if (r < 0)
 		console_print("identity: %s", err.message);
-	if (identity_write_files(&boot->identity, root, &err) < 0) {
+	if (identity_write_files(&boot->identity, IDENTITY_BOOT, root, &err) < 0) {
 		console_print("identity: %s", err.message);
 		r = -EIO;
 	}

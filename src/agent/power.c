@@ -40,7 +40,7 @@ void power_end(bool is_reboot)
 	(void)reboot(is_reboot || power_off_is_reset() ? RB_AUTOBOOT : RB_POWER_OFF);
 }
 
-static bool init_is_systemd(void)
+bool power_init_is_systemd(void)
 {
 	char path[256];
 	const ssize_t n = readlink("/proc/1/exe", path, sizeof(path) - 1);
@@ -124,7 +124,7 @@ int shutdown_serve(struct conn *conn, const struct request *request, struct err 
 
 	if (conn->state->has_own_init)
 		(void)kill(1, is_reboot ? POWER_SIGNAL_REBOOT : POWER_SIGNAL_OFF);
-	else if (init_is_systemd())
+	else if (power_init_is_systemd())
 		signal_systemd(is_reboot ? POWER_SIGNAL_REBOOT : POWER_SIGNAL_OFF);
 	else if (!run_program(is_reboot ? "reboot" : "poweroff"))
 		power_end(is_reboot);

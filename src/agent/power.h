@@ -24,3 +24,6 @@ void power_end(bool is_reboot);
 
 /* Whether "off" must be done as a reset: see power_end(). */
 bool power_off_is_reset(void);
+
+/* Whether PID 1 is systemd by now. */
+bool power_init_is_systemd(void);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "agent/freeze.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -51,6 +52,13 @@ static const struct json_field get_fields[] = {
 static const struct json_field identity_request_fields[] = {
 	OP_FIELD,
 	{ "identity", JSON_FIELD_JSON, true, offsetof(struct request, identity), 0, NULL },
+	{ "renew", JSON_FIELD_BOOL, false, offsetof(struct request, is_renewal), 0, NULL },
+};
+
+static const struct json_field freeze_fields[] = {
+	OP_FIELD,
+	{ "timeout_ms", JSON_FIELD_POSITIVE, false, offsetof(struct request, timeout_ms),
+	  FREEZE_TIMEOUT_MAX_MS, NULL },
 };
 
 static const struct json_field shutdown_fields[] = {
@@ -141,6 +149,9 @@ static const struct op_row ops[WIRE_OP_COUNT] = {
 	[WIRE_OP_FORWARD] = { FIELDS(forward_fields), .check = check_forward },
 	[WIRE_OP_PING] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_SSH] = { FIELDS(plain_fields), .check = NULL },
+	[WIRE_OP_QUIET] = { FIELDS(plain_fields), .check = NULL },
+	[WIRE_OP_FREEZE] = { FIELDS(freeze_fields), .check = NULL },
+	[WIRE_OP_THAW] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_LOOK] = { FIELDS(path_fields), .check = check_put },
 };
 

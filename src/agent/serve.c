@@ -8,8 +8,11 @@
 #include "agent/exec.h"
 #include "agent/files.h"
 #include "agent/forward.h"
+#include "agent/freeze.h"
 #include "agent/power.h"
 #include "agent/proc_net.h"
+#include "agent/quiet.h"
+#include "agent/renew.h"
 #include "agent/request.h"
 #include "agent/ssh.h"
 #include "base/clock.h"
@@ -25,6 +28,8 @@ static const serve_function operations[WIRE_OP_COUNT] = {
 	[WIRE_OP_SHUTDOWN] = shutdown_serve, [WIRE_OP_STATS] = stats_serve,
 	[WIRE_OP_FORWARD] = forward_serve,   [WIRE_OP_PING] = ping_serve,
 	[WIRE_OP_SSH] = ssh_serve,	     [WIRE_OP_LOOK] = look_serve,
+	[WIRE_OP_QUIET] = quiet_serve,	     [WIRE_OP_FREEZE] = freeze_serve,
+	[WIRE_OP_THAW] = thaw_serve,
 };
 
 struct http_answer {

@@ -20,11 +20,15 @@ enum boot_stage {
 	STAGE_COUNT,
 };
 
+/* What agent_state.freeze says, modulo FREEZE_STEPS; it only grows. */
+enum freeze_step { FREEZE_NONE, FREEZE_HELD, FREEZE_ENDING, FREEZE_STEPS = 4 };
+
 struct agent_state {
 	bool is_booted;		 /* init started this agent: it may change and stop the machine */
 	bool has_own_init;	 /* PID 1 is ours, because the image has none */
 	bool has_work;		 /* a work disk is mounted at /root */
 	_Atomic uint32_t stages; /* a bit for each stage that was reached */
+	_Atomic uint32_t freeze; /* whether the file systems stand still: enum freeze_step */
 	_Atomic uint32_t token_slot;
 	char tokens[2][STATE_TOKEN_SIZE]; /* the one that token_slot names is read, the other
 					     written */

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "guest/ask.h"
 #include "guest/connect.h"
 #include "guest/http.h"
 #include "guest/io.h"
@@ -63,8 +64,7 @@ static void make_safe(char **text)
 	*text = buf_detach(&safe);
 }
 
-/* A wrong field is the peer's mistake here, not the caller's. */
-static int wrong_answer(struct err *err)
+int guest_wrong_answer(struct err *err)
 {
 	err->kind = ERR_PROTOCOL;
 	return err_context(err, -EPROTO, "wrong answer from the agent");
@@ -82,13 +82,13 @@ int guest_read_health(struct span answer, struct guest_health *ret, struct err *
 		return r;
 	r = json_read(body, &object, err);
 	if (r < 0)
-		return wrong_answer(err);
+		return guest_wrong_answer(err);
 	if (!str_eq(json_get_str(object, "status"), "ok"))
 		return err_set(err, ERR_PROTOCOL,
 			       "wrong answer from the agent: 'status' is not ok");
 	if (json_object_del(object, "status") < 0 ||
 	    json_read_fields(object, health_fields, ARRAY_LEN(health_fields), &health, err) < 0)
-		return wrong_answer(err);
+		return guest_wrong_answer(err);
 
 	make_safe(&health.version);
 	make_safe(&health.hostname);
@@ -176,10 +176,8 @@ int guest_wait_healthy(const struct guest_target *target, const char *stage,
 	return err_context(err, -ETIMEDOUT, "the guest was not ready in time");
 }
 
-/* One request over a connection of its own; its answer must have `members` members, `ok` included.
- */
-static int ask(const struct guest_target *target, enum wire_op op, json_t *request, size_t members,
-	       json_t **ret_reply, struct err *err)
+int guest_ask(const struct guest_target *target, enum wire_op op, json_t *request, size_t members,
+	      json_t **ret_reply, struct err *err)
 {
 	AUTO_JSON *reply = NULL;
 	AUTO_CLOSE int fd = -1;
@@ -191,7 +189,7 @@ static int ask(const struct guest_target *target, enum wire_op op, json_t *reque
 	if (r < 0)
 		return r;
 	r = guest_call(fd, request, target->cancel, target->deadline_ns, &reply, err);
-	if (r == 0 && json_object_size(reply) != members)
+	if (r == 0 && members != GUEST_MEMBERS_ANY && json_object_size(reply) != members)
 		r = err_set(err, ERR_PROTOCOL, "wrong answer from the agent: it has %zu members",
 			    json_object_size(reply));
 	if (r < 0)
@@ -206,7 +204,7 @@ int guest_identity(const struct guest_target *target, const json_t *identity, st
 	AUTO_JSON *request = json_new_object();
 
 	json_put(request, "identity", json_deep_copy(identity));
-	return ask(target, WIRE_OP_IDENTITY, request, 1, NULL, err);
+	return guest_ask(target, WIRE_OP_IDENTITY, request, 1, NULL, err);
 }
 
 int guest_shutdown(const struct guest_target *target, enum guest_stop mode, struct err *err)
@@ -214,7 +212,7 @@ int guest_shutdown(const struct guest_target *target, enum guest_stop mode, stru
 	AUTO_JSON *request = json_new_object();
 
 	json_put_str(request, "mode", mode == GUEST_REBOOT ? "reboot" : "poweroff");
-	return ask(target, WIRE_OP_SHUTDOWN, request, 1, NULL, err);
+	return guest_ask(target, WIRE_OP_SHUTDOWN, request, 1, NULL, err);
 }
 
 int guest_stats(const struct guest_target *target, struct guest_stats *ret, struct err *err)
@@ -224,13 +222,13 @@ int guest_stats(const struct guest_target *target, struct guest_stats *ret, stru
 	struct guest_stats stats = { .uptime_ms = 0 };
 	int r;
 
-	r = ask(target, WIRE_OP_STATS, request, 2, &reply, err);
+	r = guest_ask(target, WIRE_OP_STATS, request, 2, &reply, err);
 	if (r < 0)
 		return r;
 	r = json_read_fields(json_object_get(reply, "stats"), stats_fields, ARRAY_LEN(stats_fields),
 			     &stats, err);
 	if (r < 0)
-		return wrong_answer(err);
+		return guest_wrong_answer(err);
 	*ret = stats;
 	return 0;
 }

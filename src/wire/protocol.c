@@ -5,10 +5,13 @@
 #include "base/text.h"
 
 static const char *const op_names[WIRE_OP_COUNT] = {
-	[WIRE_OP_EXEC] = "exec",	 [WIRE_OP_PUT] = "put",		  [WIRE_OP_GET] = "get",
-	[WIRE_OP_IDENTITY] = "identity", [WIRE_OP_SHUTDOWN] = "shutdown", [WIRE_OP_STATS] = "stats",
-	[WIRE_OP_FORWARD] = "forward",	 [WIRE_OP_PING] = "ping",	  [WIRE_OP_SSH] = "ssh",
-	[WIRE_OP_LOOK] = "look",
+	[WIRE_OP_EXEC] = "exec",	 [WIRE_OP_PUT] = "put",
+	[WIRE_OP_GET] = "get",		 [WIRE_OP_IDENTITY] = "identity",
+	[WIRE_OP_SHUTDOWN] = "shutdown", [WIRE_OP_STATS] = "stats",
+	[WIRE_OP_FORWARD] = "forward",	 [WIRE_OP_PING] = "ping",
+	[WIRE_OP_SSH] = "ssh",		 [WIRE_OP_LOOK] = "look",
+	[WIRE_OP_QUIET] = "quiet",	 [WIRE_OP_FREEZE] = "freeze",
+	[WIRE_OP_THAW] = "thaw",
 };
 
 const char *wire_op_name(enum wire_op op)

@@ -6,11 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/bus.h"
 #include "agent/cmdline.h"
 #include "agent/files.h"
+#include "agent/freeze.h"
 #include "agent/hosts.h"
 #include "agent/identity.h"
+#include "agent/netif.h"
 #include "agent/proc_net.h"
+#include "agent/programs.h"
+#include "agent/quiet.h"
 #include "agent/request.h"
 #include "base/buf.h"
 #include "base/text.h"
@@ -55,6 +60,10 @@ static void check_identity(struct span text)
 	want(!strpbrk(identity.hostname, "\n /."));
 	for (size_t i = 0; i < identity.authorized_keys.count; i++)
 		want(!strchr(identity.authorized_keys.items[i], '\n'));
+	want(!identity.machine_id || strspn(identity.machine_id, "0123456789abcdef") == 32);
+	want(identity.wall_nanoseconds < 1000000000);
+	want(identity_check_whole(&identity, &err) < 0 ||
+	     (identity.machine_id && identity.entropy_base64 && identity.ssh_host_key));
 	want(!identity.has_network ||
 	     (identity.network.prefix >= 1 && identity.network.prefix <= 32));
 	identity_done(&identity);
@@ -92,6 +101,33 @@ static void check_tar_name(struct span text)
 	want(files_clean_name(buf_span(&name), &again) && str_eq(again.ptr, name.ptr));
 }
 
+/* What comes from the kernel and from systemd. */
+static void check_system(struct span text)
+{
+	struct bus_message message;
+	struct quiet_sample sample = { .blocked = 0 };
+	struct freeze_mount mount;
+	uint8_t gateway[4];
+	uint64_t value;
+
+	if (bus_read_message(text, &message) == 1) {
+		const struct bus_value found = bus_read_value(message.body);
+
+		want(message.size <= text.len && message.body.len <= message.size);
+		want(found.type == 's' || found.text[0] == '\0');
+		want(memchr(found.text, '\0', sizeof(found.text)) != NULL);
+	}
+	if (freeze_parse_mount(text, &mount)) {
+		want(mount.path.len <= text.len);
+		buf_done(&mount.path);
+	}
+	want(quiet_parse_stat(text, &sample) ? sample.all_ticks >= sample.busy_ticks : true);
+	(void)!quiet_parse_disks(text, &sample);
+	(void)!netif_route_parse(text, "eth0", gateway);
+	(void)!programs_sshd_listens(text);
+	(void)!programs_stat_field(text, 28, &value);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct span text = span_of(data, size);
@@ -103,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_identity(text);
 	check_files(text);
 	check_tar_name(text);
+	check_system(text);
 	if (boot_options_parse(text, &options, &err) == 0)
 		want(str_starts(options.root, "/dev/") && !strstr(options.root, ".."));
 	for (int protocol = 0; protocol < NET_PROTOCOL_COUNT; protocol++) {

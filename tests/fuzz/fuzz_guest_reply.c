@@ -1,7 +1,7 @@
 /*
  * What a guest answers. The first byte chooses: the CONNECT reply, an HTTP answer with the health,
- * a JSON reply line, or names in a tar stream. What is accepted must be harmless to show and to
- * use.
+ * a JSON reply line, names in a tar stream, or what a renewed machine says that it is. What is
+ * accepted must be harmless to show and to use.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,7 @@
 #include "guest/extract.h"
 #include "guest/http.h"
 #include "guest/ports.h"
+#include "guest/renew.h"
 
 #define REQUIRE(condition)        \
 	do {                      \
@@ -115,6 +116,36 @@ static void check_reply(struct span line)
 	check_text(err.message);
 }
 
+/* Whatever it says, it is the machine that was asked for, or it is refused. */
+static void check_machine(struct span text)
+{
+	AUTO_JSON *object = NULL;
+	AUTO_JSON *identity = NULL;
+	struct guest_machine machine;
+	struct err err = ERR_INIT;
+
+	if (json_read(text, &object, &err) < 0)
+		return;
+	/* One that agrees, so that more than the first difference is reached. */
+	identity = json_deep_copy(object);
+	if (!json_is_object(identity))
+		return;
+	json_put_i64(identity, "wall_seconds", (int64_t)(json_get_u64(object, "wall_ms") / 1000));
+	if (json_get_str(object, "address") && json_get_str(object, "mac"))
+		json_put(identity, "network", json_deep_copy(object));
+	if (guest_read_machine(object, identity, &machine, &err) < 0) {
+		REQUIRE(err.kind == ERR_PROTOCOL && err.message[0] != '\0');
+		check_text(err.message);
+		return;
+	}
+	REQUIRE(machine.addresses <= 1 && machine.prefix <= 32);
+	check_text(machine.hostname);
+	check_text(machine.machine_id);
+	check_text(machine.ssh_host_key_pub);
+	check_text(machine.random);
+	guest_machine_done(&machine);
+}
+
 /* Follows a target from the folder of `path` and says whether it ever leaves "top". */
 static bool leaves_top(const char *path, const char *target)
 {
@@ -154,7 +185,7 @@ static void check_names(struct span bytes)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static void (*const checks[])(struct span) = { check_connect, check_health, check_reply,
-						       check_names };
+						       check_names, check_machine };
 
 	if (size > 0)
 		checks[data[0] % ARRAY_LEN(checks)](span_of(data + 1, size - 1));

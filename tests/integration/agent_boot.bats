@@ -25,7 +25,7 @@ setup_file() {
 make_root() {
 	local program file
 	mkdir -p "$1"/{bin,etc,tmp,lib64}
-	for program in sh bash cat ls df id stty sleep mount readlink date hostname ip; do
+	for program in sh bash cat cp ls df id stty sleep mkdir mount readlink date hostname ip; do
 		cp "$(readlink -f "$(command -v "$program")")" "$1/bin/$program"
 		ldd "$1/bin/$program" | grep -o '/[^ ]*' | while read -r file; do
 			mkdir -p "$1$(dirname "$file")"
@@ -270,4 +270,142 @@ assert_clean_disks() {
 	[ "$(client request '{"op":"shutdown","mode":"poweroff"}')" = '{"ok":true}' ]
 	wait_for off
 	assert_clean_disks
+}
+
+# renew MORE [FILTER]: asks for another identity; MORE is merged into a whole one, which then goes through the filter.
+renew() {
+	jq -nc --rawfile key "$BATS_FILE_TMPDIR/host_key" --rawfile pub "$BATS_FILE_TMPDIR/host_key.pub" \
+		--arg entropy "$(head -c 64 /dev/urandom | base64 -w0)" --argjson now "$(date +%s)" --argjson more "$1" \
+		'{op: "identity", renew: true, identity: ({hostname: "clone", machine_id: "00112233445566778899aabbccddeeff",
+		  ssh_host_key: $key, ssh_host_key_pub: $pub, entropy: $entropy, wall_seconds: $now, wall_nanoseconds: 0,
+		  boot_token: "token-3", network: {mac: "02:00:00:00:00:0b", address: "10.78.0.3", prefix: 20, gateway: "10.78.0.1",
+		  dns: ["10.78.0.1"]}} + $more)} | '"${2:-.}" >renewal.json
+	client request "$(cat renewal.json)"
+}
+
+said() {
+	jq -r "$1" machine.json
+}
+
+@test "a running machine becomes another one, twice the same, and says what it is" {
+	local before now
+	identity '{"network":{"mac":"02:00:00:00:00:09","address":"10.77.0.9","prefix":24,"gateway":"10.77.0.1","dns":["10.77.0.1"]}}'
+	boot "" -netdev hubport,id=net,hubid=0 -device virtio-net-device,netdev=net
+	guest 'mkdir -p /var/lib/systemd /var/lib/dhcp /var/log/journal
+		cd /var/lib; echo seed >systemd/random-seed; echo secret >systemd/credential.secret; echo lease >dhcp/dhclient.eth0.leases
+		mkdir /var/log/journal/$(cat /etc/machine-id); echo rsa >/etc/ssh/ssh_host_rsa_key; echo rsa >/etc/ssh/ssh_host_rsa_key.pub
+		mkdir -p /var/lib/dbus; cp /etc/machine-id /var/lib/dbus/; echo user >>/root/.ssh/authorized_keys
+		ip address add 10.77.0.99/24 dev eth0; ip address add 192.168.7.7/32 dev eth0 label eth0:more
+		ip route add 10.99.0.0/16 via 10.77.0.3; ip neigh replace 10.77.0.3 lladdr 02:00:00:00:00:03 dev eth0
+		date -u -s "2020-01-01 00:00:00"'
+	before=$(guest 'cat /proc/sys/kernel/random/boot_id')
+	now=$(date +%s%3N)
+	renew '{}' >answer
+	jq -e .ok answer
+	jq .machine answer >machine.json
+	[ "$(said '[.hostname, .machine_id, .mac, .address, .prefix, .gateway, .addresses, .boot_token] | join(" ")')" = \
+		"clone 00112233445566778899aabbccddeeff 02:00:00:00:00:0b 10.78.0.3 20 10.78.0.1 1 token-3" ]
+	[ "$(said .ssh_host_key_pub)" = "$(cat "$BATS_FILE_TMPDIR/host_key.pub")" ]
+	[ $(($(said .wall_ms) - now)) -ge -1000 ] # the time given has no milliseconds
+	[ $(($(said .wall_ms) - now)) -le 2000 ]
+	[ "$(said .boot_id)" != "$before" ]
+	[ "$(guest 'cat /proc/sys/kernel/random/boot_id')" = "$(said .boot_id)" ]
+	[[ $(said .boot_id) =~ ^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$ ]]
+
+	[ "$(guest 'hostname; cat /etc/hostname /etc/machine-id /var/lib/dbus/machine-id')" = \
+		$'clone\nclone\n00112233445566778899aabbccddeeff\n00112233445566778899aabbccddeeff' ]
+	[[ $(guest 'cat /etc/hosts') == *$'127.0.1.1\tclone' ]]
+	[ "$(guest 'ip -o -4 address show dev eth0' | awk '{ print $4 }')" = 10.78.0.3/20 ]
+	[ "$(guest 'ip route; ip neigh' | grep -c 10.77)" -eq 0 ]
+	[[ $(guest 'ip route; ip link show eth0') == *"default via 10.78.0.1"*"UP"*"02:00:00:00:00:0b"* ]]
+	[ "$(guest 'cat /etc/resolv.conf')" = "nameserver 10.78.0.1" ]
+	# The host's keys are gone as none were given, the user's stay.
+	[ "$(guest 'cat /root/.ssh/authorized_keys')" = user ]
+	[ "$(guest 'ls /etc/ssh /var/lib/dhcp /var/log/journal; ls /var/lib/systemd')" = \
+		$'/etc/ssh:\nssh_host_ed25519_key\nssh_host_ed25519_key.pub\n\n/var/lib/dhcp:\n\n/var/log/journal:\n00112233445566778899aabbccddeeff\nrandom-seed' ]
+	[ "$(guest 'while read -r line; do [ "$line" = seed ] && echo old; done </var/lib/systemd/random-seed')" = "" ]
+	health
+	[ "$(tail -n 1 health | jq -c '[.hostname, .boot_token]')" = '["clone","token-3"]' ]
+
+	# Once more: nothing changes that need not, and what it has made since then stays.
+	guest 'echo mine >/etc/ssh/ssh_host_rsa_key; ip neigh replace 10.78.0.3 lladdr 02:00:00:00:00:03 dev eth0; ip neigh; echo s >/var/lib/systemd/random-seed'
+	renew '{}' >answer
+	before=$(jq -c 'del(.random, .wall_ms)' machine.json)
+	jq .machine answer >machine.json
+	[ "$(jq -c 'del(.random, .wall_ms)' machine.json)" = "$before" ]
+	[ "$(guest 'cat /etc/ssh/ssh_host_rsa_key /var/lib/systemd/random-seed')" = $'mine\ns' ]
+	[[ $(guest 'ip neigh') == *02:00:00:00:00:03* ]]
+
+	# And another one again, without a network.
+	before=$(said .boot_id)
+	renew '{"machine_id":"00112233445566778899aabbccddee00","hostname":"third","network":null}' >answer
+	jq .machine answer >machine.json
+	[ "$(said '[.hostname, .machine_id, .addresses, .address, .gateway] | @json')" = \
+		'["third","00112233445566778899aabbccddee00",0,null,null]' ]
+	[ "$(said .boot_id)" != "$before" ]
+	[ "$(guest 'cat /proc/sys/kernel/random/boot_id')" = "$(said .boot_id)" ]
+	# What shows it is one mount, however often.
+	[ "$(guest mount | grep -c boot_id)" -eq 1 ]
+	[[ $(guest 'ip route') == "" && $(guest 'ip link show eth0') != *"<"*UP* ]]
+	# Drawn anew each time.
+	[[ $(said .random) =~ ^[0-9a-f]{32}$ ]]
+	client request '{"op":"shutdown","mode":"poweroff"}'
+	wait_for off
+	assert_clean_disks
+}
+
+@test "a renewal that lacks something, or is wrong, changes nothing" {
+	local field
+	boot
+	id=$(guest 'cat /etc/machine-id /etc/hostname')
+	for field in machine_id ssh_host_key entropy wall_seconds network network.mac; do
+		run renew '{}' "del(.identity.$field)"
+		[ "$(jq -r .error.kind <<<"$output")" = invalid ]
+		# One half of a key pair, or of a time, is wrong in itself.
+		[[ $(jq -r .error.message <<<"$output") =~ a\ renewal\ needs\ \'$field\'|go\ together|goes\ with ]]
+	done
+	run renew '{"machine_id":"XY112233445566778899aabbccddeeff"}'
+	[ "$(jq -r .error.kind <<<"$output")" = invalid ]
+	run renew '{"machine_id":"00000000000000000000000000000000"}'
+	[ "$(jq -r .error.kind <<<"$output")" = invalid ]
+	[ "$(guest 'cat /etc/machine-id /etc/hostname')" = "$id" ]
+}
+
+@test "file systems stand still when asked, and go on by themselves" {
+	boot
+	wait_for quiet
+	[ "$(client request '{"op":"freeze"}' | jq -c '.frozen | sort')" = '["/","/root"]' ]
+	[ "$(client request '{"op":"freeze"}' | jq -r .error.kind)" = state ]
+	# Both disks are clean as they lie there.
+	assert_clean_disks
+	guest 'echo waits >/root/waits' 3>&- &
+	sleep 0.5
+	kill -0 $!
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":true}' ]
+	wait_for guest 'cat /root/waits'
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":false}' ]
+
+	[ "$(client request '{"op":"freeze","timeout_ms":700}' | jq .ok)" = true ]
+	guest 'echo later >/root/later'
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":false}' ]
+	# A renewal ends it, too.
+	[ "$(client request '{"op":"freeze"}' | jq .ok)" = true ]
+	[ "$(renew '{"network":null}' | jq .ok)" = true ]
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":false}' ]
+	for wrong in 0 60001 '"x"'; do
+		[ "$(client request "{\"op\":\"freeze\",\"timeout_ms\":$wrong}" | jq -r .error.kind)" = invalid ]
+	done
+	# A guest that works is not quiet.
+	client exec -- sh -c 'while [ ! -e /root/enough ]; do :; done' </dev/null >/dev/null 2>&1 3>&- &
+	wait_for busy
+	guest 'echo >/root/enough'
+	wait_for quiet
+}
+
+quiet() {
+	client request '{"op":"quiet"}' | jq -e '.quiet == true' >/dev/null
+}
+
+busy() {
+	client request '{"op":"quiet"}' | jq -e '.quiet == false and (.why | test("processors are busy"))' >/dev/null
 }

@@ -78,7 +78,7 @@ static void apply(const struct place *place, const char *json)
 	struct err err = ERR_INIT;
 
 	if (identity_parse_text(span_str(json), &identity, &err) < 0 ||
-	    identity_write_files(&identity, place->root, &err) < 0)
+	    identity_write_files(&identity, IDENTITY_BOOT, place->root, &err) < 0)
 		fail_msg("%s", err.message);
 	identity_done(&identity);
 }
@@ -334,7 +334,7 @@ static void test_links_do_not_lead_out(void **state)
 			&identity, &err),
 		0);
 	/* The folders lead nowhere inside the root: said, and everything else is written. */
-	assert_true(identity_write_files(&identity, place->root, &err) < 0);
+	assert_true(identity_write_files(&identity, IDENTITY_BOOT, place->root, &err) < 0);
 	CHECK_HAS(err.message, "authorized_keys");
 	identity_done(&identity);
 	check_file(place, "etc/hostname", "a\n", 0644);

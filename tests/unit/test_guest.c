@@ -6,6 +6,7 @@
 #include "guest/agent.h"
 #include "guest/connect.h"
 #include "guest/http.h"
+#include "guest/renew.h"
 #include "wire/protocol.h"
 
 #define HEALTH_BODY                                                                     \
@@ -632,6 +633,60 @@ static void test_short_requests(void **state)
 	stop_fake(&fake);
 }
 
+static void test_rest_and_standstill(void **state)
+{
+	static const struct {
+		const char *answer;
+		const char *message; /* NULL: it is what was waited for */
+	} quiet_rows[] = {
+		{ "{\"ok\":true,\"quiet\":true}\n", NULL },
+		{ "{\"ok\":true,\"quiet\":false,\"why\":\"a\\u001bb\"}\n",
+		  "the guest did not come to rest: a\\x1bb" },
+		{ "{\"ok\":true,\"quiet\":false}\n", WRONG "whether it is quiet" },
+		{ "{\"ok\":true,\"quiet\":true,\"why\":\"x\"}\n", WRONG "whether it is quiet" },
+		{ "{\"ok\":true,\"quiet\":1}\n", WRONG "whether it is quiet" },
+		{ "{\"ok\":true,\"quiet\":true,\"x\":1}\n", WRONG "whether it is quiet" },
+	};
+	static const struct {
+		const char *answer;
+		bool is_freeze;
+		bool is_thaw;
+		bool held;
+	} rows[] = {
+		{ "{\"ok\":true,\"frozen\":[\"/\"]}\n", true, false, false },
+		{ "{\"ok\":true,\"frozen\":1}\n", false, false, false },
+		{ "{\"ok\":true,\"held\":true}\n", false, true, true },
+		{ "{\"ok\":true,\"held\":false}\n", false, true, false },
+		{ "{\"ok\":true,\"held\":1}\n", false, false, false },
+		{ "{\"ok\":true}\n", false, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(quiet_rows); i++) {
+		const struct script script = { BYTES("OK 7\n"), .answer = quiet_rows[i].answer };
+		const struct fake fake = start_fake(&script);
+		const struct guest_target target = { fake.path, NULL, in_ms(150) };
+		struct err err = ERR_INIT;
+
+		CHECK_ROW(i, (guest_wait_quiet(&target, &err) == 0) == !quiet_rows[i].message);
+		if (quiet_rows[i].message)
+			CHECK_HAS(err.message, quiet_rows[i].message);
+		stop_fake(&fake);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct script script = { BYTES("OK 7\n"), .answer = rows[i].answer };
+		const struct fake fake = start_fake(&script);
+		const struct guest_target target = { fake.path, NULL, patience() };
+		struct err err = ERR_INIT;
+		bool held = false;
+
+		CHECK_ROW(i, (guest_freeze(&target, 1000, &err) == 0) == rows[i].is_freeze);
+		CHECK_ROW(i, (guest_thaw(&target, &held, &err) == 0) == rows[i].is_thaw);
+		CHECK_ROW(i, held == rows[i].held);
+		stop_fake(&fake);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -650,6 +705,7 @@ int main(void)
 		cmocka_unit_test(test_call_fails),
 		cmocka_unit_test(test_request_limit),
 		cmocka_unit_test(test_short_requests),
+		cmocka_unit_test(test_rest_and_standstill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,7 +92,9 @@ static void add_machine(struct planner *planner, const struct vm_config *config,
 		add_two(planner, "-cpu", "host");
 	} else {
 		add_two(planner, "-accel", "tcg,thread=multi");
-		add_two(planner, "-cpu", "max");
+		/* A guest that believes in fast string instructions copies and clears its memory
+		 * with them, byte by byte as they are emulated: a third to a fifth as fast. */
+		add_two(planner, "-cpu", "max,-erms,-fsrm");
 	}
 	strv_add(argv, "-smp");
 	strv_addf(argv, "cpus=%" PRIu64 ",sockets=1,cores=%" PRIu64 ",threads=%d",

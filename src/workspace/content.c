@@ -8,14 +8,18 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "workspace/manifest.h"
-#include "workspace/plan.h"
 
-void content_init(struct content *content, int root_fd, bool is_sha256, struct span files)
+#define LINES_SIZE 16384 /* of the tree at a time */
+
+void content_init(struct content *content, int root_fd, bool is_sha256, const struct plan *plan,
+		  struct span base)
 {
 	*content = (struct content){
 		.root_fd = root_fd,
 		.is_sha256 = is_sha256,
-		.files = files,
+		.files = buf_span(&plan->content),
+		.lines = buf_span(&plan->tree_info),
+		.base = base,
 		.file = { .fd = -1 },
 		.head = BUF_INIT,
 	};
@@ -72,6 +76,53 @@ static int begin_file(struct content *content, const struct plan_line *line, str
 	return 0;
 }
 
+/* --- the tree --- */
+
+static void begin_tree(struct content *content)
+{
+	buf_add_str(&content->head, "commit " CONTENT_REF "\n"
+				    "committer banger <banger> 0 +0000\ndata 0\n");
+	if (content->base.len > 0)
+		buf_addf(&content->head, "M 040000 %.*s \"\"\n", (int)content->base.len,
+			 (const char *)content->base.ptr);
+	content->part = CONTENT_TREE;
+}
+
+/* As fast-import takes any name. */
+static void add_quoted(struct buf *out, struct span path)
+{
+	buf_add_byte(out, '"');
+	for (size_t i = 0; i < path.len; i++) {
+		const uint8_t c = path.ptr[i];
+
+		if (c == '"' || c == '\\' || c == '\n')
+			buf_add_byte(out, '\\');
+		buf_add_byte(out, c == '\n' ? 'n' : c);
+	}
+	buf_add_str(out, "\"\n");
+}
+
+static int add_lines(struct content *content, struct err *err)
+{
+	struct plan_line line;
+
+	while (content->lines.len > 0 && content->head.len < LINES_SIZE) {
+		if (!plan_next(&content->lines, &line))
+			return err_set(err, ERR_INVALID, "impossible plan");
+		if (line.mode == 0)
+			buf_add_str(&content->head, "D ");
+		else
+			buf_addf(&content->head, "M %06o %.*s ", line.mode, (int)line.oid.len,
+				 (const char *)line.oid.ptr);
+		add_quoted(&content->head, line.path);
+	}
+	if (content->lines.len == 0) {
+		buf_add_str(&content->head, "ls \"\"\n");
+		content->part = CONTENT_END;
+	}
+	return 0;
+}
+
 /* 1 there is something to send, 0 it is all sent. */
 static int begin_next(struct content *content, struct err *err)
 {
@@ -84,8 +135,16 @@ static int begin_next(struct content *content, struct err *err)
 		begin(content, content->now.len);
 		return 1;
 	}
-	if (content->files.len == 0)
+	if (content->part == CONTENT_END)
 		return 0;
+	if (content->part == CONTENT_TREE) {
+		r = add_lines(content, err);
+		return r < 0 ? r : 1;
+	}
+	if (content->files.len == 0) {
+		begin_tree(content);
+		return 1;
+	}
 	if (!plan_next(&content->files, &line))
 		return err_set(err, ERR_INVALID, "impossible plan");
 	r = begin_file(content, &line, err);

@@ -2,6 +2,9 @@
  * Files of the host as a stream for `git fast-import` in a guest, made as it is read: a piece of
  * one file is all that is in memory. Each is hashed on its way once more: one that is no longer
  * what was planned ends the stream with ERR_BUSY.
+ *
+ * First come lists that go along, then files, then the tree that all files make, as a commit of
+ * CONTENT_REF, by which what was shipped stays; its tree's name is what fast-import prints.
  */
 #pragma once
 
@@ -15,9 +18,11 @@
 #include "base/span.h"
 #include "workspace/git.h"
 #include "workspace/hash.h"
+#include "workspace/plan.h"
 #include "workspace/worktree.h"
 
 #define CONTENT_NOTES_MAX 8
+#define CONTENT_REF	  "refs/banger/shipped"
 
 struct content {
 	int root_fd; /* borrowed */
@@ -26,18 +31,22 @@ struct content {
 	size_t note_count;
 	size_t next_note;
 	struct span files; /* borrowed: what is left of a plan's `content` */
+	struct span lines; /* borrowed: likewise of its `tree_info` */
+	struct span base;  /* borrowed: the tree that the lines change; empty: none */
+	enum content_part { CONTENT_BLOBS, CONTENT_TREE, CONTENT_END } part;
 
 	struct worktree_file file; /* the one that is being sent */
 	struct blob_hash hash;	   /* of it */
 	char wanted[GIT_OID_HEX_MAX + 1];
 	char *path;	 /* owned: its name, for messages */
 	struct span now; /* bytes that are there already: a note or a link's target */
-	struct buf head; /* owned: what stands before and after the bytes */
+	struct buf head; /* owned: commands, and what stands after the bytes */
 	uint64_t left;	 /* of the file */
 	bool is_open;
 };
 
-void content_init(struct content *content, int root_fd, bool is_sha256, struct span files);
+void content_init(struct content *content, int root_fd, bool is_sha256, const struct plan *plan,
+		  struct span base);
 void content_add_note(struct content *content, struct span bytes);
 void content_done(struct content *content);
 #define AUTO_CONTENT CLEANUP(content_done) struct content

@@ -30,8 +30,9 @@
 
 #define GIT_OUTPUT_MAX	(256UL << 20) /* the list of two million files */
 #define GIT_OID_HEX_MAX 64	      /* SHA-256; SHA-1 has 40 */
-#define GIT_FILTERS_MAX 256	      /* in a configuration */
-#define GIT_TIMEOUT_MS	600000	      /* one call; a million files on a slow disk take minutes */
+#define GIT_OID_RAW_MAX (GIT_OID_HEX_MAX / 2)
+#define GIT_FILTERS_MAX 256    /* in a configuration */
+#define GIT_TIMEOUT_MS	600000 /* one call; a million files on a slow disk take minutes */
 
 /* A working tree and its repository. */
 struct git {

@@ -3,20 +3,41 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <string.h>
 
-int blob_hash_begin(struct blob_hash *hash, bool is_sha256, uint64_t size, struct err *err)
+void git_oid_hex(struct span raw, char ret[static GIT_OID_HEX_MAX + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < raw.len; i++) {
+		ret[2 * i] = digits[raw.ptr[i] >> 4];
+		ret[2 * i + 1] = digits[raw.ptr[i] & 15];
+	}
+	ret[2 * raw.len] = '\0';
+}
+
+int object_hash_begin(struct blob_hash *hash, bool is_sha256, const char *type, uint64_t size,
+		      struct err *err)
 {
 	char head[32];
-	const int len = snprintf(head, sizeof(head), "blob %" PRIu64, size);
 	EVP_MD_CTX *context = hash->context ? hash->context : EVP_MD_CTX_new();
+	int len;
 
 	hash->context = context;
 	hash->is_sha256 = is_sha256;
 	if (!context || !EVP_DigestInit_ex(context, is_sha256 ? EVP_sha256() : EVP_sha1(), NULL))
 		return err_set(err, ERR_UNSUPPORTED, "libcrypto cannot make a %s hash",
 			       is_sha256 ? "SHA-256" : "SHA-1");
+	if (!type)
+		return 0;
+	len = snprintf(head, sizeof(head), "%s %" PRIu64, type, size);
 	blob_hash_add(hash, span_of(head, (size_t)len + 1));
 	return 0;
+}
+
+int blob_hash_begin(struct blob_hash *hash, bool is_sha256, uint64_t size, struct err *err)
+{
+	return object_hash_begin(hash, is_sha256, "blob", size, err);
 }
 
 void blob_hash_add(struct blob_hash *hash, struct span bytes)
@@ -24,18 +45,24 @@ void blob_hash_add(struct blob_hash *hash, struct span bytes)
 	(void)EVP_DigestUpdate(hash->context, bytes.ptr, bytes.len);
 }
 
-void blob_hash_end(struct blob_hash *hash, char ret[static GIT_OID_HEX_MAX + 1])
+size_t blob_hash_end_raw(struct blob_hash *hash, uint8_t ret[static GIT_OID_RAW_MAX])
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char raw[EVP_MAX_MD_SIZE];
 	unsigned int size = 0;
 
 	(void)EVP_DigestFinal_ex(hash->context, raw, &size);
-	for (size_t i = 0; i < size && i < GIT_OID_HEX_MAX / 2; i++) {
-		ret[2 * i] = digits[raw[i] >> 4];
-		ret[2 * i + 1] = digits[raw[i] & 15];
-	}
-	ret[hash->is_sha256 ? GIT_OID_HEX_MAX : 40] = '\0';
+	if (size > GIT_OID_RAW_MAX)
+		size = GIT_OID_RAW_MAX;
+	memcpy(ret, raw, size);
+	return size;
+}
+
+void blob_hash_end(struct blob_hash *hash, char ret[static GIT_OID_HEX_MAX + 1])
+{
+	uint8_t raw[GIT_OID_RAW_MAX];
+	const size_t size = blob_hash_end_raw(hash, raw);
+
+	git_oid_hex(span_of(raw, size), ret);
 }
 
 void blob_hash_done(struct blob_hash *hash)

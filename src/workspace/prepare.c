@@ -126,7 +126,7 @@ static bool read_head(struct span *said, struct guest_look *ret)
 	struct span branch;
 
 	if (!parse_until(said, '\n', &ret->head) || !parse_until(said, '\n', &branch) ||
-	    branch.len > REF_MAX)
+	    branch.len > REF_MAX || !parse_until(said, '\n', &ret->tree) || !git_is_oid(ret->tree))
 		return false;
 	if (span_eq(ret->head, span_str("-")))
 		ret->head.len = 0;

@@ -103,6 +103,7 @@ struct guest_look {
 	enum guest_state state;
 	struct span head;     /* borrowed; empty: no commit */
 	struct span branch;   /* without refs/heads/; empty: detached */
+	struct span tree;     /* of the files as they were shipped */
 	struct span manifest; /* its head and entries; of ours only */
 };
 

@@ -17,29 +17,49 @@
 	"b=.git/banger\n" \
 	"export GIT_WORK_TREE=.\n"
 
-const char script_look[] = "if command -v git >/dev/null 2>&1; then g=git; else g=none; fi\n"
-			   "d=$1\n"
-			   "if [ ! -e \"$d\" ] && [ ! -L \"$d\" ]; then k=absent\n"
-			   "elif [ -f \"$d/.git/banger/manifest\" ]; then k=ours\n"
-			   "elif [ -d \"$d\" ] && [ -z \"$(ls -A \"$d\")\" ]; then k=empty\n"
-			   "else k=foreign; fi\n"
-			   "echo \"$g $k\"\n"
-			   "[ $k = ours ] && [ $g = git ] || exit 0\n"
-			   "cd \"$d\" || exit 1\n"
-			   "h=$(git rev-parse -q --verify HEAD) || h=-\n"
-			   "r=$(git symbolic-ref -q HEAD) || r=-\n"
-			   "printf '%s\\n%s\\n' \"$h\" \"$r\"\n"
-			   "exec cat .git/banger/manifest\n";
+const char script_look[] =
+	"if command -v git >/dev/null 2>&1; then g=git; else g=none; fi\n"
+	"d=$1\n"
+	"if [ ! -e \"$d\" ] && [ ! -L \"$d\" ]; then k=absent\n"
+	"elif [ -f \"$d/.git/banger/manifest\" ]; then k=ours\n"
+	"elif [ -d \"$d\" ] && [ -z \"$(ls -A \"$d\")\" ]; then k=empty\n"
+	"else k=foreign; fi\n"
+	"echo \"$g $k\"\n"
+	"[ $k = ours ] && [ $g = git ] || exit 0\n"
+	"cd \"$d\" || exit 1\n"
+	/* One call says both, where there is a commit. */
+	"n='\n'\n"
+	"if a=$(git rev-parse HEAD --symbolic-full-name HEAD 2>/dev/null); then\n"
+	"  h=${a%%\"$n\"*}\n"
+	"  r=${a#*\"$n\"}\n"
+	"else\n"
+	"  h=-\n"
+	"  r=$(git symbolic-ref -q HEAD) || r=-\n"
+	"fi\n"
+	"read -r t <.git/banger/tree || exit 1\n"
+	"printf '%s\\n%s\\n%s\\n' \"$h\" \"$r\" \"$t\"\n"
+	"exec cat .git/banger/manifest\n";
+
+/* The bytes of a pack, under a name that git tidies up if it stays; nobody may write to packs. */
+#define TAKE_PACK                                               \
+	"(\n"                                                   \
+	"  cd .git/objects/pack\n"                              \
+	"  [ ! -e tmp_pack_banger ] || rm -f tmp_pack_banger\n" \
+	"  umask 0333\n"                                        \
+	"  cat >tmp_pack_banger\n"                              \
+	")\n"
+
+#define INDEX_PACK GIT "index-pack --stdin --fix-thin >/dev/null\n"
 
 const char script_begin[] =
 	"set -e\n"
 	"case $1 in */*) p=${1%/*};; esac\n"
 	"p=${p:-/}\n"
-	"mkdir -p \"$p\"\n"
+	"[ -d \"$p\" ] || mkdir -p \"$p\"\n"
 	/* Another one may be under way here. What is from before this boot is nobody's. */
-	"i=$(cat /proc/sys/kernel/random/boot_id)\n"
+	"read -r i </proc/sys/kernel/random/boot_id\n"
 	"for o in \"$p\"/.banger-new.*; do\n"
-	"  case $o in *\"/.banger-new.$i.\"*) ;; *) rm -rf \"$o\" ;; esac\n"
+	"  case $o in *\"/.banger-new.$i.\"*) ;; *) [ ! -e \"$o\" ] || rm -rf \"$o\" ;; esac\n"
 	"done\n"
 	"d=$(mktemp -d \"$p/.banger-new.$i.XXXXXX\")\n"
 	"trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
@@ -58,15 +78,17 @@ const char script_begin[] =
 	"echo ../../objects >.git/banger/objects/info/alternates\n"
 	"echo '* -text -crlf -eol -ident -filter -working-tree-encoding' "
 	">.git/banger/info/attributes\n"
-	"git config -f .git/banger/config core.bare false\n"
-	"git config -f .git/banger/config core.autocrlf false\n"
+	"printf '[core]\\n\\tbare = false\\n\\tautocrlf = false\\n' >>.git/banger/config\n"
 	"if [ -n \"$4\" ]; then\n"
 	"  git config remote.origin.url \"$4\"\n"
 	"  git config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'\n"
 	"fi\n"
 	"[ -z \"$5\" ] || git config user.name \"$5\"\n"
 	"[ -z \"$6\" ] || git config user.email \"$6\"\n"
-	"[ \"$3\" = none ] || " GIT "index-pack --stdin --fix-thin >/dev/null\n"
+	"case $3 in\n"
+	"bare)\n" TAKE_PACK ";;\n"
+	"whole)\n" INDEX_PACK ";;\n"
+	"esac\n"
 	"printf '%s' \"$d\"\n";
 
 const char script_hold[] = "d=$1\n"
@@ -76,11 +98,18 @@ const char script_hold[] = "d=$1\n"
 
 const char script_pack[] = "set -e\n"
 			   "cd \"$1\"\n"
-			   "exec " GIT "index-pack --stdin --fix-thin >/dev/null\n";
+			   "if [ \"$2\" = bare ]; then\n" TAKE_PACK "else\n" INDEX_PACK "fi\n";
 
-const char script_import[] = GOES_WHEN_NEW ENTER
-	"export GIT_DIR=$b\n" GIT "-c core.bigFileThreshold=1m -c core.compression=0 "
-	"-c pack.compression=0 -c fastimport.unpackLimit=0 fast-import --quiet\n";
+/* The pack first: git knows a pack by its index. What git itself would do, it is on the disk then.
+ */
+const char script_index[] =
+	GOES_WHEN_NEW "set -e\n"
+		      "cd \"$d/.git/objects/pack\"\n"
+		      "[ ! -e tmp_idx_banger ] || rm -f tmp_idx_banger\n"
+		      "(umask 0333; cat >tmp_idx_banger)\n"
+		      "sync tmp_pack_banger tmp_idx_banger 2>/dev/null || sync\n"
+		      "mv -f tmp_pack_banger \"pack-$3.pack\"\n"
+		      "mv -f tmp_idx_banger \"pack-$3.idx\"\n";
 
 /*
  * Of the paths that are to be new, those at whose place, or above it, something is that was not
@@ -100,31 +129,44 @@ const char script_import[] = GOES_WHEN_NEW ENTER
 	"done"
 
 /*
- * The index for the files is made first, from what was shipped last and what is different now; then
- * read-tree takes the files from the one tree to the other. It looks before it writes: a file that
- * is not as it was shipped, or stands where a new one is to be, stops it. (Files that were only
- * touched make it ask again after a refresh.)
+ * The tree of the files to be is made with their content, from what was shipped last and what is
+ * different now; then read-tree takes the files from the one tree to the other. It looks before it
+ * writes: a file that is not as it was shipped, or stands where a new one is to be, stops it.
+ * (Files that were only touched make it ask again after a refresh.)
+ *
+ * A program that is started costs a guest without KVM 30 ms: none is that need not be.
  */
 const char script_apply[] = GOES_WHEN_NEW ENTER
 	"note() { GIT_DIR=$b git cat-file blob \"$1\"; }\n"
-	"rm -f $b/next $b/*.lock\n"
-	"[ ! -f $b/index ] || cp $b/index $b/next\n"
-	"note \"$3\" >$b/info/lines\n"
-	"GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "update-index -z --index-info <$b/info/lines\n"
-	"t=$(GIT_DIR=$b GIT_INDEX_FILE=$b/next " GIT "write-tree --missing-ok)\n"
-	"move() { GIT_DIR=$b " GIT "read-tree -m -u $(cat $b/tree 2>/dev/null) $t; }\n"
+	"for f in $b/*.lock; do\n"
+	"  [ ! -e \"$f\" ] || rm -f \"$f\"\n"
+	"done\n"
+	"if [ \"$3\" = take ]; then\n"
+	"  t=$(GIT_DIR=$b " GIT "-c core.bigFileThreshold=1m -c core.compression=0 "
+	"-c pack.compression=0 -c fastimport.unpackLimit=0 fast-import --quiet --force)\n"
+	"  t=${t#* * }\n"
+	"  t=${t%%[!0-9a-f]*}\n"
+	"  echo $t >$b/next\n"
+	"else\n"
+	"  read -r t <$b/next\n"
+	"fi\n"
+	"o=\n"
+	"[ ! -f $b/tree ] || read -r o <$b/tree\n"
+	"move() {\n"
+	"  [ \"$o\" = \"$t\" ] || GIT_DIR=$b " GIT "read-tree -m -u $o $t\n"
+	"}\n"
 	": >$b/info/way\n"
 	": >$b/info/said\n"
-	"if [ -f $b/tree ]; then\n"
+	"if [ -n \"$o\" ] && [ \"${13}\" = adds ]; then\n"
 	"  export GIT_DIR=$b GIT_LITERAL_PATHSPECS=1\n"
-	"  git diff-tree -r -z --name-only --no-renames --diff-filter=A $(cat $b/tree) $t |\n"
+	"  git diff-tree -r -z --name-only --no-renames --diff-filter=A $o $t |\n"
 	"    xargs -0 sh -c '" IN_THE_WAY "' sh >$b/info/way\n"
 	"  unset GIT_DIR GIT_LITERAL_PATHSPECS\n"
 	"fi\n"
 	"if [ -s $b/info/way ] || ! move 2>/dev/null; then\n"
 	"  GIT_DIR=$b " GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
 	"  if [ -s $b/info/way ] || ! move 2>$b/info/said; then\n"
-	"    [ -f $b/tree ] || { cat $b/info/said >&2; exit 1; }\n"
+	"    [ -n \"$o\" ] || { cat $b/info/said >&2; exit 1; }\n"
 	"    GIT_DIR=$b git diff-files -z --name-status --no-renames\n"
 	"    printf '\\0'\n"
 	"    cat $b/info/way\n"
@@ -133,15 +175,20 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"    exit 9\n"
 	"  fi\n"
 	"fi\n"
-	"echo $t >$b/tree\n"
+	"[ \"$o\" = \"$t\" ] || echo $t >$b/tree\n"
 	"export GIT_DIR=.git\n"
-	"[ -f $b/manifest ] || cp $b/index .git/index\n"
-	"note \"$4\" >$b/info/lines\n"
-	"export GIT_DIR=.git\n" GIT "update-index -z --index-info <$b/info/lines\n"
-	"note \"$5\" >$b/info/lines\n" GIT
-	"update-index -z --skip-worktree --stdin <$b/info/lines\n"
-	"note \"$6\" >$b/info/lines\n" GIT
-	"update-index -z --no-skip-worktree --stdin <$b/info/lines\n"
+	"l=$2\n"
+	"[ $l = old ] || cp $b/index .git/index\n"
+	"lines() {\n"
+	"  [ -n \"$1\" ] || return 0\n"
+	"  l=new\n"
+	"  note \"$1\" >$b/info/lines\n"
+	"  shift\n"
+	"  " GIT "update-index -z \"$@\" <$b/info/lines\n"
+	"}\n"
+	"lines \"$4\" --index-info\n"
+	"lines \"$5\" --skip-worktree --stdin\n"
+	"lines \"$6\" --no-skip-worktree --stdin\n"
 	"if [ \"${11}\" != stay ]; then\n"
 	"  [ \"${11}\" = move ] || rm -f .git/shallow\n"
 	"  for o in ${10}; do\n"
@@ -163,19 +210,21 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"    git update-ref -m 'banger: prepare' --no-deref HEAD $8\n"
 	"  fi\n"
 	"  [ -z \"$8\" ] || git update-ref refs/banger/head $8\n"
-	"fi\n" GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
+	"fi\n"
+	"if [ $l = new ]; then\n"
+	"  [ -z \"$4\" ] || " GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
 	/* Trees that its cache names must be in this repository, not in ours. */
-	GIT "write-tree >/dev/null 2>&1 || :\n"
+	"  " GIT "write-tree >/dev/null 2>&1 || :\n"
+	"fi\n"
 	/* The empty tree is one that git never writes. */
 	"[ -n \"$8\" ] || [ -n \"$(git ls-files | head -c 1)\" ] || rm -f .git/index\n"
 	"note \"$7\" >$b/manifest.new\n"
 	"mv $b/manifest.new $b/manifest\n"
-	"rm -f $b/next $b/info/lines $b/info/said $b/info/way\n"
+	": >$b/info/lines\n"
 	/* What was shipped is what an export begins with: its content stays, lists and old content
 	 * go with the packs once there are many. */
-	"GIT_DIR=$b git update-ref refs/banger/tree $t\n"
 	"set -- $b/objects/pack/*.pack\n"
-	"[ $# -lt 8 ] || GIT_DIR=$b git repack -a -d -l -q --window=0 || :\n";
+	"[ $# -lt 16 ] || GIT_DIR=$b git repack -a -d -l -q --window=0 || :\n";
 
 const char script_compare[] =
 	ENTER "export GIT_DIR=$b\n"

@@ -9,29 +9,33 @@
  */
 #pragma once
 
-/* $1 folder. Says "git KIND", and of one of ours HEAD, its branch and the manifest. */
+/* $1 folder. Says "git KIND", and of one of ours HEAD, its branch, the tree of what was shipped and
+ * the manifest. */
 extern const char script_look[];
 
-/* $1 folder to be, $2 object format, $3 "pack" or "none", $4 origin, $5 name, $6 email. A pack on
- * its input. Says where it is made. */
+/* $1 folder to be, $2 object format, $3 pack, $4 origin, $5 name, $6 email. A pack on its input:
+ * "bare" where script_index() follows, "whole" where the guest is to index it, or "none". Says
+ * where it is made. */
 extern const char script_begin[];
 
 /* $1 folder that is being made: removes it when the host leaves. */
 extern const char script_hold[];
 
-/* $1 folder. A pack on its input. */
+/* $1 folder, $2 "bare" or "whole". A pack on its input. */
 extern const char script_pack[];
 
-/* $1 folder, $2 new or old. A fast-import stream on its input. */
-extern const char script_import[];
+/* $1 folder, $2 new or old, $3 name of the pack that has come. Its index on its input. */
+extern const char script_index[];
 
 /*
- * $1 folder, $2 new or old, then names of what the stream had: $3 tree_info, $4 index_info, $5
- * skip, $6 unskip, $7 manifest; $8 HEAD to be or "", $9 its branch or "", $10 where history ends
- * ("OID..."), $11 stay, move or full (history), $12 moves where HEAD and branch are to be set;
- * commits of the guest's that they had stay under refs/banger/kept. Status 9: what the guest has
- * changed is in the way, and it says which of its files are not as shipped ("M\0path\0"...), an
- * empty one, which are there that were not shipped, an empty one, and git's reason.
+ * $1 folder, $2 new or old, $3 take (a stream of content.h on its input) or again (the same files
+ * once more); then names of what the stream had, or "": $4 index_info, $5 skip, $6 unskip; $7
+ * manifest; $8 HEAD to be or "", $9 its branch or "", $10 where history ends ("OID..."), $11 stay,
+ * move or full (history), $12 moves where HEAD and branch are to be set; commits of the guest's
+ * that they had stay under refs/banger/kept; $13 adds where there are files that are new. Status 9:
+ * what the guest has changed is in the way, and it says which of its files are not as shipped
+ * ("M\0path\0"...), an empty one, which are there that were not shipped, an empty one, and git's
+ * reason.
  */
 #define APPLY_CONFLICT 9
 extern const char script_apply[];

@@ -8,13 +8,14 @@
 #include "workspace/conflicts.h"
 #include "workspace/content.h"
 #include "workspace/manifest.h"
+#include "workspace/packing.h"
 #include "workspace/plan.h"
 #include "workspace/prepare.h"
 #include "workspace/scripts.h"
 
-#define PATH_SAID_MAX	4096
-#define CONFLICTS_MAX	(16UL << 20) /* bytes of their names */
-#define NAMES_OID_COUNT 5
+#define PATH_SAID_MAX 4096
+#define CONFLICTS_MAX (16UL << 20) /* bytes of their names */
+#define ENDS_ARG      9		   /* of script_apply() */
 
 static const char mode_shallow[] = "shallow_overlay";
 static const char mode_full[] = "full_copy";
@@ -34,8 +35,12 @@ struct ship {
 	struct buf manifest;	   /* owned: head and entries to be */
 	char *folder;		   /* owned: where it is done */
 	int hold_fd;		   /* owned: while it is open, a folder that is being made stays */
+	char pack_name[GIT_OID_HEX_MAX + 1];
 	bool moves_head;
 };
+
+/* Lists that go along with the files. */
+enum note { NOTE_INDEX, NOTE_SKIP, NOTE_UNSKIP, NOTE_MANIFEST, NOTE_COUNT };
 
 static void ship_done(struct ship *ship)
 {
@@ -185,40 +190,33 @@ static int find_base(const struct ship *ship, char **ret, struct err *err)
 	return git_line(&ship->workspace->git, &call, ret, err);
 }
 
-/*
- * Objects for the guest: the commit with its files and what is staged, without what it has. A
- * search for deltas would take longer than sending what it saves.
- */
-static int start_pack(struct ship *ship, struct git_stream *ret, struct err *err)
+/* Objects for the guest: the commit with its files and what is staged, without what it has. */
+static int start_pack(struct ship *ship, struct packing *ret, struct err *err)
 {
-	static const char *const args[] = {
-		"-c",	  "pack.compression=1",	 "pack-objects", "--revs", "--stdout",
-		"--thin", "--delta-base-offset", "--window=0",	 "-q",	   NULL
-	};
 	const struct facts *facts = &ship->workspace->facts;
 	const bool is_full = ship->workspace->wish.is_full;
 	AUTO_FREE char *base = NULL;
-	AUTO_BUF input = BUF_INIT;
+	AUTO_BUF revisions = BUF_INIT;
 	int r;
 
 	r = find_base(ship, &base, err);
 	if (r < 0)
 		return r;
 	if (facts->head && !is_full)
-		buf_addf(&input, "--shallow %s\n", facts->head);
+		buf_addf(&revisions, "--shallow %s\n", facts->head);
 	if (base && !is_full)
-		buf_addf(&input, "--shallow %s\n", base);
+		buf_addf(&revisions, "--shallow %s\n", base);
 	if (facts->head)
-		buf_addf(&input, "%s\n", facts->head);
-	buf_add(&input, buf_span(&ship->plan.objects));
+		buf_addf(&revisions, "%s\n", facts->head);
+	buf_add(&revisions, buf_span(&ship->plan.objects));
 	/* With history wanted where there was none, all of it is new. */
 	if (base && (!is_full || str_eq(ship->had.mode, mode_full)))
-		buf_addf(&input, "^%s\n", base);
-	const struct git_call call = { .args = args,
-				       .input = buf_span(&input),
-				       .cancel = ship->way->cancel };
+		buf_addf(&revisions, "^%s\n", base);
+	const struct packing_wish wish = { .revisions = buf_span(&revisions),
+					   .has_deltas = is_full,
+					   .cancel = ship->way->cancel };
 
-	return git_start(&ship->workspace->git, &call, ret, err);
+	return packing_start(&ship->workspace->git, &wish, ret, err);
 }
 
 static bool wants_pack(const struct ship *ship)
@@ -229,28 +227,34 @@ static bool wants_pack(const struct ship *ship)
 				      !str_eq(ship->gets.mode, ship->had.mode));
 }
 
-/* Runs a script on the pack, or on nothing. */
-static int send_pack(struct ship *ship, struct guest_script *script, struct buf *ret,
-		     struct err *err)
+/* How the guest takes the pack; workspace/scripts.h. */
+static const char *pack_kind(const struct ship *ship)
 {
-	AUTO_GIT_STREAM stream = GIT_STREAM_INIT;
+	return !wants_pack(ship) ? "none" : ship->workspace->wish.is_full ? "whole" : "bare";
+}
+
+/* Runs a script on the pack, or on nothing; `pack_index` is empty where the guest makes it. */
+static int send_pack(struct ship *ship, struct guest_script *script, struct buf *ret,
+		     struct buf *pack_index, struct err *err)
+{
+	AUTO_PACKING packing = PACKING_INIT;
 	struct err pack_err = ERR_INIT;
 	int r;
 
 	script->input_fd = -1;
 	if (!wants_pack(ship))
 		return guest_script_run(ship->way, script, ret, err);
-	r = start_pack(ship, &stream, err);
+	r = start_pack(ship, &packing, err);
 	if (r < 0)
 		return r;
-	script->input_fd = stream.out_fd;
+	script->read = packing_read;
+	script->context = &packing;
 	script->stage = "objects";
 	r = guest_script_run(ship->way, script, ret, err);
-	/* Where the guest takes no more, git must not wait until it does. */
-	fd_closep(&stream.out_fd);
 	/* When git has failed of itself, the guest's complaint about half a pack is only its echo.
 	 */
-	if (err->kind != ERR_CANCELLED && git_end(&stream, ship->way->cancel, &pack_err) < 0 &&
+	if (err->kind != ERR_CANCELLED &&
+	    packing_end(&packing, pack_index, ship->pack_name, &pack_err) < 0 &&
 	    (r == 0 || pack_err.errnum != EPIPE)) {
 		*err = pack_err;
 		return err_context(err, -EIO, "cannot pack '%s'", ship->workspace->git.root);
@@ -267,12 +271,25 @@ static int hold(struct ship *ship, struct err *err)
 	return guest_script_hold(ship->way, &script, &ship->hold_fd, err);
 }
 
-static int begin(struct ship *ship, struct err *err)
+static int send_index(struct ship *ship, const struct buf *pack_index, struct err *err)
+{
+	const char *const args[] = { ship->folder, is_first(ship) ? "new" : "old", ship->pack_name,
+				     NULL };
+	const struct guest_script script = { .text = script_index,
+					     .args = args,
+					     .what = "take the index of the objects",
+					     .input_fd = -1,
+					     .input = buf_span(pack_index) };
+
+	return guest_script_run(ship->way, &script, NULL, err);
+}
+
+static int begin(struct ship *ship, struct buf *pack_index, struct err *err)
 {
 	const struct facts *facts = &ship->workspace->facts;
 	const char *const args[] = { ship->wish->guest_path,
 				     ship->workspace->git.is_sha256 ? "sha256" : "sha1",
-				     wants_pack(ship) ? "pack" : "none",
+				     pack_kind(ship),
 				     facts->origin ? facts->origin : "",
 				     facts->user_name ? facts->user_name : "",
 				     facts->user_email ? facts->user_email : "",
@@ -284,7 +301,7 @@ static int begin(struct ship *ship, struct err *err)
 	AUTO_BUF folder = BUF_INIT;
 	int r;
 
-	r = send_pack(ship, &script, &folder, err);
+	r = send_pack(ship, &script, &folder, pack_index, err);
 	if (r < 0)
 		return r;
 	if (folder.len == 0 || folder.ptr[0] != '/' || strlen(folder.ptr) != folder.len)
@@ -296,48 +313,73 @@ static int begin(struct ship *ship, struct err *err)
 
 static int send_objects(struct ship *ship, struct err *err)
 {
-	const char *const args[] = { ship->wish->guest_path, NULL };
+	const char *const args[] = { ship->wish->guest_path, pack_kind(ship), NULL };
 	struct guest_script script = { .text = script_pack,
 				       .args = args,
 				       .what = "take the objects" };
+	AUTO_BUF pack_index = BUF_INIT;
+	int r = 0;
 
-	if (is_first(ship))
-		return begin(ship, err);
-	ship->folder = mem_strdup(ship->wish->guest_path);
-	return wants_pack(ship) ? send_pack(ship, &script, NULL, err) : 0;
+	if (is_first(ship)) {
+		r = begin(ship, &pack_index, err);
+	} else {
+		ship->folder = mem_strdup(ship->wish->guest_path);
+		if (wants_pack(ship))
+			r = send_pack(ship, &script, NULL, &pack_index, err);
+	}
+	return r == 0 && pack_index.len > 0 ? send_index(ship, &pack_index, err) : r;
 }
 
 /* --- files, and the lists that go with them --- */
 
-/* Sends them; `ret_oids` are the names by which script_apply() asks for the lists. */
-static int send_content(struct ship *ship, char ret_oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
-			struct err *err)
+/* What goes to the guest with the files, once. */
+struct delivery {
+	char oids[NOTE_COUNT][GIT_OID_HEX_MAX + 1]; /* by which script_apply() asks; "": empty */
+	struct content content;
+	const struct progress *progress;
+	bool is_taken;
+};
+
+static void delivery_done(struct delivery *delivery)
+{
+	content_done(&delivery->content);
+}
+
+static int delivery_init(struct delivery *delivery, struct ship *ship, struct err *err)
 {
 	const bool is_sha256 = ship->workspace->git.is_sha256;
-	const struct span notes[NAMES_OID_COUNT] = {
-		buf_span(&ship->plan.tree_info), buf_span(&ship->plan.index_info),
-		buf_span(&ship->plan.skip),	 buf_span(&ship->plan.unskip),
+	const struct span notes[NOTE_COUNT] = {
+		buf_span(&ship->plan.index_info),
+		buf_span(&ship->plan.skip),
+		buf_span(&ship->plan.unskip),
 		buf_span(&ship->manifest),
 	};
-	const char *const args[] = { ship->folder, is_first(ship) ? "new" : "old", NULL };
-	AUTO_CONTENT content = { .file = { .fd = -1 } };
-	const struct guest_script script = { .text = script_import,
-					     .args = args,
-					     .what = "take the files",
-					     .stage = "files",
-					     .input_fd = -1,
-					     .read = content_read,
-					     .context = &content };
-	int r;
 
-	content_init(&content, ship->workspace->root_fd, is_sha256, buf_span(&ship->plan.content));
-	for (size_t i = 0; i < NAMES_OID_COUNT; i++) {
-		content_add_note(&content, notes[i]);
-		r = blob_hash_of(is_sha256, notes[i], ret_oids[i], err);
+	*delivery = (struct delivery){ .progress = ship->way->progress };
+	content_init(&delivery->content, ship->workspace->root_fd, is_sha256, &ship->plan,
+		     ship->look.tree);
+	for (size_t i = 0; i < NOTE_COUNT; i++) {
+		int r;
+
+		if (notes[i].len == 0)
+			continue;
+		content_add_note(&delivery->content, notes[i]);
+		r = blob_hash_of(is_sha256, notes[i], delivery->oids[i], err);
 		if (r < 0)
 			return r;
 	}
-	return guest_script_run(ship->way, &script, NULL, err);
+	return 0;
+}
+
+/* At the end of its input the guest writes the files. */
+static ssize_t delivery_read(void *context, void *into, size_t size, struct err *err)
+{
+	struct delivery *delivery = context;
+	const ssize_t n = content_read(&delivery->content, into, size, err);
+
+	if (n == 0)
+		progress_report(delivery->progress, "write", NULL, 0, 0);
+	return n;
 }
 
 /* Commits at which the guest's history ends. */
@@ -354,19 +396,19 @@ static void add_ends(const struct ship *ship, struct buf *out)
 		buf_add_byte(out, *at == '\n' ? ' ' : (uint8_t)*at);
 }
 
-static int apply(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
-		 int *ret_status, struct buf *ret_said, struct err *err)
+static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
+		 struct buf *ret_said, struct err *err)
 {
 	AUTO_BUF ends = BUF_INIT;
 	const bool moves = ship->moves_head || !str_eq(ship->gets.mode, ship->had.mode);
 	const bool is_full = ship->workspace->wish.is_full;
 	const char *args[] = { ship->folder,
 			       is_first(ship) ? "new" : "old",
-			       oids[0],
-			       oids[1],
-			       oids[2],
-			       oids[3],
-			       oids[4],
+			       delivery->is_taken ? "again" : "take",
+			       delivery->oids[NOTE_INDEX],
+			       delivery->oids[NOTE_SKIP],
+			       delivery->oids[NOTE_UNSKIP],
+			       delivery->oids[NOTE_MANIFEST],
 			       ship->gets.head,
 			       ship->gets.branch,
 			       NULL,
@@ -374,6 +416,7 @@ static int apply(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX +
 			       : is_full ? "full"
 					 : "move",
 			       ship->moves_head ? "moves" : "",
+			       ship->plan.added > 0 ? "adds" : "",
 			       NULL };
 	struct guest_script script = { .text = script_apply,
 				       .args = args,
@@ -384,13 +427,18 @@ static int apply(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX +
 	int r;
 
 	add_ends(ship, &ends);
-	args[9] = ends.ptr;
-	progress_report(ship->way->progress, "write", NULL, 0, 0);
+	args[ENDS_ARG] = ends.ptr;
+	if (!delivery->is_taken) {
+		script.stage = "files";
+		script.read = delivery_read;
+		script.context = delivery;
+	}
 	script.ret_status = is_first(ship) ? NULL : &status;
 	r = guest_script_run(ship->way, &script, ret_said, err);
 	if (r == 0 && status != 0 && status != APPLY_CONFLICT)
 		r = err_set(err, ERR_SYSTEM, "cannot write the files: status %d in the guest",
 			    status);
+	delivery->is_taken = true;
 	*ret_status = status;
 	return r;
 }
@@ -476,20 +524,22 @@ static int settle(struct ship *ship, const struct buf *said, struct err *err)
 	return take(ship, &writes, &removes, err);
 }
 
-static int write_files(struct ship *ship, char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1],
-		       struct err *err)
+static int write_files(struct ship *ship, struct err *err)
 {
+	CLEANUP(delivery_done) struct delivery delivery = { .content = { .file = { .fd = -1 } } };
 	AUTO_BUF said = BUF_INIT;
 	int status = 0;
 	int r;
 
-	r = apply(ship, oids, &status, &said, err);
+	r = delivery_init(&delivery, ship, err);
+	if (r == 0)
+		r = apply(ship, &delivery, &status, &said, err);
 	if (r < 0 || status == 0)
 		return r;
 	r = settle(ship, &said, err);
 	buf_clear(&said);
 	if (r == 0)
-		r = apply(ship, oids, &status, &said, err);
+		r = apply(ship, &delivery, &status, &said, err);
 	if (r == 0 && status != 0)
 		r = err_set(err, ERR_BUSY, "the guest changes its files while they are written");
 	return r;
@@ -538,7 +588,6 @@ static int prepare(struct ship *ship, struct err *err)
 
 static int ship_once(struct ship *ship, struct err *err)
 {
-	char oids[NAMES_OID_COUNT][GIT_OID_HEX_MAX + 1];
 	int r;
 
 	r = prepare(ship, err);
@@ -548,9 +597,7 @@ static int ship_once(struct ship *ship, struct err *err)
 	if (r == 0)
 		r = send_objects(ship, err);
 	if (r == 0)
-		r = send_content(ship, oids, err);
-	if (r == 0)
-		r = write_files(ship, oids, err);
+		r = write_files(ship, err);
 	if (r == 0)
 		r = publish(ship, err);
 	if (r < 0)

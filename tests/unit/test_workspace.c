@@ -355,7 +355,8 @@ static void test_look(void **state)
 					   "git ours\n",
 					   "git ours\nxx\n-\n",
 					   "git ours\n-",
-					   "git ours\n" A "\n" };
+					   "git ours\n" A "\n",
+					   "git ours\n" A "\nrefs/heads/x\n-\nrest" };
 	struct guest_look look;
 	struct err err = ERR_INIT;
 
@@ -363,12 +364,13 @@ static void test_look(void **state)
 	CHECK_INT(workspace_read_look(span_str("none absent\n"), &look, &err), 0);
 	CHECK_INT(look.has_git, false);
 	CHECK_INT(look.state, GUEST_ABSENT);
-	CHECK_INT(
-		workspace_read_look(span_str("git ours\n" A "\nrefs/heads/x/y\nrest"), &look, &err),
-		0);
+	CHECK_INT(workspace_read_look(span_str("git ours\n" A "\nrefs/heads/x/y\n" A "\nrest"),
+				      &look, &err),
+		  0);
+	CHECK_INT(look.tree.len, 40);
 	CHECK_INT(look.branch.len, 3);
 	CHECK_INT(look.manifest.len, 4);
-	CHECK_INT(workspace_read_look(span_str("git ours\n-\n-\n"), &look, &err), 0);
+	CHECK_INT(workspace_read_look(span_str("git ours\n-\n-\n" A "\n"), &look, &err), 0);
 	CHECK_INT(look.head.len + look.branch.len, 0);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		CHECK_ROW(i, workspace_read_look(span_str(bad[i]), &look, &err) < 0);

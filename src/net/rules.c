@@ -2,9 +2,13 @@
 
 #include <string.h>
 
+#include "base/macros.h"
 #include "base/text.h"
 
 #define OWNER_MARK "vm "
+
+/* Sets that the kernel fills: how many connections each guest has, and how many it may begin. */
+static const char *const tallies[] = { "connections", "beginnings" };
 
 /* --- elements --- */
 
@@ -72,6 +76,19 @@ static void remove_nat(const struct net_policy *policy, const struct net_guest *
 	end_element(out);
 }
 
+/* What the kernel has counted for the guest is not for the next one at its address. */
+static void forget_tallies(const struct net_policy *policy, const struct net_guest *guest,
+			   struct buf *out)
+{
+	static const char *const verbs[] = { "add", "delete" };
+
+	for (size_t i = 0; i < ARRAY_LEN(tallies) * ARRAY_LEN(verbs); i++) {
+		begin_element(policy, verbs[i % 2], "inet", tallies[i / 2], out);
+		add_address(policy, guest, out);
+		end_element(out);
+	}
+}
+
 static void add_guest(const struct net_policy *policy, const struct net_guest *guest,
 		      struct buf *out)
 {
@@ -96,6 +113,7 @@ void net_rules_remove_guest(const struct net_policy *policy, const struct net_gu
 	add_identity(policy, guest, out);
 	end_element(out);
 	remove_nat(policy, guest, out);
+	forget_tallies(policy, guest, out);
 }
 
 void net_rules_set_nat(const struct net_policy *policy, const struct net_guest *guest,
@@ -191,6 +209,19 @@ static void drop_strays(const struct net_policy *policy, struct buf *out)
 	buf_addf(out, "\t\tiifname \"%s*\" counter drop\n", taps);
 }
 
+/* One whose first packet has passed is in the table, and stays. */
+static void make_allowed(struct buf *out)
+{
+	buf_addf(out,
+		 "\tchain allowed {\n"
+		 "\t\tct status & confirmed == confirmed accept\n"
+		 "\t\tupdate @beginnings { ip saddr limit rate over %d/second burst %d packets }"
+		 " counter drop\n"
+		 "\t\tadd @connections { ip saddr ct count over %d } counter drop\n"
+		 "\t\taccept\n\t}\n",
+		 NET_CONNECTIONS_PER_SECOND, NET_CONNECTIONS_MAX, NET_CONNECTIONS_MAX);
+}
+
 static void make_host_chains(const struct net_policy *policy, struct buf *out)
 {
 	char bridge_ip[NET_ADDRESS_TEXT_SIZE];
@@ -212,13 +243,13 @@ static void make_host_chains(const struct net_policy *policy, struct buf *out)
 		 "\t\ticmp type redirect counter drop\n"
 		 "\t\tct state established accept\n"
 		 "\t\tct state related meta l4proto icmp accept\n"
-		 "\t\tip daddr %s udp dport 53 accept\n"
-		 "\t\tip daddr %s tcp dport 53 accept\n",
+		 "\t\tip daddr %s udp dport 53 goto allowed\n"
+		 "\t\tip daddr %s tcp dport 53 goto allowed\n",
 		 bridge_ip, bridge_ip);
 	if (policy->dns_port != 0 && policy->dns_port != 53)
 		buf_addf(out,
-			 "\t\tip daddr %s udp dport %u accept\n"
-			 "\t\tip daddr %s tcp dport %u accept\n",
+			 "\t\tip daddr %s udp dport %u goto allowed\n"
+			 "\t\tip daddr %s tcp dport %u goto allowed\n",
 			 bridge_ip, policy->dns_port, bridge_ip, policy->dns_port);
 	buf_add_str(out, "\t\tcounter drop\n\t}\n");
 }
@@ -266,6 +297,12 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 	buf_addf(out, "table inet %s {\n\tcomment \"banger %s\"\n", table, policy->tag);
 	buf_add_str(out, "\tset nat {\n\t\ttype ipv4_addr\n\t}\n"
 			 "\tset opened {\n\t\ttype ifname\n\t}\n");
+	for (size_t i = 0; i < ARRAY_LEN(tallies); i++)
+		buf_addf(out,
+			 "\tset %s {\n\t\ttype ipv4_addr\n\t\tsize 65536\n\t\tflags dynamic\n"
+			 "\t}\n",
+			 tallies[i]);
+	make_allowed(out);
 	make_host_chains(policy, out);
 	if (policy->is_isolated)
 		make_isolation(policy, out);
@@ -283,7 +320,7 @@ static void make_inet_table(const struct net_policy *policy, const char *table, 
 		 "\t\tct status dnat counter drop\n"
 		 "\t\ticmp type redirect counter drop\n"
 		 "\t\tct state invalid counter drop\n"
-		 "\t\tip saddr @nat accept\n"
+		 "\t\tip saddr @nat goto allowed\n"
 		 "\t\tcounter drop\n\t}\n"
 		 "\tchain to_guest {\n"
 		 "\t\tip daddr @nat ct direction reply ct state established,related accept\n"
@@ -314,13 +351,26 @@ void net_rules_make(const struct net_policy *policy, const struct net_guest *gue
 
 /* --- looking --- */
 
-/* Of all sets with names; those in rules are no `elements`. */
+/* Whether what ends here is a set that the kernel fills. */
+static bool is_tally(const char *listing, const char *end)
+{
+	static const char mark[] = "flags dynamic\n\t\t";
+	const size_t len = strlen(mark);
+
+	return (size_t)(end - listing) >= len && memcmp(end - len, mark, len) == 0;
+}
+
+/* Of all sets with names that we fill; those in rules are no `elements`. */
 static size_t count_elements(const char *listing)
 {
 	static const char mark[] = "elements = {";
 	size_t count = 0;
 
 	for (const char *at = strstr(listing, mark); at; at = strstr(at, mark)) {
+		if (is_tally(listing, at)) {
+			at += strlen(mark);
+			continue;
+		}
 		count++;
 		for (; *at && *at != '}'; at++)
 			count += *at == ',';

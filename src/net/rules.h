@@ -17,6 +17,10 @@
  *   Into the bridge come only answers, so that a LAN peer with a route finds nothing, nor does it
  * at the DNS server on the bridge. A TAP that somebody has taken out of the bridge reaches nothing.
  *
+ * Where a guest may go it still may not fill the table of connections, which all of the host share:
+ * it has so many at a time, and begins so many a second (a closed one stays in the table for a
+ * while). What has begun goes on.
+ *
  * A verdict of ours never overrides a drop by the user's own rules. `opened` has the interfaces
  * that forward only because our guests need the way back: from these nothing goes anywhere else.
  *
@@ -31,6 +35,9 @@
 #include "base/buf.h"
 #include "base/strv.h"
 #include "net/address.h"
+
+#define NET_CONNECTIONS_MAX	   4096 /* of one guest at a time; as many may begin at once */
+#define NET_CONNECTIONS_PER_SECOND 200	/* that begin, in the long run */
 
 /* Addresses that begin with the same `prefix` bits. */
 struct net_range {

@@ -145,7 +145,10 @@ static int write_rules(struct net_direct *net, const struct link *bridge,
 	net_forwarding_opened(bridge->alias, &opened);
 	net_rules_make(&net->policy, guests, count, &opened, &rules);
 	r = net_nft_run(net, rules.ptr, err);
-	if (r == 0)
+	if (r < 0)
+		err_hint(err, "the kernel must have nf_tables for bridges, NAT and numbers of "
+			      "connections (nft_masq, nft_connlimit)");
+	else
 		r = net_nft_list(net, true, &listing, err);
 	if (r < 0)
 		return err_context(err, r, "make the rules of the bridge '%s'", bridge->name);

@@ -98,6 +98,10 @@ ends_without_network() {
 	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
 	banger --quiet vm restart box
 	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	# What was counted of it, so that it does not fill the host's table of connections, is not the next one's.
+	contains "$(nft list table inet banger)" '172.16.0.2 ct count over 4096'
+	banger --quiet vm stop box
+	lacks "$(nft list table inet banger)" 172.16.0.2
 	banger --quiet vm delete box
 	ends_without_network
 }

@@ -4,6 +4,7 @@
     net_peer.py serve ADDRESS PORT     answers each datagram and connection with the asker's address; prints "ready"
     net_peer.py udp|tcp ADDRESS PORT   prints that answer; status 1 when none comes within a second (three datagrams)
     net_peer.py udp ADDRESS PORT SIZE  the same with datagrams of so many bytes; the address may be a broadcast one
+    net_peer.py flood ADDRESS PORT     sends 6000 datagrams, each from a port of its own
     net_peer.py hold ADDRESS PORT      as tcp, then a line from standard input for each answer to it
 """
 
@@ -73,5 +74,15 @@ def hold(address, port):
                 print("no answer", flush=True)
 
 
+def flood(address, port):
+    for source in range(10000, 16000):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("", source))
+            try:
+                sock.sendto(b"?", (address, int(port)))
+            except OSError:
+                continue
+
+
 if __name__ == "__main__":
-    {"serve": serve, "udp": udp, "tcp": tcp, "hold": hold}[sys.argv[1]](*sys.argv[2:])
+    {"serve": serve, "flood": flood, "udp": udp, "tcp": tcp, "hold": hold}[sys.argv[1]](*sys.argv[2:])

@@ -2,7 +2,7 @@
 # The privileged operations of the network against the kernel and nft: a host, two guests and a LAN, each in a network
 # namespace of its own. A guest is a TAP as a VM has it, with the kernel's own network stack at its other end
 # (tap_guest).
-# shellcheck disable=SC2154 # bats sets status, output, lines
+# shellcheck disable=SC2154,SC2030,SC2031 # bats sets status, output, lines, and each test is a process of its own
 
 bats_require_minimum_version 1.5.0
 
@@ -178,6 +178,57 @@ dropped() {
 	in_space host nft 'table ip mine { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 203.0.113.2:80; }; }'
 	fails peer g2 tcp 203.0.113.1 8080
 	fails peer g2 tcp $BRIDGE_IP 8080
+}
+
+# How many connections the host knows of.
+connections() {
+	in_space host cat /proc/sys/net/netfilter/nf_conntrack_count
+}
+
+# What a rule of the chain has dropped, by the set that it is about.
+dropped_by() {
+	in_space host nft list chain inet banger allowed | sed -n "s/.*@$1 .*counter packets \([0-9]*\) .*/\1/p"
+}
+
+# One more flood, as a TAP loses some of it, and whether both limits have been reached.
+floods() {
+	local connections beginnings
+	connections=$(dropped_by connections) beginnings=$(dropped_by beginnings)
+	peer "$1" flood "$2" "$3"
+	[ "$(dropped_by connections)" -gt "$connections" ] && [ "$(dropped_by beginnings)" -gt "$beginnings" ]
+}
+
+@test "a guest cannot fill the host's table of connections, neither by NAT nor by asking for names; what stands goes on" {
+	two_guests
+	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
+	coproc HOLD { in_space g2 "$BATS_TEST_DIRNAME/net_peer.py" hold 203.0.113.2 80 3>&-; }
+	PIDS+=("$HOLD_PID")
+	read -r -t 5 line <&"${HOLD[0]}"
+	wait_until 20 floods g2 203.0.113.2 9
+	[ "$(connections)" -ge 4096 ]
+	[ "$(connections)" -le 4120 ]
+	fails peer g2 udp 203.0.113.2 80
+	echo on >&"${HOLD[1]}"
+	read -r -t 5 line <&"${HOLD[0]}"
+	equal "$line" on
+	# The other one has a number of its own, and what it is not allowed to reach is not even counted.
+	start dns host "$BATS_TEST_DIRNAME/net_peer.py" serve $BRIDGE_IP 53
+	equal "$(peer g3 udp $BRIDGE_IP 53)" 172.16.0.3
+	peer g3 flood 203.0.113.2 9
+	[ "$(connections)" -le 4120 ]
+	wait_until 20 floods g3 $BRIDGE_IP 53
+	[ "$(connections)" -le 8240 ]
+	# What is counted is no change of the rules.
+	coproc WHOLE { net whole 2:$ID2:nat 3:$ID3; }
+	PIDS+=("$WHOLE_PID")
+	exec {from}<&"${WHOLE[0]}" {to}>&"${WHOLE[1]}"
+	read -r -t 5 line <&"$from"
+	peer g2 udp 203.0.113.2 80
+	grep -q elements <<<"$(in_space host nft list set inet banger connections)"
+	echo >&"$to"
+	read -r -t 5 line <&"$from"
+	exec {from}<&- {to}>&-
+	equal "$line" yes
 }
 
 @test "NAT is switched while connections stand" {

@@ -216,6 +216,8 @@ static void test_changes(void **state)
 	net_rules_remove_guest(&policy, &guests[1], &leave);
 	CHECK_HAS(leave.ptr, "delete element bridge banger guests");
 	CHECK_HAS(leave.ptr, "delete element inet banger nat { 172.16.0.30 }");
+	CHECK_HAS(leave.ptr, "delete element inet banger connections { 172.16.0.30 }");
+	CHECK_HAS(leave.ptr, "delete element inet banger beginnings { 172.16.0.30 }");
 	net_rules_set_nat(&policy, &guests[0], &nat);
 	CHECK_STR(nat.ptr, "add element inet banger nat { 172.16.0.2 comment \"vm " ID_A "\" }\n");
 }
@@ -235,6 +237,10 @@ static void test_have(void **state)
 		{ "elements = { " GUEST_A " } elements = {" NAT_A " }", false },
 		{ "elements = { " GUEST_A ", " GUEST_B " } elements = {" NAT_A ", 172.16.0.9 }",
 		  false },
+		/* What the kernel adds itself is none of ours. */
+		{ "flags dynamic\n\t\telements = { 172.16.0.2 ct count over 1, 172.16.0.3 }\n"
+		  "elements = { " GUEST_A ", " GUEST_B " } elements = {" NAT_A " }",
+		  true },
 		{ "", false },
 	};
 	static const char opened[] = "{ 8021q, 8021ad } elements = { \"eth0\", \"wlan0\" }";

@@ -153,6 +153,34 @@ static void add_object(struct table *table, const json_t *object)
 	}
 }
 
+/* Where the next answer begins; 0: there is none. */
+static uint64_t next_of(const json_t *result)
+{
+	return json_is_integer(json_object_get(result, "next")) ? json_get_u64(result, "next") : 0;
+}
+
+/* The rest of what does not fit in one answer, behind what is there already. */
+static int add_rest(struct cli *cli, json_t *result, struct err *err)
+{
+	json_t *objects = json_object_get(result, "objects");
+	uint64_t next = next_of(result);
+	int r = 0;
+
+	while (next > 0 && r == 0) {
+		AUTO_JSON *more = NULL;
+		json_t *params = json_new_object();
+
+		json_put_u64(params, "from", next);
+		r = request_call(cli, "doctor.census", params, NULL, &more, err);
+		if (r == 0) {
+			(void)json_array_extend(objects, json_object_get(more, "objects"));
+			next = next_of(more);
+		}
+	}
+	(void)json_object_del(result, "next"); /* not there without a daemon */
+	return r;
+}
+
 int doctor_print_census(struct cli *cli)
 {
 	struct out *out = &cli->out;
@@ -163,7 +191,8 @@ int doctor_print_census(struct cli *cli)
 	size_t i;
 
 	table_init(&table, census_columns, ARRAY_LEN(census_columns));
-	if (look(cli, "doctor.census", "--census", &result, &err) < 0)
+	if (look(cli, "doctor.census", "--census", &result, &err) < 0 ||
+	    add_rest(cli, result, &err) < 0)
 		return cli_fail(cli, &err);
 	if (out->is_json) {
 		out_json(out, result);

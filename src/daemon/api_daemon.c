@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -207,16 +208,51 @@ static int plan(struct rpc_call *call, const void *params, json_t *result, struc
 	return 0;
 }
 
+#define CENSUS_BYTES_MAX (LIMIT_RPC_FRAME_BYTES - 4096) /* of objects; the rest is around them */
+
+struct census_params {
+	uint64_t from;
+};
+
+static const struct json_field census_fields[] = {
+	{ "from", JSON_FIELD_U64, false, offsetof(struct census_params, from), UINT32_MAX,
+	  "how many objects to leave out: those of earlier answers" },
+};
+
+/* Thousands of VMs do not fit in one reply: as many objects as do, and at least one. */
+static size_t put_objects(const json_t *found, size_t from, json_t *result)
+{
+	json_t *objects = json_new_array();
+	AUTO_BUF text = BUF_INIT;
+	size_t at;
+
+	for (at = from; at < json_array_size(found); at++) {
+		json_t *object = json_array_get(found, at);
+
+		json_write(object, &text);
+		if (at > from && text.len + at - from > CENSUS_BYTES_MAX)
+			break;
+		json_add(objects, json_incref(object));
+	}
+	json_put(result, "objects", objects);
+	return at;
+}
+
 static int census(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
-	json_t *found = NULL;
+	const struct census_params *p = params;
+	AUTO_JSON *found = NULL;
+	size_t next;
 	int r;
 
-	(void)params;
 	r = census_take(rpc_call_context(call), getpid(), &found, err);
 	if (r < 0)
 		return r;
-	json_put(result, "objects", found);
+	next = put_objects(found, p->from, result);
+	if (next < json_array_size(found))
+		json_put_u64(result, "next", next);
+	else
+		json_put_str(result, "next", NULL);
 	json_put_bool(result, "daemon_runs", true);
 	return 0;
 }
@@ -274,7 +310,9 @@ static const struct rpc_result_field census_results[] = {
 	{ "objects", "array",
 	  "kind (process, socket, folder, file, cgroup, bridge, tap, rules, row), name, owner (vm, "
 	  "banger, none: of no VM, foreign: not ours) and, where known, vm (id), vm_name, pid, "
-	  "detail, bytes, used_bytes, processes, files (name, bytes, used_bytes)" },
+	  "detail, bytes, used_bytes, processes, files (name, bytes, used_bytes); at most 1 MiB" },
+	{ "next", "integer",
+	  "there are more: `from` of the next call; null when these are the last" },
 	{ "daemon_runs", "boolean", "true; what `bangerd --census` prints says false" },
 };
 
@@ -320,6 +358,9 @@ const struct rpc_method api_daemon_methods[] = {
 	  .result_count = ARRAY_LEN(plan_results) },
 	{ .name = "doctor.census",
 	  .summary = "everything of banger's that exists, and what has a name like it",
+	  .fields = census_fields,
+	  .field_count = ARRAY_LEN(census_fields),
+	  .params_size = sizeof(struct census_params),
 	  .handler = census,
 	  .results = census_results,
 	  .result_count = ARRAY_LEN(census_results) },

@@ -90,6 +90,25 @@ tap_of_id() {
 	equal "$(plan)" ""
 }
 
+@test "doctor --census: more than fits in one reply comes in several, and all of it is shown" {
+	local count=9000 reply=$BATS_TEST_TMPDIR/reply
+	(cd "$BANGER_STATE_DIR" && seq -f 'somebody-elses-file-%.0f' $count | xargs touch)
+	banger --quiet vm list >/dev/null
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/rpc.py" doctor.census >"$reply"
+	[ "$(stat -c %s "$reply")" -gt 1000000 ]
+	[ "$(stat -c %s "$reply")" -le 1048576 ]
+	jq -e '.result.next == (.result.objects | length)' "$reply"
+	equal "$(objects '.owner == "foreign" and (.name | contains("somebody-elses-file-"))' | sort -u | wc -l)" $count
+	equal "$(banger --json doctor --census | jq -c keys)" '["daemon_runs","objects"]'
+	run_for 0 banger doctor --census
+	equal "$(grep -c somebody-elses-file- <<<"$output")" $count
+	# Behind the end there is nothing, and there the last of them is said.
+	/usr/bin/python3 "$BATS_TEST_DIRNAME/rpc.py" doctor.census '{"from":4294967295}' >"$reply"
+	equal "$(jq -c '[.result.objects, .result.next]' "$reply")" '[[],null]'
+	banger --quiet daemon stop
+	equal "$(objects '.owner == "foreign" and (.name | contains("somebody-elses-file-"))' | wc -l)" $count
+}
+
 @test "doctor --census: everything of a VM, what is nobody's, and what is foreign" {
 	local id vmm stray=0123456789abcdef0123456789abcdef
 	run_vm box

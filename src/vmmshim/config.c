@@ -1,7 +1,9 @@
 #include "vmmshim/config.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/json.h"
@@ -14,6 +16,7 @@
 #define GUEST_CID_MIN	   3
 #define MTU_MIN		   68
 #define VSOCK_BACKLOG	   64
+#define QCOW2_SIZE_AT	   24 /* of the virtual size, big endian */
 
 void config_init(struct vm_config *config)
 {
@@ -266,6 +269,32 @@ int config_put_drive(struct vm_config *config, struct drive_body *body, struct e
 	drive.base_fd = TAKE_FD(base_fd);
 	*body = (struct drive_body){ 0 };
 	place_drive(config, &drive, position);
+	return 0;
+}
+
+int config_drive_size(const struct config_drive *drive, uint64_t *ret)
+{
+	uint8_t field[8];
+	uint64_t size = 0;
+	off_t end;
+
+	if (drive->base_fd >= 0) {
+		const ssize_t n = pread(drive->fd, field, sizeof(field), QCOW2_SIZE_AT);
+
+		if (n != (ssize_t)sizeof(field))
+			return n < 0 ? -errno : -ENODATA;
+		for (size_t i = 0; i < sizeof(field); i++)
+			size = size << 8 | field[i];
+		if (size > INT64_MAX)
+			return -ERANGE;
+		*ret = size;
+		return 0;
+	}
+	/* Nobody reads through this descriptor's offset: it is QEMU's, which names offsets. */
+	end = lseek(drive->fd, 0, SEEK_END);
+	if (end < 0)
+		return -errno;
+	*ret = (uint64_t)end;
 	return 0;
 }
 

@@ -92,6 +92,9 @@ int config_check_drive_patch(const struct vm_config *config, const struct drive_
 int config_check_net_patch(const struct vm_config *config, const struct net_patch *patch,
 			   struct err *err) MUST_CHECK;
 
+/* The size that the guest sees: of the file, or what a qcow2 overlay's header says. 0 or -errno. */
+int config_drive_size(const struct config_drive *drive, uint64_t *ret) MUST_CHECK;
+
 /* The answers to GET /vm/config and GET /machine-config. */
 json_t *config_write(const struct vm_config *config) MUST_CHECK;
 json_t *config_write_machine(const struct vm_config *config) MUST_CHECK;

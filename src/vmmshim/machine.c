@@ -201,9 +201,9 @@ static int read_qmp(struct vmm *vmm, struct err *err)
 
 	if (n == -EAGAIN)
 		return 0;
-	if (n < 0)
+	if (n < 0 && n != -ECONNRESET)
 		return err_sys(err, (int)n, "read from QEMU");
-	if (n == 0) {
+	if (n <= 0) {
 		/* The process ends too; its status says how. */
 		(void)err_fill(err, ERR_BAD_STATE, 0, "QEMU closed the connection");
 		qmp_disconnect(&vmm->qmp, err);

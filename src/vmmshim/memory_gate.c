@@ -12,7 +12,7 @@
 #include "base/fd.h"
 
 #define DATA(member) ((uint32_t)offsetof(struct seccomp_data, member))
-#define ARGUMENT(i)  ((uint32_t)(offsetof(struct seccomp_data, args) + 8 * (i))) /* lower half */
+#define ARGUMENT(i)  ((uint32_t)(offsetof(struct seccomp_data, args) + 8UL * (i))) /* lower half */
 
 /* Newer kernels may write more than our headers know. */
 #define NOTICE_SIZE 512

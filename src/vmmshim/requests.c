@@ -328,7 +328,7 @@ void requests_start_done(struct vmm *vmm, const struct err *err)
 	const struct balloon_body *balloon = &vmm->api.config.balloon;
 
 	if (err && vmm->action == API_LOAD_SNAPSHOT) {
-		snapshot_load_failed(vmm, err);
+		snapshot_start_failed(vmm, err);
 		return;
 	}
 	if (err) {

@@ -107,6 +107,21 @@ static json_t *describe_config(const struct vm_config *config)
 	return json;
 }
 
+/* A size that cannot be told is 0: any other will do at the load. */
+static json_t *describe_sizes(const struct vm_config *config)
+{
+	json_t *json = json_new_object();
+
+	for (size_t i = 0; i < config->drive_count; i++) {
+		uint64_t size = 0;
+
+		if (config_drive_size(&config->drives[i], &size) < 0)
+			size = 0;
+		json_put_u64(json, config->drives[i].body.drive_id, size);
+	}
+	return json;
+}
+
 static int write_state(struct vmm *vmm, struct err *err)
 {
 	struct snapshot *snapshot = &vmm->snapshot;
@@ -119,6 +134,7 @@ static int write_state(struct vmm *vmm, struct err *err)
 			.cpu = machine_describe_cpu(vmm->accel),
 			.tsc_khz = vmm->tsc_khz,
 			.config = describe_config(config),
+			.drive_bytes = describe_sizes(config),
 		},
 		.state = buf_span(&snapshot->state),
 	};

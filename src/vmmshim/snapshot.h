@@ -70,7 +70,7 @@ void snapshot_abort(struct vmm *vmm, const struct err *err);
 /* While loading: QEMU answers; how its loading goes on; that QEMU did not start. */
 void snapshot_load_ready(struct vmm *vmm);
 void snapshot_load_event(struct vmm *vmm, const char *status);
-void snapshot_load_failed(struct vmm *vmm, const struct err *err);
+void snapshot_start_failed(struct vmm *vmm, const struct err *err);
 
 /*
  * Whether the body asks for what can be: ERR_INVALID with Firecracker's words, or ERR_UNSUPPORTED.

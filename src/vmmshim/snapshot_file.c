@@ -20,6 +20,8 @@ static const struct json_field fact_fields[] = {
 	{ "cpu", JSON_FIELD_STRING, true, offsetof(struct snapshot_facts, cpu), 0, NULL },
 	{ "tsc_khz", JSON_FIELD_U64, true, offsetof(struct snapshot_facts, tsc_khz), 0, NULL },
 	{ "config", JSON_FIELD_JSON, true, offsetof(struct snapshot_facts, config), 0, NULL },
+	{ "drive_bytes", JSON_FIELD_JSON, true, offsetof(struct snapshot_facts, drive_bytes), 0,
+	  NULL },
 	{ "overlays", JSON_FIELD_STRINGS, true, offsetof(struct snapshot_facts, overlays), 0,
 	  NULL },
 };
@@ -142,6 +144,7 @@ static void write_facts(const struct snapshot_facts *facts, struct buf *out)
 	json_put_str(json, "cpu", facts->cpu);
 	json_put_u64(json, "tsc_khz", facts->tsc_khz);
 	json_put(json, "config", json_incref(facts->config));
+	json_put(json, "drive_bytes", json_incref(facts->drive_bytes));
 	for (size_t i = 0; i < facts->overlays.count; i++)
 		json_add(overlays, json_new_str(facts->overlays.items[i]));
 	json_put(json, "overlays", overlays);

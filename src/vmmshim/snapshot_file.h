@@ -35,6 +35,7 @@ struct snapshot_facts {
 	char *cpu;	      /* the model that the guest sees: a host's own with KVM, else "max" */
 	uint64_t tsc_khz;     /* of the host with TCG, which the guest counts on; 0: unknown */
 	json_t *config;	      /* an object */
+	json_t *drive_bytes;  /* an object: sizes that the guest sees, by drive id */
 	struct strv overlays; /* ids of the drives that are qcow2 over a base (--drive-overlay) */
 };
 

@@ -140,6 +140,26 @@ static int check_overlays(const struct vm_config *config, const struct strv *ove
 	return 0;
 }
 
+/* A disk that has shrunk under a mounted file system cannot be meant. */
+static int check_sizes(const struct vm_config *config, const json_t *sizes, struct err *err)
+{
+	for (size_t i = 0; i < config->drive_count; i++) {
+		const char *id = config->drives[i].body.drive_id;
+		const uint64_t was = json_get_u64(sizes, id);
+		uint64_t size = 0;
+		const int r = config_drive_size(&config->drives[i], &size);
+
+		if (r < 0)
+			return err_sys(err, r, BUILD ": look at drive '%s'", id);
+		if (size < was)
+			return err_set(err, ERR_INVALID,
+				       INVALID_STATE ": drive '%s' had %" PRIu64
+						     " bytes, its file has %" PRIu64,
+				       id, was, size);
+	}
+	return 0;
+}
+
 static int open_memory(const struct snapshot_load_body *body, uint64_t size, int *ret,
 		       struct err *err)
 {
@@ -206,6 +226,8 @@ static int prepare(struct vmm *vmm, int *ret_state_fd, struct err *err)
 					"the memory file. Please use uffd.");
 	else
 		r = check_overlays(&vmm->api.config, &file.facts.overlays, err);
+	if (r == 0)
+		r = check_sizes(&vmm->api.config, file.facts.drive_bytes, err);
 	if (r < 0)
 		return r;
 	fd_assign(&vmm->memory_fd, TAKE_FD(memory_fd));
@@ -217,7 +239,7 @@ static int prepare(struct vmm *vmm, int *ret_state_fd, struct err *err)
 
 /* --- loading it --- */
 
-void snapshot_load_failed(struct vmm *vmm, const struct err *err)
+static void fail_load(struct vmm *vmm, const struct err *err)
 {
 	struct err failure = *err;
 
@@ -227,6 +249,16 @@ void snapshot_load_failed(struct vmm *vmm, const struct err *err)
 	vmm->tsc_khz = 0;
 	snapshot_done(&vmm->snapshot);
 	requests_finish(vmm, NULL, &failure);
+}
+
+void snapshot_start_failed(struct vmm *vmm, const struct err *err)
+{
+	struct err failure = *err;
+
+	/* What was found wrong here says so itself; the rest is QEMU's end. */
+	if (err->kind != ERR_INVALID)
+		(void)err_prefix(&failure, -EIO, BUILD);
+	fail_load(vmm, &failure);
 }
 
 void snapshot_load(struct vmm *vmm)
@@ -244,7 +276,7 @@ void snapshot_load(struct vmm *vmm)
 	vmm->accel = machine_choose_accel(&vmm->options);
 	r = prepare(vmm, &state_fd, &err);
 	if (r < 0) {
-		snapshot_load_failed(vmm, &err);
+		fail_load(vmm, &err);
 		return;
 	}
 	vmm->tsc_khz = snapshot->facts.tsc_khz;
@@ -315,6 +347,15 @@ void snapshot_load_ready(struct vmm *vmm)
 	qmp_command(&vmm->qmp, "migrate-incoming", arguments, on_step, vmm);
 }
 
+/* The disk works in its old size. */
+static void on_size(void *context, const json_t *result, const struct err *err)
+{
+	(void)context;
+	(void)result;
+	if (err)
+		journal_warn("the size of a drive: %s, ignoring", err->message);
+}
+
 static void finish_load(struct vmm *vmm, const struct err *failure)
 {
 	const struct snapshot *snapshot = &vmm->snapshot;
@@ -335,6 +376,29 @@ static void finish_load(struct vmm *vmm, const struct err *failure)
 	requests_finish(vmm, NULL, failure ? &err : NULL);
 }
 
+/* The guest learns of disks that have grown since. */
+static void announce_sizes(struct vmm *vmm)
+{
+	const struct vm_config *config = &vmm->api.config;
+
+	for (size_t i = 0; i < config->drive_count; i++) {
+		const char *id = config->drives[i].body.drive_id;
+		json_t *arguments;
+		uint64_t size = 0;
+		char node[32];
+
+		if (config->drives[i].body.is_read_only ||
+		    config_drive_size(&config->drives[i], &size) < 0 ||
+		    size == json_get_u64(vmm->snapshot.facts.drive_bytes, id))
+			continue;
+		(void)snprintf(node, sizeof(node), "drive%zu", i);
+		arguments = json_new_object();
+		json_put_str(arguments, "node-name", node);
+		json_put_u64(arguments, "size", size);
+		qmp_command(&vmm->qmp, "block_resize", arguments, on_size, NULL);
+	}
+}
+
 static void on_resumed(void *context, const json_t *result, const struct err *err)
 {
 	struct vmm *vmm = context;
@@ -353,6 +417,7 @@ void snapshot_load_event(struct vmm *vmm, const char *status)
 	machine_is_up(vmm);
 	vmm->api.phase = API_PAUSED;
 	vmm->api.is_configured = true;
+	announce_sizes(vmm);
 	if (vmm->snapshot.load.resume_vm)
 		qmp_command(&vmm->qmp, "cont", NULL, on_resumed, vmm);
 	else

@@ -43,6 +43,7 @@ static void check_round_trip(const struct snapshot_file *file)
 	    !str_eq(again.facts.cpu, file->facts.cpu) ||
 	    again.facts.tsc_khz != file->facts.tsc_khz ||
 	    again.facts.overlays.count != file->facts.overlays.count ||
+	    !json_equal(again.facts.drive_bytes, file->facts.drive_bytes) ||
 	    !json_equal(again.facts.config, file->facts.config))
 		abort();
 	snapshot_file_done(&again);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016 # what the guest's shell is to expand
+# shellcheck disable=SC2016,SC2086 # what the guest's shell is to expand; a command that may be none
 # banger-vmm's snapshots with real guests: the agent as init of an image with a shell. Everything is relative to the
 # folder in which each banger-vmm runs, as bangerd does it: a clone has the same names in a folder of its own.
 #
@@ -42,6 +42,8 @@ setup() {
 	# Short: a socket's path has 107 bytes.
 	DIR=$(mktemp -d /tmp/banger-snap-XXXXXX)
 	MEMORY=192
+	NETNS=banger-snap-$$
+	INSIDE=
 	cd "$DIR" || return 1
 }
 
@@ -51,6 +53,7 @@ teardown() {
 		[ ! -e "$file" ] || kill -9 "$(cat "$file")" 2>/dev/null || true
 	done
 	[ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 12 "$DIR"/*/log "$DIR"/*/console 2>/dev/null
+	[ -z "$INSIDE" ] || ip netns del "$NETNS"
 	! mountpoint -q "$DIR/small" || umount "$DIR/small"
 	rm -rf "$DIR"
 }
@@ -70,7 +73,7 @@ vmm() {
 	local name=$1
 	shift
 	mkdir -p "$name"
-	(cd "$name" && exec "$VMM" --api-sock api --id "$name" --log-path log "$@" >out 2>&1 3>&-) &
+	(cd "$name" && exec $INSIDE "$VMM" --api-sock api --id "$name" --log-path log "$@" >out 2>&1 3>&-) &
 	echo $! >"$name/pid"
 	wait_for test -S "$name/api"
 	wait_for api "$name" GET /version
@@ -112,6 +115,11 @@ guest() {
 	(cd "$DIR/$1" && python3 "$AGENT" vsock:v exec -- /bin/sh -c "$2" </dev/null)
 }
 
+# guest_says NAME TEXT COMMAND
+guest_says() {
+	[ "$(guest "$1" "$3")" = "$2" ]
+}
+
 pause() {
 	expect "$1" 204 "" PATCH /vm '{"state": "Paused"}'
 }
@@ -131,6 +139,26 @@ create() {
 body() {
 	jq -nc --arg folder "$DIR/$1" --argjson more "${2:-{\}}" \
 		'{snapshot_path: ($folder + "/state"), mem_backend: {backend_type: "File", backend_path: ($folder + "/memory")}} + $more'
+}
+
+# rewrite FILE STATEMENT: changes `facts` or `state` of a snapshot, and makes the checksum right.
+rewrite() {
+	python3 - "$@" <<-'PY'
+		import json, struct, sys
+		data = open(sys.argv[1], "rb").read()
+		facts_len, state_len = struct.unpack(">IQ", data[12:24])
+		facts = json.loads(data[32:32 + facts_len])
+		state = data[32 + facts_len:-8]
+		exec(sys.argv[2])
+		text = json.dumps(facts).encode()
+		data = data[:12] + struct.pack(">IQ", len(text), len(state)) + data[24:32] + text + state
+		crc = 0
+		for byte in data:
+		    crc ^= byte << 56
+		    for _ in range(8):
+		        crc = (crc << 1 ^ (0x42F0E1EBA9EA3693 if crc >> 63 else 0)) & 0xFFFFFFFFFFFFFFFF
+		open(sys.argv[1], "wb").write(data + struct.pack(">Q", crc))
+	PY
 }
 
 # clone FOLDER NAME [options]: a guest from the snapshot in FOLDER.
@@ -317,24 +345,27 @@ qemu_of() {
 	wait_for guest a true
 	ended a
 	# Another QEMU: it has started, and has loaded nothing.
-	python3 - bad/state <<-'PY'
-		import json, struct, sys
-		data = open(sys.argv[1], "rb").read()
-		facts_len, state_len = struct.unpack(">IQ", data[12:24])
-		facts = json.loads(data[32:32 + facts_len])
-		facts["qemu"] = "7.2.0 (another)"
-		text = json.dumps(facts).encode()
-		data = data[:12] + struct.pack(">IQ", len(text), state_len) + data[24:32] + text + data[32 + facts_len:-8]
-		crc = 0
-		for byte in data:
-		    crc ^= byte << 56
-		    for _ in range(8):
-		        crc = (crc << 1 ^ (0x42F0E1EBA9EA3693 if crc >> 63 else 0)) & 0xFFFFFFFFFFFFFFFF
-		open(sys.argv[1], "wb").write(data + struct.pack(">Q", crc))
-	PY
+	rewrite bad/state 'facts["qemu"] = "7.2.0 (another)"'
 	vmm b
 	cp --sparse=always t/system.raw b/system.raw
 	expect b 400 "it was made with QEMU 7.2.0 (another), this is" PUT /snapshot/load "$(body bad)"
+	expect b 200 '"state":"Not started"' GET /
+	# Device state that QEMU finds wrong, behind a right checksum.
+	local what="${load}Failed to build microVM from snapshot: QEMU ended with status 1: "
+	cp t/state bad/state
+	rewrite bad/state 'state = state[:len(state) // 2]'
+	expect b 400 "$what" PUT /snapshot/load "$(body bad)"
+	cp t/state bad/state
+	rewrite bad/state 'state = b"garbage"'
+	expect b 400 "$what" PUT /snapshot/load "$(body bad)"
+	cp t/state bad/state
+	rewrite bad/state 'facts["tsc_khz"] = facts["tsc_khz"] * 2'
+	expect b 400 "kHz of the time stamp counter, this host has" PUT /snapshot/load "$(body bad)"
+	rewrite bad/state 'facts["accel"] = "kvm"'
+	expect b 400 "Invalid snapshot state: it was made with kvm, this is tcg" PUT /snapshot/load "$(body bad)"
+	truncate -s -4096 b/system.raw
+	expect b 400 "Invalid snapshot state: drive 'root' had 67108864 bytes, its file has 67104768" PUT /snapshot/load "$(body t)"
+	truncate -s +4096 b/system.raw
 	expect b 200 '"state":"Not started"' GET /
 	expect b 204 "" PUT /snapshot/load "$(body t '{"resume_vm": true}')"
 	wait_for guest b true
@@ -408,6 +439,8 @@ qemu_of() {
 	cold source
 	create source old
 	ended source
+	local disk
+	disk=$(sha256sum <old/memory)
 	for step in opened saved chunk@5 written memory published; do
 		echo "$step"
 		rm -rf "kill"
@@ -427,10 +460,98 @@ qemu_of() {
 		esac
 		rm kill/pid
 	done
+	for step in prepared loaded; do
+		echo "load.$step"
+		rm -rf "kill"
+		BANGER_FAILPOINT=vmm.load.$step vmm "kill"
+		cp --sparse=always old/system.raw kill/system.raw
+		api "kill" PUT /snapshot/load "$(body t)" >/dev/null 2>&1 || true
+		wait_for test ! -d "/proc/$(cat kill/pid)"
+		rm kill/pid
+	done
+	[ "$(sha256sum <old/memory)" = "$disk" ]
 	vmm a
 	cp --sparse=always old/system.raw a/system.raw
 	expect a 204 "" PUT /snapshot/load "$(body t '{"resume_vm": true}')"
 	wait_for guest a true
+}
+
+@test "snapshots while bytes flow and disks are written: nothing is lost, each clone's disk is whole" {
+	cold source
+	head -c 6000000 /dev/urandom >bytes
+	(cd source && python3 "$AGENT" vsock:v exec -- /bin/cat <"$DIR/bytes" >"$DIR/echo") &
+	local session=$! round
+	guest source '(i=0; while [ $i -lt 400 ]; do i=$((i + 1)); mkdir -p /tmp/d$((i % 7)); echo $i >/tmp/d$((i % 7))/f$i; [ $((i % 20)) -ne 0 ] || sync; done; echo done >/tmp/end) >/dev/null 2>&1 &'
+	for round in 1 2 3; do
+		create source "t$round"
+		resume source
+		guest source true
+	done
+	wait "$session"
+	cmp bytes echo
+	wait_for guest source 'cat /tmp/end'
+	ended source
+	for round in 1 2 3; do
+		clone "t$round" "c$round"
+		wait_for guest "c$round" true
+		wait_for guest "c$round" 'cat /tmp/end'
+		[ "$(guest "c$round" 'cat /tmp/d*/f* | wc -l')" -eq 400 ]
+		guest "c$round" sync
+		ended "c$round"
+		# The journal first, then there is nothing to put right.
+		e2fsck -p "c$round/system.raw" || [ "$?" -eq 1 ]
+		e2fsck -fn "c$round/system.raw"
+		# So is the copy of the moment itself, with its guest's memory thrown away.
+		e2fsck -p "t$round/system.raw" || [ "$?" -eq 1 ]
+		e2fsck -fn "t$round/system.raw"
+	done
+}
+
+@test "an overlay over another base, a larger disk, and a TAP device of its own" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	ip netns add "$NETNS" || skip "no network namespaces"
+	INSIDE="ip netns exec $NETNS"
+	vmm source --drive-overlay "root=$BATS_FILE_TMPDIR/root.ext4"
+	qemu-img create -q -f qcow2 source/system.qcow2 64M
+	expect source 204 "" PUT /machine-config "{\"vcpu_count\": 2, \"mem_size_mib\": $MEMORY}"
+	expect source 204 "" PUT /boot-source "{\"kernel_image_path\": \"$KERNEL/vmlinux\", \"initrd_path\": \"$BATS_FILE_TMPDIR/initrd\",
+		\"boot_args\": \"console=ttyS0 reboot=k panic=1 quiet loglevel=4 cryptomgr.notests\"}"
+	expect source 204 "" PUT /drives/root '{"drive_id": "root", "is_root_device": true, "is_read_only": false, "path_on_host": "system.qcow2"}'
+	truncate -s 16M source/work.raw
+	expect source 204 "" PUT /drives/work '{"drive_id": "work", "is_root_device": false, "is_read_only": false, "path_on_host": "work.raw"}'
+	expect source 204 "" PUT /network-interfaces/eth0 '{"iface_id": "eth0", "host_dev_name": "snaptap0", "guest_mac": "06:00:ac:10:00:02"}'
+	expect source 204 "" PUT /vsock '{"guest_cid": 3, "uds_path": "v"}'
+	expect source 204 "" PUT /balloon '{"amount_mib": 0, "deflate_on_oom": true, "stats_polling_interval_s": 1}'
+	expect source 204 "" PUT /actions '{"action_type": "InstanceStart"}'
+	wait_for guest source true
+	guest source 'echo template >/tmp/word; sync'
+	mkdir t
+	pause source
+	expect source 204 "" PUT /snapshot/create "{\"snapshot_path\": \"$DIR/t/state\", \"mem_file_path\": \"$DIR/t/memory\"}"
+	cp source/system.qcow2 source/work.raw t/
+	resume source
+	local tap='{"resume_vm": true, "network_overrides": [{"iface_id": "eth0", "host_dev_name": "snaptap1"}]}'
+	vmm a
+	cp t/system.qcow2 t/work.raw a/
+	expect a 400 "Invalid snapshot state: drive 'root' was an overlay, --drive-overlay says otherwise" PUT /snapshot/load "$(body t "$tap")"
+	# The source has its TAP device still.
+	expect a 400 "Open tap device failed" PUT /snapshot/load "$(body t)"
+	ended a
+	cp --sparse=always "$BATS_FILE_TMPDIR/root.ext4" other-base
+	rm -r a
+	vmm a --drive-overlay "root=$DIR/other-base"
+	cp t/system.qcow2 a/
+	truncate -s 40M a/work.raw
+	expect a 204 "" PUT /snapshot/load "$(body t "$tap")"
+	wait_for guest a true
+	[ "$(guest a 'cat /tmp/word')" = template ]
+	$INSIDE ip -o link show dev snaptap1 >links
+	wait_for guest_says a "$((40 * 2048))" 'cat /sys/block/vdb/size'
+	expect a 200 '"actual_mib":0' GET /balloon/statistics
+	guest source true
+	ended a
+	ended source
+	[ -z "$($INSIDE ip -o link show type tun)" ]
 }
 
 @test "figures: pause for a snapshot, time to load, private memory of a clone" {

@@ -2,17 +2,22 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/spawn.h"
 #include "base/text.h"
+#include "base/unix_socket.h"
 #include "vmmshim/guest_memory.h"
+#include "vmmshim/memory_gate.h"
 #include "vmmshim/new_file.h"
 #include "vmmshim/snapshot.h"
 #include "vmmshim/snapshot_file.h"
@@ -37,6 +42,8 @@ static void make_file(const char *state_text, struct buf *out)
 
 	assert_int_equal(json_read(span_str(CONFIG), &file.facts.config, &err), 0);
 	strv_add(&file.facts.overlays, "root");
+	file.facts.drive_bytes = json_new_object();
+	json_put_u64(file.facts.drive_bytes, "root", 512);
 	assert_int_equal(snapshot_file_write(&file, out, &err), 0);
 	snapshot_file_done(&file);
 }
@@ -54,8 +61,8 @@ static void test_file_round_trip(void **state)
 	CHECK_STR(file.facts.qemu, "7.2.22 (x)");
 	CHECK_STR(file.facts.accel, "tcg");
 	CHECK_STR(file.facts.cpu, "max");
-	CHECK_INT(file.facts.tsc_khz, 2500000);
-	CHECK_INT(file.facts.overlays.count, 1);
+	assert_true(file.facts.tsc_khz == 2500000 && file.facts.overlays.count == 1 &&
+		    json_get_u64(file.facts.drive_bytes, "root") == 512);
 	assert_true(span_eq(file.state, span_str("device state")));
 	snapshot_file_done(&file);
 }
@@ -160,7 +167,8 @@ static void test_file_facts(void **state)
 			.memory_size = rows[i].memory_size,
 			.facts = { .qemu = mem_strdup("q"),
 				   .accel = mem_strdup("a"),
-				   .cpu = mem_strdup("c") },
+				   .cpu = mem_strdup("c"),
+				   .drive_bytes = json_new_object() },
 		};
 		struct snapshot_file got;
 		struct err err = ERR_INIT;
@@ -185,6 +193,7 @@ static void test_file_limits(void **state)
 	memset(name, 'a', SNAPSHOT_FACTS_MAX);
 	file.facts.qemu = TAKE_PTR(name);
 	file.facts.config = json_new_object();
+	file.facts.drive_bytes = json_new_object();
 	assert_true(snapshot_file_write(&file, &bytes, &err) < 0);
 	CHECK_INT(err.kind, ERR_LIMIT);
 	snapshot_file_done(&file);
@@ -223,24 +232,24 @@ static void test_create_in_every_phase(void **state)
 {
 	static const struct {
 		enum api_phase phase;
-		const char *body;
 		enum api_action wanted;
+		const char *body;
 		const char *text;
 	} rows[] = {
-		{ API_NOT_STARTED, "{" PATHS "}", API_ANSWERED,
+		{ API_NOT_STARTED, API_ANSWERED, "{" PATHS "}",
 		  "not supported before starting the microVM." },
-		{ API_RUNNING, "{" PATHS "}", API_ANSWERED,
+		{ API_RUNNING, API_ANSWERED, "{" PATHS "}",
 		  "Create snapshot error: Cannot save the microVM state: Operation not allowed: "
 		  "save/restore unavailable while running" },
-		{ API_PAUSED, "{" PATHS "}", API_CREATE_SNAPSHOT, "" },
-		{ API_PAUSED, "{" PATHS ",\"snapshot_type\":\"Full\"}", API_CREATE_SNAPSHOT, "" },
-		{ API_PAUSED, "{" PATHS ",\"snapshot_type\":\"Diff\"}", API_ANSWERED,
+		{ API_PAUSED, API_CREATE_SNAPSHOT, "{" PATHS "}", "" },
+		{ API_PAUSED, API_CREATE_SNAPSHOT, "{" PATHS ",\"snapshot_type\":\"Full\"}", "" },
+		{ API_PAUSED, API_ANSWERED, "{" PATHS ",\"snapshot_type\":\"Diff\"}",
 		  "a diff snapshot is not supported by banger-vmm." },
-		{ API_PAUSED, "{\"snapshot_path\":\"s\",\"mem_file_path\":\"s\"}", API_ANSWERED,
+		{ API_PAUSED, API_ANSWERED, "{\"snapshot_path\":\"s\",\"mem_file_path\":\"s\"}",
 		  "snapshot_path and mem_file_path are the same file" },
-		{ API_PAUSED, "{" PATHS ",\"snapshot_type\":\"full\"}", API_ANSWERED,
+		{ API_PAUSED, API_ANSWERED, "{" PATHS ",\"snapshot_type\":\"full\"}",
 		  "unknown variant `full`, expected `Full` or `Diff`." },
-		{ API_PAUSED, "{" PATHS ",\"version\":\"1\"}", API_ANSWERED,
+		{ API_PAUSED, API_ANSWERED, "{" PATHS ",\"version\":\"1\"}",
 		  "unknown field `version`, expected one of `snapshot_type`, `snapshot_path`, "
 		  "`mem_file_path`." },
 	};
@@ -430,7 +439,18 @@ static void test_new_file(void **state)
 	assert_int_equal(stat(path, &status), -1);
 	new_file_done(&file);
 	assert_int_equal(stat(path, &status), -1);
-	/* Over a file that is there. */
+	shim_done(&shim);
+}
+
+static void test_new_file_replaces(void **state)
+{
+	struct new_file file = NEW_FILE_INIT;
+	struct stat status;
+	struct shim shim;
+	const char *path;
+
+	(void)state;
+	shim_init(&shim);
 	path = shim_path(&shim, "disk");
 	assert_int_equal(new_file_open(path, &file), 0);
 	assert_int_equal(fd_write_all(file.fd, span_str("new")), 0);
@@ -441,6 +461,17 @@ static void test_new_file(void **state)
 	assert_int_equal(stat(path, &status), 0);
 	CHECK_INT(status.st_size, 3);
 	CHECK_INT(status.st_mode & 0777, 0600);
+	shim_done(&shim);
+}
+
+static void test_new_file_failures(void **state)
+{
+	struct new_file file = NEW_FILE_INIT;
+	struct stat status;
+	struct shim shim;
+
+	(void)state;
+	shim_init(&shim);
 	CHECK_INT(new_file_open(shim_path(&shim, "nowhere/x"), &file), -ENOENT);
 	CHECK_INT(new_file_open("/tmp/", &file), -EISDIR);
 	/* A folder stays, and the file is given up. */
@@ -515,6 +546,89 @@ static void test_memory_of_its_own(void **state)
 	shim_done(&shim);
 }
 
+/* What a shell opens for reading and writing is opened for reading, if it is the memory. */
+static void test_gate(void **state)
+{
+	CLEANUP(gate_done) struct gate gate = GATE_INIT;
+	CLEANUP(process_kill) struct process process = PROCESS_INIT;
+	char *const argv[] = {
+		(char[]){ "sh" }, (char[]){ "-c" },
+		(char[]){ "echo fine 1<>$0; echo changed 1<>/proc/self/fd/9; : <>/nonexistent/x" },
+		(char[]){ "other" }, NULL
+	};
+	struct spawn spawn = { .path = "/bin/sh",
+			       .argv = argv,
+			       .no_new_privs = true,
+			       .filter = &gate_filter,
+			       .filter_fd = 8 };
+	AUTO_CLOSE int memory = -1;
+	struct err err = ERR_INIT;
+	struct shim shim;
+	char text[16] = "";
+	int ends[2], status = 0, opens = 0;
+	int listener = -1;
+
+	(void)state;
+	shim_init(&shim);
+	spawn.cwd = shim.folder;
+	memory = open(shim_path(&shim, "kernel"), O_RDONLY | O_CLOEXEC);
+	assert_true(memory >= 0);
+	assert_int_equal(fd_socketpair(ends), 0);
+	spawn_add_fd(&spawn, ends[1], spawn.filter_fd);
+	spawn_add_fd(&spawn, memory, 9);
+	if (spawn_start(&spawn, &process, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(unix_recv_fd(ends[0], text, sizeof(text), &listener), 1);
+	assert_true(listener >= 0);
+	gate_init(&gate, listener, memory, 9);
+	/* Three opens, and then the end. */
+	while (process_wait(&process, NULL, 0, &status) == -ETIMEDOUT) {
+		struct pollfd fds[2] = { { .fd = listener, .events = POLLIN },
+					 { .fd = process.pidfd, .events = POLLIN } };
+
+		assert_true(poll(fds, 2, 10000) > 0);
+		if ((fds[0].revents & POLLIN) != 0) {
+			assert_int_equal(gate_step(&gate, &err), 0);
+			opens++;
+		}
+	}
+	CHECK_INT(opens, 3);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 0);
+	fd_close(ends[0]);
+	fd_close(ends[1]);
+	assert_int_equal(lseek(memory, 0, SEEK_END), 0);
+	memory = (fd_close(memory), open(shim_path(&shim, "other"), O_RDONLY | O_CLOEXEC));
+	assert_int_equal(read(memory, text, sizeof(text)), 5);
+	assert_memory_equal(text, "fine\n", 5);
+	shim_done(&shim);
+}
+
+/* Disks are as large as the guest sees them. */
+static void test_drive_size(void **state)
+{
+	static const uint8_t head[] = { 'Q', 'F', 'I', 0xFB, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0,
+					0,   0,	  0,   16,   0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0 };
+	struct config_drive drive = { .base_fd = -1 };
+	uint64_t size = 0;
+	struct shim shim;
+
+	(void)state;
+	shim_init(&shim);
+	drive.fd = open(shim_path(&shim, "disk"), O_RDWR | O_CLOEXEC);
+	assert_int_equal(fd_pwrite_all(drive.fd, span_of(head, sizeof(head)), 0), 0);
+	assert_int_equal(config_drive_size(&drive, &size), 0);
+	CHECK_INT(size, sizeof(head));
+	drive.base_fd = drive.fd;
+	assert_int_equal(config_drive_size(&drive, &size), 0);
+	CHECK_INT(size, 0x102000000);
+	assert_int_equal(fd_pwrite_all(drive.fd, span_str("\xFF"), 24), 0);
+	CHECK_INT(config_drive_size(&drive, &size), -ERANGE);
+	assert_int_equal(ftruncate(drive.fd, 30), 0);
+	CHECK_INT(config_drive_size(&drive, &size), -ENODATA);
+	fd_close(drive.fd);
+	shim_done(&shim);
+}
+
 /* A clone's: pages that were written to, zeros among them, and the file's for the rest. */
 static void test_memory_over_a_file(void **state)
 {
@@ -579,9 +693,13 @@ int main(void)
 		cmocka_unit_test(test_load_after_each_configuration),
 		cmocka_unit_test(test_restore_config),
 		cmocka_unit_test(test_new_file),
+		cmocka_unit_test(test_new_file_replaces),
+		cmocka_unit_test(test_new_file_failures),
 		cmocka_unit_test(test_memory_of_its_own),
 		cmocka_unit_test(test_memory_over_a_file),
 		cmocka_unit_test(test_memory_of_nobody),
+		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_drive_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,10 +34,17 @@ int spec_args_check_name(const char *text, struct err *err)
 
 int spec_args_check_image(const char *text, struct err *err)
 {
+	const bool is_path = strchr(text, '/') && (text[0] == '.' || text[0] == '/');
+	int r;
+
 	/* A reference is checked by the daemon, which knows their grammar. */
-	if (strpbrk(text, "/:@") && text[0] != '.' && text[0] != '/')
+	if (strpbrk(text, "/:@") && text[0] != '.' && !is_path)
 		return 0;
-	return name_check_image(text, err);
+	r = name_check_image(text, err);
+	if (r < 0 && is_path)
+		err_hint(err, "a folder with an OCI layout is oci:%s, an archive docker-archive:%s",
+			 text, text);
+	return r;
 }
 
 int spec_args_check_kernel(const char *text, struct err *err)

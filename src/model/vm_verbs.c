@@ -74,7 +74,7 @@ static void hint_cure(const struct vm *vm, enum vm_verb verb, struct err *err)
 		err_hint(err, "'banger vm stop %s' stops it", vm->name);
 	else if (vm->state == VM_PAUSED && (wants_running || verb == VM_VERB_START))
 		err_hint(err, "'banger vm resume %s' lets it go on", vm->name);
-	else if (wants_running && !ends_it)
+	else if ((wants_running && !ends_it) || (verb == VM_VERB_RESUME && vm->state != VM_RUNNING))
 		err_hint(err, "'banger vm start %s' starts it", vm->name);
 }
 

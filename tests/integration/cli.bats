@@ -147,13 +147,16 @@ hint: see 'banger vm run --help'"
 hint: a command for the guest, with its options, goes after '--'"
 	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" \
 		"vm run -p 80:x" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
-		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull ../x"; do
+		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull .x"; do
 		# shellcheck disable=SC2086 # words are words
 		run_apart banger $words
 		expect "$words: $status" "$words: 2"
 		expect "$output" ""
 		contains "$errors" "hint: see 'banger "
 	done
+	run_apart banger image pull ../x
+	expect "$status" 2
+	contains "$errors" "hint: a folder with an OCI layout is oci:../x, an archive docker-archive:../x"
 	expect "$(cat "$FAKE_LOG")" ""
 	expect "$(daemon_pids)" ""
 }

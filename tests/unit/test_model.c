@@ -338,6 +338,8 @@ static void test_verb_messages(void **state)
 		{ VM_VERB_SHELL, VM_PAUSED, "cannot open a shell in 'web': it is paused",
 		  "'banger vm resume web' lets it go on" },
 		{ VM_VERB_RESUME, VM_RUNNING, "cannot resume 'web': it is running", "" },
+		{ VM_VERB_RESUME, VM_STOPPED, "cannot resume 'web': it is stopped",
+		  "'banger vm start web' starts it" },
 		{ VM_VERB_SET, VM_PAUSED, "cannot change 'web': it is paused",
 		  "'banger vm stop web' stops it" },
 		{ VM_VERB_KILL, VM_ERROR, "cannot kill 'web': it is in error (no kernel)", "" },

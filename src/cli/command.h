@@ -28,8 +28,9 @@ struct command {
 	const char *operands; /* as shown: "VM..."; NULL for none */
 	size_t operands_min;
 	size_t operands_max;
-	enum opt_completes completes; /* the operands */
-	bool takes_command;	      /* may be followed by "-- CMD..." */
+	enum opt_completes completes;	     /* the operands */
+	enum opt_completes completes_second; /* the second, where it is of another kind */
+	bool takes_command;		     /* may be followed by "-- CMD..." */
 	bool needs_command;
 	bool is_hidden;		 /* for programs: neither offered nor in the overview */
 	const char *summary;	 /* one line, no full stop */

@@ -277,13 +277,23 @@ static void add_shells_own(const char *what, const struct offer *offer)
 	strv_add(offer->ret, line);
 }
 
+/* What help's next word may be. */
+static void add_explained(const struct strv *words, const struct offer *offer)
+{
+	CLEANUP(context_done) struct context of = { .noun = NULL };
+
+	for (size_t i = 0; i < words->count; i++)
+		take_name(&of, words->items[i]);
+	if (!of.command)
+		add_names(&of, offer);
+}
+
 static void add_kind(enum opt_completes kind, const struct context *at, const struct offer *offer)
 {
-	const struct context nothing = { .noun = NULL };
-
 	switch (kind) {
 	case COMPLETES_VM:
 	case COMPLETES_IMAGE:
+	case COMPLETES_IMAGE_HERE:
 	case COMPLETES_KERNEL:
 		add_live(kind, at, "", offer);
 		break;
@@ -304,8 +314,8 @@ static void add_kind(enum opt_completes kind, const struct context *at, const st
 			add(offer, scripts[i].shell, NULL);
 		break;
 	case COMPLETES_COMMAND:
-		if (at && at->operands.count == 0)
-			add_names(&nothing, offer);
+		if (at)
+			add_explained(&at->operands, offer);
 		break;
 	case COMPLETES_NOTHING:
 		break;
@@ -338,6 +348,14 @@ static bool add_joined(const struct context *at, const struct offer *offer)
 	return true;
 }
 
+static enum opt_completes kind_of_operand(const struct context *at)
+{
+	const struct command *command = at->command;
+
+	return at->operands.count == 1 && command->completes_second ? command->completes_second
+								    : command->completes;
+}
+
 void completion_candidates(const char *const *words, size_t count, completion_source *source,
 			   void *context, struct strv *ret)
 {
@@ -364,7 +382,7 @@ void completion_candidates(const char *const *words, size_t count, completion_so
 	} else if (!at.command) {
 		add_names(&at, &offer);
 	} else if (at.operands.count < at.command->operands_max) {
-		add_kind(at.command->completes, &at, &offer);
+		add_kind(kind_of_operand(&at), &at, &offer);
 	}
 }
 
@@ -379,6 +397,7 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		{ COMPLETES_VM, "vm.list", "vms" },
 		{ COMPLETES_IMAGE, "image.catalog", "entries" },
 		{ COMPLETES_IMAGE, "image.list", "images" },
+		{ COMPLETES_IMAGE_HERE, "image.list", "images" },
 		{ COMPLETES_KERNEL, "kernel.list", "kernels" },
 	};
 	struct err ignored = ERR_INIT;

@@ -137,7 +137,7 @@ const struct command image_show_command = {
 	.operands = "IMAGE",
 	.operands_min = 1,
 	.operands_max = 1,
-	.completes = COMPLETES_IMAGE,
+	.completes = COMPLETES_IMAGE_HERE,
 	.summary = "show everything known about an image",
 	.run = run_show,
 };
@@ -153,7 +153,7 @@ const struct command image_delete_command = {
 	.operands = "IMAGE",
 	.operands_min = 1,
 	.operands_max = 1,
-	.completes = COMPLETES_IMAGE,
+	.completes = COMPLETES_IMAGE_HERE,
 	.summary = "delete an image that no VM uses",
 	.run = run_delete,
 };

@@ -212,7 +212,7 @@ const struct command image_promote_command = {
 	.operands = "IMAGE",
 	.operands_min = 1,
 	.operands_max = 1,
-	.completes = COMPLETES_IMAGE,
+	.completes = COMPLETES_IMAGE_HERE,
 	.summary = "copy the files of a registered image in",
 	.run = run_promote,
 };

@@ -40,7 +40,8 @@ struct opt_number {
 enum opt_completes {
 	COMPLETES_NOTHING,
 	COMPLETES_VM,
-	COMPLETES_IMAGE,
+	COMPLETES_IMAGE, /* also one of the catalog, which is not there yet */
+	COMPLETES_IMAGE_HERE,
 	COMPLETES_KERNEL,
 	COMPLETES_COMMAND, /* help's nouns and verbs */
 	COMPLETES_SHELL,

@@ -407,6 +407,7 @@ const struct command vm_run_command = {
 	.verb = "run",
 	.operands = "PATH",
 	.operands_max = 1,
+	.completes = COMPLETES_FOLDER,
 	.takes_command = true,
 	.summary = "make a VM, and open a shell or run a command in it",
 	.description = "With PATH, the git checkout in that folder goes to /root/repo first, and "

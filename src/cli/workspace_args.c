@@ -18,6 +18,8 @@
 static const char mode_shallow[] = "shallow_overlay";
 static const char mode_full[] = "full_copy";
 
+const char *const workspace_args_modes[] = { mode_shallow, mode_full, NULL };
+
 int workspace_args_check_path(const char *text, struct err *err)
 {
 	const size_t len = strlen(text);

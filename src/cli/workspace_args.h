@@ -23,6 +23,7 @@ struct workspace_args {
 
 int workspace_args_check_path(const char *text, struct err *err) MUST_CHECK;
 int workspace_args_check_mode(const char *text, struct err *err) MUST_CHECK;
+extern const char *const workspace_args_modes[]; /* NULL-terminated */
 
 #define WORKSPACE_OPT_FIELD(owner, field) \
 	offsetof(owner, workspace) + offsetof(struct workspace_args, field)
@@ -51,7 +52,8 @@ int workspace_args_check_mode(const char *text, struct err *err) MUST_CHECK;
 		  .metavar = "MODE",                                                         \
 		  .help = "shallow_overlay: the commit and the files; full_copy: also "      \
 			  "history and submodules (default: shallow_overlay)",               \
-		  .check = workspace_args_check_mode },                                      \
+		  .check = workspace_args_check_mode,                                        \
+		  .choices = workspace_args_modes },                                         \
 		{ .type = OPT_FLAG,                                                          \
 		  .name = "include-untracked",                                               \
 		  .offset = WORKSPACE_OPT_FIELD(owner, include_untracked),                   \

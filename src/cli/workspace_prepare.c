@@ -69,6 +69,7 @@ const struct command vm_workspace_prepare_command = {
 	.operands_min = 2,
 	.operands_max = 2,
 	.completes = COMPLETES_VM,
+	.completes_second = COMPLETES_FOLDER,
 	.summary = "bring a git checkout into a VM, or what has changed in it",
 	.description =
 		"Tracked files come as they are in the working tree, uncommitted edits included, "

@@ -76,6 +76,12 @@ check_shell() {
 	complete_line 'banger vm cp a-fi' '^ready> banger vm cp a-file $'
 	complete_line 'banger kernel import x --from a-fo' '^ready> banger kernel import x --from a-folder/$'
 	complete_line 'banger image register x --rootfs a-fi' '^ready> banger image register x --rootfs a-file $'
+	# A checkout on the host, the folder beside it, and where an export goes.
+	complete_line 'banger vm run ./a-fo' '^ready> banger vm run ./a-folder/$'
+	complete_line 'banger vm workspace prepare alpha a-fo' '^ready> banger vm workspace prepare alpha a-folder/$'
+	complete_line 'banger vm run . --mode fu' '^ready> banger vm run . --mode full_copy $'
+	complete_line 'banger vm workspace export alpha -o a-fi' '^ready> banger vm workspace export alpha -o a-file $'
+	complete_line 'banger help vm sto' '^ready> banger help vm stop $'
 	# The daemon is gone: nothing is offered, nothing is said, and none is started.
 	banger --quiet daemon stop
 	type_keys -l 'banger vm stop al'

@@ -516,6 +516,8 @@ static void names(void *context, enum opt_completes kind, struct strv *ret)
 	}
 	if (kind == COMPLETES_IMAGE)
 		strv_add(ret, "debian-bookworm");
+	if (kind == COMPLETES_IMAGE_HERE)
+		strv_add(ret, "mine");
 }
 
 static void test_completion(void **state)
@@ -559,6 +561,23 @@ static void test_completion(void **state)
 		{ { "" }, "vm image kernel daemon doctor ssh-config completion version help ps" },
 		{ { "vm", "exec", "box", "--", "l" }, "" },
 		{ { "help", "kern" }, "kernel" },
+		{ { "help", "vm", "sto" }, "stop" },
+		{ { "help", "image", "cache", "" }, "prune" },
+		{ { "help", "vm", "stop", "" }, "" },
+		{ { "help", "doctor", "" }, "" },
+		{ { "vm", "run", "./re" }, ":folders" },
+		{ { "vm", "run", "x", "" }, "" },
+		{ { "vm", "run", "x", "--mode", "f" }, "full_copy" },
+		{ { "vm", "run", "--mode=" }, "--mode=shallow_overlay --mode=full_copy" },
+		{ { "vm", "workspace", "prepare", "b" }, "box" },
+		{ { "vm", "workspace", "prepare", "box", "" }, ":folders" },
+		{ { "vm", "workspace", "export", "box", "" }, "" },
+		{ { "vm", "workspace", "export", "-o", "" }, ":files" },
+		{ { "vm", "workspace", "export", "--output=x" }, ":files" },
+		{ { "image", "delete", "" }, "mine" },
+		{ { "image", "show", "" }, "mine" },
+		{ { "image", "promote", "" }, "mine" },
+		{ { "image", "pull", "" }, "debian-bookworm" },
 		{ { "ps", "--j" }, "--json" },
 		{ { "xyzzy", "" }, "" },
 	};

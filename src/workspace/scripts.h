@@ -13,6 +13,10 @@
  * the manifest. */
 extern const char script_look[];
 
+/* $1 folder, $2 a branch, $3 its name under refs/banger/put/. Says its commit, where it was put,
+ * and "refs/heads/NAME" of one that leaves no room for it; "-" for each that is not. */
+extern const char script_refs[];
+
 /* $1 folder to be, $2 object format, $3 pack, $4 origin, $5 name, $6 email. A pack on its input:
  * "bare" where script_index() follows, "whole" where the guest is to index it, or "none". Says
  * where it is made. */
@@ -32,7 +36,8 @@ extern const char script_index[];
  * once more); then names of what the stream had, or "": $4 index_info, $5 skip, $6 unskip; $7
  * manifest; $8 HEAD to be or "", $9 its branch or "", $10 where history ends ("OID..."), $11 stay,
  * move or full (history), $12 moves where HEAD and branch are to be set; commits of the guest's
- * that they had stay under refs/banger/kept; $13 adds where there are files that are new. Status 9:
+ * that they had stay under refs/banger/kept; $13 adds where there are files that are new; $14 the
+ * branch's name under refs/banger/put, which says where it was put. Status 9:
  * what the guest has changed is in the way, and it says which of its files are not as shipped
  * ("M\0path\0"...), an empty one, which are there that were not shipped, an empty one, and git's
  * reason.

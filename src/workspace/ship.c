@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "workspace/conflicts.h"
 #include "workspace/content.h"
+#include "workspace/hash.h"
+#include "workspace/head.h"
 #include "workspace/manifest.h"
 #include "workspace/packing.h"
 #include "workspace/plan.h"
@@ -36,6 +38,7 @@ struct ship {
 	char *folder;		   /* owned: where it is done */
 	int hold_fd;		   /* owned: while it is open, a folder that is being made stays */
 	char pack_name[GIT_OID_HEX_MAX + 1];
+	char put_name[GIT_OID_HEX_MAX + 1]; /* of the branch under refs/banger/put/ */
 	bool moves_head;
 };
 
@@ -102,9 +105,27 @@ static int look(struct ship *ship, struct err *err)
 	return r;
 }
 
-static bool has_oid(struct span text, const char *oid)
+static int check_head(struct ship *ship, struct err *err)
 {
-	return span_eq(text, span_str(oid ? oid : ""));
+	const char *const args[] = { ship->wish->guest_path, ship->gets.branch, ship->put_name,
+				     NULL };
+	const struct guest_script script = { .text = script_refs,
+					     .args = args,
+					     .what = "look at the branch",
+					     .input_fd = -1,
+					     .output_max = PATH_SAID_MAX * 2 };
+	struct head_refs refs = { .tip = span_of("", 0) };
+	AUTO_BUF said = BUF_INIT;
+	int r = 0;
+
+	if (!str_empty(ship->gets.branch)) {
+		r = guest_script_run(ship->way, &script, &said, err);
+		if (r == 0)
+			r = head_read_refs(buf_span(&said), &refs, err);
+	}
+	return r < 0 ? r
+		     : head_check(&ship->look, &ship->had, &ship->gets, &refs, ship->wish->force,
+				  err);
 }
 
 /* HEAD and branch to be, and whether that leaves commits of the guest's behind. */
@@ -136,14 +157,8 @@ static int decide_head(struct ship *ship, struct err *err)
 	}
 	ship->moves_head = is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
 			   !str_eq(ship->gets.branch, ship->had.branch);
-	if (is_first(ship) || !ship->moves_head || has_oid(ship->look.head, ship->had.head) ||
-	    has_oid(ship->look.head, ship->gets.head) || ship->wish->force)
-		return 0;
-	r = err_set(err, ERR_BAD_STATE,
-		    "the guest has commits of its own, and HEAD has moved on the host too");
-	err_hint(err, "export them first ('banger vm workspace export'), or --force: they stay "
-		      "there under refs/banger/kept/");
-	return r;
+	r = blob_hash_of(false, span_str(ship->gets.branch), ship->put_name, err);
+	return r < 0 || is_first(ship) || !ship->moves_head ? r : check_head(ship, err);
 }
 
 static int plan(struct ship *ship, struct err *err)
@@ -417,6 +432,7 @@ static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 					 : "move",
 			       ship->moves_head ? "moves" : "",
 			       ship->plan.added > 0 ? "adds" : "",
+			       ship->put_name,
 			       NULL };
 	struct guest_script script = { .text = script_apply,
 				       .args = args,

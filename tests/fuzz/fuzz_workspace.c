@@ -1,6 +1,7 @@
 /*
  * What git and a guest say about checkouts. The first byte chooses: the look at a guest's workspace
- * with its manifest, records of git's lists, what is in the way, or a remote's URL. What is
+ * with its manifest, records of git's lists, what is in the way, a remote's URL, or where a branch
+ * is. What is
  * accepted must print back to what it came from, or keep its promise.
  */
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "base/parse.h"
 #include "fuzz.h"
 #include "workspace/conflicts.h"
+#include "workspace/head.h"
 #include "workspace/manifest.h"
 #include "workspace/origin.h"
 #include "workspace/plan.h"
@@ -116,13 +118,37 @@ static void check_origin(struct span url)
 	REQUIRE(span_eq(buf_span(&once), buf_span(&twice)));
 }
 
+/* Three lines, which print back. */
+static void check_refs(struct span said)
+{
+	struct head_refs refs;
+	struct err err = ERR_INIT;
+	AUTO_BUF again = BUF_INIT;
+
+	if (head_read_refs(said, &refs, &err) < 0) {
+		REQUIRE(err.kind == ERR_PROTOCOL);
+		return;
+	}
+	buf_add(&again, refs.tip.len ? refs.tip : span_str("-"));
+	buf_add_byte(&again, '\n');
+	buf_add(&again, refs.put.len ? refs.put : span_str("-"));
+	buf_add_byte(&again, '\n');
+	if (refs.rival.len > 0)
+		buf_add_str(&again, "refs/heads/");
+	buf_add(&again, refs.rival.len ? refs.rival : span_str("-"));
+	buf_add_byte(&again, '\n');
+	/* A rival without a name is none. */
+	REQUIRE(span_eq(buf_span(&again), said) || refs.rival.len == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const checks[])(struct span) = { check_look, check_entries, check_records,
-						       check_conflicts, check_origin };
+	static void (*const checks[])(struct span) = { check_look,    check_entries,
+						       check_records, check_conflicts,
+						       check_origin,  check_refs };
 
 	if (size == 0)
 		return 0;
-	checks[data[0] % 5](span_of(data + 1, size - 1));
+	checks[data[0] % ARRAY_LEN(checks)](span_of(data + 1, size - 1));
 	return 0;
 }

@@ -86,12 +86,21 @@ generated() {
 	python3 "$BATS_TEST_DIRNAME/workspace_repos.py" "$BANGER_BUILD/tests/integration/workspace_tool" "$SOCKET" "$PWD/worlds" "$@"
 }
 
-@test "generated checkouts arrive as they are, and again, and meet the guest's work (1)" {
-	generated 1 40
+# GIT1 to GIT5, as workspace_repos.py has them; each file of them says how many had what.
+@test "GIT1 to GIT5: generated checkouts arrive as they are, and again, and meet the guest's work (1)" {
+	generated 1001 50
 }
 
-@test "generated checkouts arrive as they are, and again, and meet the guest's work (2)" {
-	generated 1001 40
+@test "GIT1 to GIT5: generated checkouts arrive as they are, and again, and meet the guest's work (2)" {
+	generated 2001 50
+}
+
+@test "GIT1 to GIT5: generated checkouts arrive as they are, and again, and meet the guest's work (3)" {
+	generated 3001 50
+}
+
+@test "GIT1 to GIT5: generated checkouts arrive as they are, and again, and meet the guest's work (4)" {
+	generated 4001 50
 }
 
 @test "full_copy has the history; without it, it begins with the commit" {
@@ -213,7 +222,7 @@ fingerprint() {
 	[ "$(fingerprint)" = "$before" ]
 }
 
-@test "sparse checkouts, unfinished merges, pointers of LFS" {
+@test "GIT1: sparse checkouts, unfinished merges, pointers of LFS" {
 	make_repo r
 	git -C r sparse-checkout set --no-cone /one
 	prepare r
@@ -248,7 +257,7 @@ fingerprint() {
 	[[ "$output" == *"has conflicts that are not resolved, in 'one'"* ]]
 }
 
-@test "a partial clone that lacks what the commit needs is refused, and nothing is fetched" {
+@test "GIT1: a partial clone that lacks what the commit needs is refused, and nothing is fetched" {
 	make_repo origin
 	git -C origin config uploadpack.allowFilter true
 	git clone -q --filter=blob:none --no-checkout "file://$PWD/origin" r
@@ -267,7 +276,7 @@ fingerprint() {
 	git -C guest/r fsck
 }
 
-@test "submodules stay empty, and are counted" {
+@test "GIT1: submodules stay empty, and are counted" {
 	make_repo inner
 	make_repo r
 	git -C r submodule --quiet add ../inner sub
@@ -283,7 +292,7 @@ fingerprint() {
 	git -C guest/sub fsck
 }
 
-@test "Ctrl-C at each stage leaves no half-made repository" {
+@test "GIT5: Ctrl-C at each stage leaves no half-made repository" {
 	make_repo r
 	head -c 3000000 /dev/urandom >r/staged
 	git -C r add staged
@@ -361,7 +370,7 @@ fingerprint() {
 	[[ "$output" == *"is from '$PWD/r'"* ]]
 }
 
-@test "a HEAD that cannot be read is not one without commits" {
+@test "GIT1: a HEAD that cannot be read is not one without commits" {
 	make_repo r
 	commit=$(git -C r rev-parse HEAD)
 	for bad in garbage '' 1234567890123456789012345678901234567890; do
@@ -396,7 +405,7 @@ fingerprint() {
 	[[ "$output" == *'bad config line'* ]]
 }
 
-@test "a repository of another owner is refused, unless safe.directory has it" {
+@test "GIT1: a repository of another owner is refused, unless safe.directory has it" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	make_repo r
 	chown -R 12345 r
@@ -409,7 +418,7 @@ fingerprint() {
 	git -C guest/r fsck
 }
 
-@test "a file that never stays the same is given up" {
+@test "GIT4: a file that never stays the same is given up" {
 	make_repo r
 	# So large that the writer has its turn while it is read, also on a busy machine.
 	truncate -s 256M r/one
@@ -463,7 +472,7 @@ precious" ]
 	[ "$(cat guest/r/out/x guest/r/local-folder | uniq)" = host ]
 }
 
-@test "another --mode moves no HEAD, and what a branch had is kept" {
+@test "another --mode moves no HEAD" {
 	make_repo r
 	prepare r
 	git -C guest/r commit -q --allow-empty -m guest
@@ -474,16 +483,72 @@ precious" ]
 		[ "$(git -C guest/r rev-parse HEAD)" = "$commit" ]
 		git -C guest/r fsck
 	done
-	# A branch that is not checked out there.
-	git -C guest/r switch -q -c other HEAD~
-	git -C r commit -q --allow-empty -m host
-	prepare r full
-	[ "$status" -eq 0 ]
-	[ "$(git -C guest/r rev-parse main)" = "$(git -C r rev-parse main)" ]
-	[ "$(git -C guest/r rev-parse "refs/banger/kept/$commit")" = "$commit" ]
 }
 
-@test "a repository whose own files are links to another's is refused" {
+# The guest's references, and who put them there.
+refs() {
+	git -C guest/r for-each-ref --format='%(refname) %(objectname)' refs/heads
+	git -C guest/r rev-parse --symbolic-full-name HEAD
+}
+
+@test "HEAD and branches are only moved where the guest has left them" {
+	make_repo r
+	prepare r
+	first=$(git -C r rev-parse HEAD)
+	git -C r commit -q --allow-empty -m host
+	# Another branch at the same commit, no branch, another commit.
+	for do in 'switch -q -c other' 'checkout -q --detach' 'commit -q --allow-empty -m guest'; do
+		# shellcheck disable=SC2086 # words
+		git -C guest/r $do
+		before=$(refs)
+		prepare r
+		[ "$status" -eq 1 ]
+		[[ "$output" == 'error state: the guest '*', and HEAD has moved on the host'* ]]
+		[ "$(refs)" = "$before" ]
+		git -C guest/r switch -q main
+	done
+	# The branch that HEAD is to be on has gone on, and HEAD is elsewhere; then where it was, with the branch's commits apart.
+	git -C guest/r reset -q --hard "$first"
+	commit=$(git -C guest/r commit-tree -p HEAD -m own 'HEAD^{tree}')
+	git -C r switch -q -c topic
+	git -C guest/r branch topic "$commit"
+	before=$(refs)
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"the guest's branch of that name has commits of its own, and HEAD has moved"* ]]
+	[ "$(refs)" = "$before" ]
+	prepare r force
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse "refs/banger/kept/$commit")" = "$commit" ]
+	[ "$(git -C guest/r rev-parse HEAD topic)" = "$(git -C r rev-parse HEAD topic)" ]
+	[ "$(git -C guest/r rev-parse main)" = "$first" ]
+	# Back and forth on the host, where every branch is as it was put: nothing of the guest's is in the way.
+	git -C r commit -q --allow-empty -m topic
+	for branch in topic main topic main; do
+		git -C r switch -q "$branch"
+		git -C r commit -q --allow-empty -m "$branch"
+		prepare r
+		[ "$status" -eq 0 ]
+		[ "$(git -C guest/r rev-parse --symbolic-full-name HEAD)" = "refs/heads/$branch" ]
+		[ "$(git -C guest/r rev-parse "$branch")" = "$(git -C r rev-parse "$branch")" ]
+	done
+	[ "$(git -C guest/r for-each-ref refs/banger/kept | wc -l)" = 1 ]
+	git -C guest/r fsck
+	# A name for which git has no room, even with force; before anything is changed.
+	git -C guest/r branch try
+	echo more >>r/one
+	for words in '' force; do
+		prepare r branch=try/x $words
+		[ "$status" -eq 1 ]
+		[[ "$output" == *"the guest has the branch 'try', and git has none called 'try/x' beside it"* ]]
+	done
+	git -C guest/r branch -m try deep/y/z
+	prepare r branch=deep/y
+	[[ "$output" == *"the guest has the branch 'deep/y/z'"* ]]
+	[ -z "$(git -C guest/r status --porcelain)" ]
+}
+
+@test "GIT1: a repository whose own files are links to another's is refused" {
 	make_repo private
 	git init -q r
 	echo "$PWD/private/.git/objects" >r/.git/objects/info/alternates
@@ -516,7 +581,7 @@ precious" ]
 	[ "$status" -eq 0 ]
 }
 
-@test "a guest whose disk is full says so at once" {
+@test "GIT7: a guest whose disk is full says so at once" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	make_repo r
 	head -c 30000000 /dev/urandom >r/one

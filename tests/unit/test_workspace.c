@@ -6,8 +6,10 @@
 
 #include "base/buf.h"
 #include "base/macros.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "workspace/conflicts.h"
+#include "workspace/head.h"
 #include "workspace/manifest.h"
 #include "workspace/origin.h"
 #include "workspace/plan.h"
@@ -376,6 +378,74 @@ static void test_look(void **state)
 		CHECK_ROW(i, workspace_read_look(span_str(bad[i]), &look, &err) < 0);
 }
 
+static void test_head_refs(void **state)
+{
+	static const char *const bad[] = {
+		"",	     "-\n-\n",	  "-\n-\n-",   "-\n-\n-\n-",
+		"x\n-\n-\n", "-\nx\n-\n", "-\n-\nx\n", A "\n-\nrefs/tags/x\n",
+	};
+	struct head_refs refs = { .tip = { .len = 7 } };
+	struct err err = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CHECK_ROW(i, head_read_refs(span_str(bad[i]), &refs, &err) < 0);
+		CHECK_ROW(i, refs.tip.len == 7);
+	}
+	CHECK_INT(head_read_refs(span_str(A "\n" B "\nrefs/heads/x/y\n"), &refs, &err), 0);
+	CHECK_INT(span_eq(refs.tip, span_str(A)) && span_eq(refs.put, span_str(B)), true);
+	CHECK_INT(span_eq(refs.rival, span_str("x/y")), true);
+	CHECK_INT(head_read_refs(span_str("-\n-\n-\n"), &refs, &err), 0);
+	CHECK_INT(refs.tip.len + refs.put.len + refs.rival.len, 0);
+}
+
+/* The guest was given A on "m" and is to have B on the branch that is named. */
+static void test_head_check(void **state)
+{
+	static const struct {
+		const char *head, *branch, *gets, *tip, *put, *rival;
+		bool ok;
+		bool ok_forced;
+	} rows[] = {
+		{ A, "m", "m", A, "", "", true, true },
+		{ A, "m", "m", A, A, "", true, true },
+		{ B, "m", "m", B, A, "", true, true },	/* it has come there itself */
+		{ C, "m", "m", C, A, "", false, true }, /* commits of its own */
+		{ A, "x", "m", A, A, "", false, true }, /* HEAD elsewhere */
+		{ A, "", "m", A, A, "", false, true },
+		{ "", "m", "m", "", A, "", false, true },
+		{ A, "m", "n", "", "", "", true, true }, /* a new one */
+		{ A, "m", "n", C, C, "", true, true },	 /* as it was put */
+		{ A, "m", "n", C, "", "", false, true }, /* the guest's, of that name */
+		{ A, "m", "n", A, "", "", true, true },	 /* at the host's own commit */
+		{ A, "m", "n", C, A, "", false, true },
+		{ A, "n", "n", B, "", "", true, true },
+		{ A, "m", "n", "", "", "n/x", false, false },
+		{ A, "m", "", "", "", "", true, true }, /* to no branch */
+	};
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct guest_look look = { .head = span_str(rows[i].head),
+						 .branch = span_str(rows[i].branch) };
+		const struct manifest_head had = { .head = (char[]){ A },
+						   .branch = (char[]){ "m" } };
+		AUTO_FREE char *branch = mem_strdup(rows[i].gets);
+		const struct manifest_head gets = { .head = (char[]){ B }, .branch = branch };
+		const struct head_refs refs = { .tip = span_str(rows[i].tip),
+						.put = span_str(rows[i].put),
+						.rival = span_str(rows[i].rival) };
+
+		err = ERR_INIT;
+		CHECK_ROW(i,
+			  (head_check(&look, &had, &gets, &refs, false, &err) == 0) == rows[i].ok);
+		CHECK_ROW(i, (err.kind == ERR_BAD_STATE) == !rows[i].ok);
+		CHECK_ROW(i, (head_check(&look, &had, &gets, &refs, true, &err) == 0) ==
+				     rows[i].ok_forced);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +458,8 @@ int main(void)
 		cmocka_unit_test(test_switch),
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_look),
+		cmocka_unit_test(test_head_refs),
+		cmocka_unit_test(test_head_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,7 @@ in_repo() {
 	equal "$output" $'/srv/deep/r\ntry/x'
 }
 
-@test "vm run PATH: what is wrong with a checkout is said before anything is made" {
+@test "GIT1: what is wrong with a checkout is said before anything is made" {
 	make_repo r
 	git init -q --bare bare
 	mkdir none
@@ -151,7 +151,7 @@ in_repo() {
 	equal "$(banger vm list -q | wc -l)" 1
 }
 
-@test "prepare: what a hostile repository names never runs on the host" {
+@test "GIT2: what a hostile repository names never runs on the host" {
 	make_repo r
 	ran=$PWD/ran
 	for hook in pre-commit post-checkout post-index-change reference-transaction pre-auto-gc; do
@@ -176,7 +176,7 @@ in_repo() {
 	in_repo sh -c 'test ! -e .git/hooks/pre-commit && ! git config --get-regexp "filter|fsmonitor|alias"'
 }
 
-@test "prepare: links lead nowhere, and what is no file is left out" {
+@test "GIT4: links lead nowhere, and what is no file is left out" {
 	make_repo r
 	ln -s /etc/shadow r/shadow
 	ln -s ../../../x r/up
@@ -193,7 +193,7 @@ in_repo() {
 	run_for 1 in_repo cat inside/file
 }
 
-@test "prepare: submodules with --mode full_copy, each a repository in its place" {
+@test "GIT1: submodules with --mode full_copy, each a repository in its place" {
 	make_repo inner
 	make_repo r
 	git -C r -c protocol.file.allow=always submodule --quiet add "$PWD/inner" sub/deep

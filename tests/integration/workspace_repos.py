@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Generated checkouts through workspace_tool and an agent of this machine: workspace_repos.py TOOL SOCKET DIR SEED COUNT
 
-Each is made from its seed, with names, modes, links, states of the index and kinds of repositories as FAULTS GIT1 to GIT5
-have them; what arrives must be what is here, byte for byte, and git must say the same of both. Then both sides go on:
-the host's changes arrive, the guest's stay, and where they meet nothing is written unless that is forced.
+Each is made from its seed, of a kind and with features as FAULTS GIT1 to GIT5 have them (below, by their rows); what arrives
+must be what is here, byte for byte, git must say the same of both, and no program that the repository names may have run. Then
+both sides go on: the host's changes arrive, the guest's stay, and where they meet nothing is written unless that is forced. At
+the end it says how many had what, and fails when one of the features did not come up.
 """
+import collections
 import os
 import random
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -20,6 +23,48 @@ ENV = dict(PATH=os.environ["PATH"], HOME="/dev/null", GIT_CONFIG_NOSYSTEM="1", G
 NAMES = [b"a", b"b.c", b"-rf", b"--help", b"new\nline", b"tab\there", b"esc\x1b[31m", b"\xff\xfe", b"git~1", b"a\\b", b" lead",
          b"trail ", b"x" * 255, b"A", b"Makefile", b"makefile", "ünï".encode(), b"$(touch x)", b"`id`", b"*", b":(top)x", b"con",
          b"'\"", b"...", b".gitfoo", b"HEAD", b"a b", b"~", b"0 -", b"="]
+
+
+# GIT1: kinds of repositories, most of them cut from another one; "unborn" is what has no commit.
+KINDS = ["plain", "plain", "clone", "shallow", "worktree", "alternates", "detached", "partial", "sparse", "sub"]
+# What a world may have besides: GIT1 names by SHA-256, submodules, LFS; GIT2 a repository as files, one inside; GIT3 names that
+# git never takes (those that it does are NAMES); GIT4 what is no file, hard links, holes; GIT5 many references and many files.
+FEATURES = ["sha256", "submodule", "lfs", "bare inside", "nested", "git name", "fifo", "socket", "hard link", "hole", "refs", "files"]
+# What git cannot read ends it on both sides; after other attributes only one side might look at files that it knows.
+SETTINGS = [b".gitmodules", b".gitattributes"]
+UNSHIPPED = [b".GIT", b"nested"]  # git lists them as untracked, and cannot take them
+
+# GIT2: in the configuration whenever the tool runs, and never run.
+CANARY = """
+[core]
+	fsmonitor = touch RAN; false
+	sshCommand = touch RAN
+	askPass = touch RAN
+	pager = touch RAN
+	editor = touch RAN
+	hooksPath = HOOKS
+	alternateRefsCommand = touch RAN
+[filter "lfs"]
+	clean = touch RAN; cat
+	smudge = touch RAN; cat
+	process = touch RAN
+	required = true
+[diff]
+	external = touch RAN
+[diff "lfs"]
+	textconv = touch RAN
+	command = touch RAN
+[credential]
+	helper = !touch RAN
+[gpg]
+	program = touch RAN
+[alias]
+	ls-files = !touch RAN
+	rev-parse = !touch RAN
+[include]
+	path = MORE
+"""
+HOOKS = ["pre-commit", "post-checkout", "post-index-change", "reference-transaction", "pre-auto-gc", "fsmonitor-watchman"]
 
 
 def git(where, *args, check=True):
@@ -57,11 +102,15 @@ def listed(top, *args):
 
 
 def expected(top, untracked):
+    # what is forbidden is never listed below: a folder that is a repository ends with a slash
     wanted = listed(top) | (listed(top, "--others", "--exclude-standard") if untracked else set())
+    wanted -= set(UNSHIPPED)
     return {path: entry for path, entry in tree(top).items() if path in wanted}
 
 
 class World:
+    counts = collections.Counter()
+
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.top = os.path.join(TOP.encode(), b"%d" % seed)
@@ -85,11 +134,13 @@ class World:
 
     def write(self, top, path):
         """A file, or a link, wherever that is possible."""
+        if path in SETTINGS:
+            return
         full = os.path.join(top, path)
         above = os.path.dirname(full)
         try:
             os.makedirs(above, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
+        except OSError:
             return
         # never through a link, as git does not either
         if os.path.realpath(above) != above or (os.path.isdir(full) and not os.path.islink(full)):
@@ -105,20 +156,24 @@ class World:
             os.chmod(full, 0o755)
 
     def remove(self, top, path):
+        if path in SETTINGS:
+            return
         full = os.path.join(top, path)
         if os.path.lexists(full) and (os.path.islink(full) or not os.path.isdir(full)):
             os.unlink(full)
 
     def make(self):
         r = self.random
-        self.sha256 = r.randrange(5) == 0
+        self.has = {feature for feature in FEATURES if r.randrange(6) == 0}
+        self.sha256 = "sha256" in self.has
         origin = os.path.join(self.top, b"origin")
         git(self.top, "init", "-q", "-b", r.choice(["main", "feature/x", "trunk"]),
             *(["--object-format=sha256"] if self.sha256 else []), origin)
-        if r.randrange(3) == 0:
+        if "lfs" in self.has or r.randrange(3) == 0:
             with open(os.path.join(origin, b".gitattributes"), "wb") as file:
-                file.write(r.choice([b"* text=auto eol=crlf\n", b"* ident\n", b"* filter=lfs -text\n",
-                                     b"*a working-tree-encoding=UTF-16\n"]))
+                file.write(b"* filter=lfs diff=lfs -text\n" if "lfs" in self.has else
+                           r.choice([b"* text=auto eol=crlf\n", b"* ident\n", b"*a working-tree-encoding=UTF-16\n"]))
+        self.fill(origin)
         with open(os.path.join(origin, b".gitignore"), "wb") as file:
             file.write(b"ignored*\n")
         for number in range(r.choice([0, 1, 1, 2, 3])):
@@ -126,18 +181,80 @@ class World:
                 self.write(origin, self.path())
             git(origin, "add", "-A", check=False)
             git(origin, "commit", "-q", "--allow-empty", "-m", "%d" % number)
-        kind = r.choice(["plain", "plain", "clone", "shallow", "worktree", "alternates", "detached"])
-        has_commit = git(origin, "rev-parse", "-q", "--verify", "HEAD", check=False)
-        if kind == "plain" or not has_commit:
-            os.rename(origin, self.repo)
-        elif kind == "worktree":
+        kind = r.choice(KINDS) if git(origin, "rev-parse", "-q", "--verify", "HEAD", check=False) else "unborn"
+        if "refs" in self.has and kind != "unborn":
+            tip = git(origin, "rev-parse", "HEAD").strip().decode()
+            lines = "".join(f"create refs/{r.choice(['heads', 'tags'])}/r/{number} {tip}\n" for number in range(1000))
+            subprocess.run(["git", "-C", origin, "update-ref", "--stdin"], input=lines.encode(), env=ENV, check=True)
+            git(origin, "pack-refs", "--all")
+        self.cut(kind, origin)
+        self.place(kind)
+        World.counts.update(self.has | {kind})
+
+    def fill(self, origin):
+        """What is committed with the rest."""
+        if "bare inside" in self.has:
+            git(origin, "init", "-q", "--bare", os.path.join(origin, b"bare"))
+            with open(os.path.join(origin, b"bare", b"config"), "a") as file:
+                file.write(CANARY.replace("RAN", self.ran()))
+        if "submodule" in self.has:
+            inner = os.path.join(self.top, b"inner")
+            git(self.top, "init", "-q", *(["--object-format=sha256"] if self.sha256 else []), inner)
+            git(inner, "commit", "-q", "--allow-empty", "-m", "inner")
+            git(origin, "submodule", "--quiet", "add", inner, b"submodule", check=False)
+        if "files" in self.has:
+            os.makedirs(os.path.join(origin, b"many"))
+            for number in range(500):
+                with open(os.path.join(origin, b"many", b"%d" % number), "wb") as file:
+                    file.write(b"%d\n" % number)
+
+    def cut(self, kind, origin):
+        """The repository, from the one that was filled."""
+        if kind == "worktree":
             git(origin, "worktree", "add", "-q", "-b", "linked", self.repo)
-        elif kind == "detached":
+        elif kind == "sub":
+            git(self.top, "init", "-q", *(["--object-format=sha256"] if self.sha256 else []), b"above")
+            git(os.path.join(self.top, b"above"), "submodule", "--quiet", "add", "--name", "deep/x", origin, b"repo")
+            self.repo = os.path.join(self.top, b"above", b"repo")
+        elif kind in ("plain", "unborn", "detached", "sparse"):
             os.rename(origin, self.repo)
-            git(self.repo, "checkout", "-q", "--detach")
+            if kind == "detached":
+                git(self.repo, "checkout", "-q", "--detach")
+            if kind == "sparse":
+                git(self.repo, "sparse-checkout", "set", "--no-cone", "/*", "!/many/*1", "!/a", "!/Makefile")
         else:
-            how = {"clone": [], "shallow": ["--depth=1", "--no-local"], "alternates": ["--shared"]}[kind]
-            git(self.top, "clone", "-q", *how, b"file://" + origin if kind == "shallow" else origin, self.repo)
+            git(origin, "config", "uploadpack.allowFilter", "true")
+            how = {"clone": [], "shallow": ["--depth=1", "--no-local"], "alternates": ["--shared"],
+                   "partial": ["--filter=blob:none"]}[kind]
+            far = kind in ("shallow", "partial")
+            git(self.top, "clone", "-q", *how, b"file://" + origin if far else origin, self.repo)
+
+    def place(self, kind):
+        """What git does not know."""
+        if "fifo" in self.has:
+            os.mkfifo(os.path.join(self.repo, b"fifo"))
+        if "socket" in self.has:
+            with socket.socket(socket.AF_UNIX) as end:
+                here = os.getcwd()
+                os.chdir(self.repo)
+                end.bind("socket")
+                os.chdir(here)
+        if "hole" in self.has:
+            with open(os.path.join(self.repo, b"hole"), "wb") as file:
+                file.truncate(3 << 20)
+        if "hard link" in self.has:
+            self.remove(self.repo, b"linked")
+            with open(os.path.join(self.repo, b"link"), "wb") as file:
+                file.write(b"two names\n")
+            os.link(os.path.join(self.repo, b"link"), os.path.join(self.repo, b"link 2"))
+        if "git name" in self.has:
+            with open(os.path.join(self.repo, b".GIT"), "wb") as file:
+                file.write(b"gitdir: /\n")
+        if "nested" in self.has:
+            git(self.top, "init", "-q", os.path.join(self.repo, b"nested"))
+
+    def ran(self):
+        return os.path.join(self.top, b"ran").decode()
 
     def change_host(self):
         r = self.random
@@ -158,14 +275,36 @@ class World:
                 self.write(self.repo, b"Makefile")
         if r.randrange(4) == 0:
             git(self.repo, "commit", "-q", "--allow-empty", "-a", "-m", "again", check=False)
+        # Attributes that are no longer tracked still count here, and are not shipped.
         if known and r.randrange(6) == 0:
-            git(self.repo, "rm", "-q", "--cached", "--", r.choice(known), check=False)
+            git(self.repo, "rm", "-q", "--cached", "--", r.choice([p for p in known if p != b".gitattributes"] or [b"-"]), check=False)
 
     def prepare(self, *words):
-        return tool(self.repo, self.guest, *words, *(["untracked"] if self.untracked else []))
+        """With canaries while it lasts: git here would run them as well."""
+        common = os.path.join(self.repo, git(self.repo, "rev-parse", "--git-common-dir").strip())
+        config = os.path.join(common, b"config")
+        hooks = os.path.join(self.top, b"hooks")
+        more = os.path.join(self.top, b"more")
+        if not os.path.exists(hooks):
+            os.mkdir(hooks)
+            for name in HOOKS:
+                path = os.path.join(hooks, name.encode())
+                with open(path, "w") as file:
+                    file.write(f"#!/bin/sh\ntouch {self.ran()}\n")
+                os.chmod(path, 0o755)
+            with open(more, "w") as file:
+                file.write(f"[core]\n\tfsmonitor = touch {self.ran()}; false\n")
+        shutil.copy2(config, config + b".kept")
+        with open(config, "a") as file:
+            file.write(CANARY.replace("RAN", self.ran()).replace("HOOKS", hooks.decode()).replace("MORE", more.decode()))
+        done = tool(self.repo, self.guest, *words, *(["untracked"] if self.untracked else []))
+        os.rename(config + b".kept", config)
+        assert not os.path.exists(self.ran()), "a program of the repository has run"
+        return done
 
     def status(self, top):
-        return git(top, "status", "--porcelain", "-z", "-unormal" if self.untracked else "-uno", "--no-renames")
+        said = git(top, "status", "--porcelain", "-z", "-unormal" if self.untracked else "-uno", "--no-renames")
+        return [line for line in said.split(b"\0") if line[3:].rstrip(b"/") not in UNSHIPPED]
 
     def check(self, what):
         here, there = expected(self.repo, self.untracked), tree(self.guest)
@@ -245,7 +384,9 @@ def main():
         except Exception as failure:
             print(f"seed {seed}: {failure}", file=sys.stderr)
             raise
-    print(f"{count} checkouts")
+    print(f"{count} checkouts: " + ", ".join(f"{n} {what}" for what, n in sorted(World.counts.items())))
+    missing = set(KINDS + ["unborn"] + FEATURES) - set(World.counts)
+    assert not missing, f"none of them had {missing}"
 
 
 main()

@@ -187,7 +187,10 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"    exit 9\n"
 	"  fi\n"
 	"fi\n"
-	"[ \"$o\" = \"$t\" ] || echo $t >$b/tree\n"
+	"[ \"$o\" = \"$t\" ] || echo $t >$b/tree\n";
+
+/* Goes on where script_apply() has ended well. */
+const char script_record[] =
 	"export GIT_DIR=.git\n"
 	"l=$2\n"
 	"[ $l = old ] || cp $b/index .git/index\n"
@@ -202,6 +205,10 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"lines \"$5\" --skip-worktree --stdin\n"
 	"lines \"$6\" --no-skip-worktree --stdin\n"
 	"if [ \"${11}\" != stay ]; then\n"
+	/* Of a history that ends elsewhere; git would still check it. */
+	"  for f in .git/objects/info/commit-graph*; do\n"
+	"    [ ! -e \"$f\" ] || rm -rf \"$f\"\n"
+	"  done\n"
 	"  [ \"${11}\" = move ] || rm -f .git/shallow\n"
 	"  for o in ${10}; do\n"
 	"    grep -qx $o .git/shallow 2>/dev/null || echo $o >>.git/shallow\n"
@@ -235,6 +242,24 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"fi\n"
 	/* The empty tree is one that git never writes. */
 	"[ -n \"$8\" ] || [ -n \"$(git ls-files | head -c 1)\" ] || rm -f .git/index\n"
+	/* What was shipped, but is in no commit of the host's, may be in the guest's repository
+	 * alone: its gc is not to drop that while an export could begin with it. */
+	"GIT_DIR=$b git diff-tree -r -t --no-renames --no-abbrev --diff-filter=d "
+	"${8:-$(git hash-object -t tree /dev/null)} $t >$b/info/lines\n"
+	"if [ -s $b/info/lines ]; then\n"
+	"  {\n"
+	"    echo $t\n"
+	"    while read -r x m x n x; do [ $m = 160000 ] || echo $n; done <$b/info/lines\n"
+	"  } | git cat-file --batch-check >$b/info/said\n"
+	"  while read -r n k x; do\n"
+	"    case $k in\n"
+	"    blob) printf '100644 blob %s\\t%s\\n' $n $n ;;\n"
+	"    tree) printf '040000 tree %s\\t%s\\n' $n $n ;;\n"
+	"    esac\n"
+	"  done <$b/info/said >$b/info/lines\n"
+	"  [ ! -s $b/info/lines ] || git update-ref refs/banger/base "
+	"$(sort -u $b/info/lines | git mktree)\n"
+	"fi\n"
 	"note \"$7\" >$b/manifest.new\n"
 	"mv $b/manifest.new $b/manifest\n"
 	": >$b/info/lines\n"

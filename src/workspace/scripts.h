@@ -44,6 +44,8 @@ extern const char script_index[];
  */
 #define APPLY_CONFLICT 9
 extern const char script_apply[];
+/* Its other half, behind it in the same text: the index, HEAD, and the record of all. */
+extern const char script_record[];
 
 /* $1 folder. Index lines for paths on its input; says which files are still others then. */
 extern const char script_compare[];

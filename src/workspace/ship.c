@@ -434,7 +434,8 @@ static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 			       ship->plan.added > 0 ? "adds" : "",
 			       ship->put_name,
 			       NULL };
-	struct guest_script script = { .text = script_apply,
+	AUTO_FREE char *text = mem_printf("%s%s", script_apply, script_record);
+	struct guest_script script = { .text = text,
 				       .args = args,
 				       .what = "write the files",
 				       .input_fd = -1,

@@ -548,6 +548,64 @@ refs() {
 	[ -z "$(git -C guest/r status --porcelain)" ]
 }
 
+# What was shipped is all there, as an export needs it, whatever git has tidied up in the guest.
+tidy_up() {
+	git -C guest/r reset -q --hard "$@"
+	git -C guest/r reflog expire --expire=now --expire-unreachable=now --all
+	git -C guest/r gc -q --prune=now
+	git -C guest/r fsck --strict
+	rm -rf shipped
+	mkdir shipped
+	git --git-dir=guest/r/.git/banger archive "$(cat guest/r/.git/banger/tree)" | tar -x -C shipped
+	diff -r -x .git r shipped
+}
+
+@test "git gc in the guest drops nothing that an export begins with" {
+	git init -q r
+	# Before the first commit everything is only staged.
+	echo one >r/one
+	git -C r add one
+	prepare r
+	[ "$status" -eq 0 ]
+	tidy_up
+	git -C r commit -q -m first
+	mkdir r/dir r/dir/deep
+	echo staged | tee r/staged >r/dir/deep/staged
+	git -C r add -A
+	echo edit >>r/one
+	echo over >>r/dir/deep/staged
+	prepare r
+	[ "$status" -eq 0 ]
+	tidy_up
+	# The guest's own commit of the same, packed, and taken back.
+	echo more | tee -a r/staged >r/dir/new
+	git -C r add -A
+	rm -rf guest/r
+	git -C r stash -q
+	prepare r
+	git -C r stash pop -q --index
+	cp -r r/staged r/one r/dir guest/r
+	git -C guest/r add -A
+	git -C guest/r commit -q -m same
+	git -C guest/r gc -q
+	prepare r
+	[ "$status" -eq 0 ]
+	tidy_up HEAD~
+	# What was committed once, and is not any more.
+	git -C r commit -q -a -m second
+	prepare r force
+	[ "$status" -eq 0 ]
+	git -C r rm -q --cached staged
+	git -C r commit -q -m third
+	prepare r untracked
+	[ "$status" -eq 0 ]
+	tidy_up
+	# Nobody sees it, and no bundle has it.
+	[ "$(git -C guest/r branch -a --format='%(refname:short)')" = main ]
+	git -C guest/r bundle create -q "$PWD/bundle" HEAD --branches
+	[ "$(git bundle list-heads bundle | cut -d ' ' -f 2 | sort | xargs)" = 'HEAD refs/heads/main' ]
+}
+
 @test "GIT1: a repository whose own files are links to another's is refused" {
 	make_repo private
 	git init -q r

@@ -131,12 +131,18 @@ static int run_command(struct cli *cli, struct line *line, const struct command 
 	return status;
 }
 
-static int fail_without_verb(struct cli *cli, const char *noun)
+/* "banger NOUN", or "banger NOUN GROUP": help when it was asked for. */
+static int stop_before_verb(struct cli *cli, const struct line *line, const char *noun,
+			    const char *group)
 {
 	struct err err = ERR_INIT;
 
-	(void)command_unknown(noun, NULL, &err);
-	err_hint(&err, "see 'banger %s --help'", noun);
+	if (line->globals.help) {
+		help_noun(noun, group, &cli->out.pending);
+		return 0;
+	}
+	(void)command_unknown(noun, group, &err);
+	err_hint(&err, "see 'banger %s%s%s --help'", noun, group ? " " : "", group ? group : "");
 	return cli_usage(cli, NULL, &err);
 }
 
@@ -162,19 +168,15 @@ static int run_noun(struct cli *cli, struct line *line, const char *noun)
 	apply_globals(cli, &line->globals);
 	if (r < 0)
 		return cli_usage(cli, NULL, &err);
-	if (!verb && line->globals.help) {
-		help_noun(noun, &cli->out.pending);
-		return 0;
-	}
 	if (!verb)
-		return fail_without_verb(cli, noun);
+		return stop_before_verb(cli, line, noun, NULL);
 	if (command_verb_goes_on(noun, verb)) {
 		r = take_word(line, &second, &err);
 		apply_globals(cli, &line->globals);
 		if (r < 0)
 			return cli_usage(cli, NULL, &err);
-	}
-	if (second) {
+		if (!second)
+			return stop_before_verb(cli, line, noun, verb);
 		buf_addf(&both, "%s %s", verb, second);
 		verb = both.ptr;
 	}

@@ -109,8 +109,7 @@ bool command_has_verbs(const char *noun)
 	return false;
 }
 
-/* The first verb of two words that begins with this one; NULL when there is none. */
-static const char *longer_verb(const char *noun, const char *word)
+bool command_verb_goes_on(const char *noun, const char *word)
 {
 	const size_t length = strlen(word);
 
@@ -119,14 +118,9 @@ static const char *longer_verb(const char *noun, const char *word)
 
 		if (verb && str_eq(commands[i]->noun, noun) && str_starts(verb, word) &&
 		    verb[length] == ' ')
-			return verb;
+			return true;
 	}
-	return NULL;
-}
-
-bool command_verb_goes_on(const char *noun, const char *word)
-{
-	return longer_verb(noun, word) != NULL;
+	return false;
 }
 
 const struct command *command_find(const char *noun, const char *verb)
@@ -276,9 +270,9 @@ int command_unknown(const char *noun, const char *verb, struct err *err)
 		return fail_unknown_noun(noun, err);
 	if (!verb)
 		return err_set(err, ERR_INVALID, "'%s' needs a verb", noun);
+	if (command_verb_goes_on(noun, verb))
+		return err_set(err, ERR_INVALID, "'%s %s' needs a verb", noun, verb);
 	nearest = synonym(noun, verb);
-	if (!nearest)
-		nearest = longer_verb(noun, verb);
 	if (!nearest)
 		nearest = nearest_verb(noun, verb);
 	if (nearest)

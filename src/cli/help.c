@@ -1,5 +1,8 @@
 #include "cli/help.h"
 
+#include <string.h>
+
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -91,14 +94,20 @@ void help_command(struct cli *cli, const struct command *command, struct buf *ou
 		command->help_tail(cli, out);
 }
 
-void help_noun(const char *noun, struct buf *out)
+void help_noun(const char *noun, const char *group, struct buf *out)
 {
-	buf_addf(out, "usage: banger %s VERB\n\n", noun);
+	AUTO_FREE char *above = group ? mem_printf("%s %s", noun, group) : mem_strdup(noun);
+	AUTO_FREE char *before = group ? mem_printf("%s ", group) : mem_strdup("");
+
+	buf_addf(out, "usage: banger %s VERB\n\n", above);
 	for (size_t i = 0; i < command_count; i++) {
-		if (str_eq(commands[i]->noun, noun))
-			add_entry(out, commands[i]->verb, commands[i]->summary, VERB_COLUMN);
+		const struct command *command = commands[i];
+
+		if (str_eq(command->noun, noun) && str_starts(command->verb, before))
+			add_entry(out, command->verb + strlen(before), command->summary,
+				  VERB_COLUMN);
 	}
-	buf_addf(out, "\n'banger %s VERB --help' explains each.\n", noun);
+	buf_addf(out, "\n'banger %s VERB --help' explains each.\n", above);
 }
 
 void help_overview(struct buf *out)
@@ -121,38 +130,38 @@ void help_overview(struct buf *out)
 	buf_add_str(out, "\n'banger NOUN VERB --help' explains each.\n");
 }
 
-/* The help that words stand for: none, a noun, or a command. False when there is no such thing. */
-static bool add_help(struct cli *cli, const char *const *words, size_t count, struct buf *out)
+/* The help that a noun and a verb (NULL without) stand for; false when there is no such thing. */
+static bool add_help(struct cli *cli, const char *noun, const char *verb, struct buf *out)
 {
-	AUTO_BUF verb = BUF_INIT;
-	const struct command *command;
+	const struct command *command = command_find(noun, verb);
 
-	if (count == 0) {
-		help_overview(out);
-		return true;
-	}
-	for (size_t i = 1; i < count; i++)
-		buf_addf(&verb, "%s%s", i > 1 ? " " : "", words[i]);
-	command = command_find(words[0], verb.ptr);
-	if (command) {
+	if (command)
 		help_command(cli, command, out);
-		return true;
-	}
-	if (verb.len > 0 || !command_has_verbs(words[0]))
+	else if (verb ? command_verb_goes_on(noun, verb) : command_has_verbs(noun))
+		help_noun(noun, verb, out);
+	else
 		return false;
-	help_noun(words[0], out);
 	return true;
 }
 
 static int run_help(struct cli *cli, const struct invocation *invocation)
 {
 	const struct opt_parsed *parsed = invocation->parsed;
+	const char *noun = parsed->operand_count > 0 ? parsed->operands[0] : NULL;
+	AUTO_BUF words = BUF_INIT;
+	const char *verb;
 	struct err err = ERR_INIT;
 
-	if (add_help(cli, parsed->operands, parsed->operand_count, &cli->out.pending))
+	if (!noun) {
+		help_overview(&cli->out.pending);
 		return 0;
-	(void)command_unknown(parsed->operands[0],
-			      parsed->operand_count > 1 ? parsed->operands[1] : NULL, &err);
+	}
+	for (size_t i = 1; i < parsed->operand_count; i++)
+		buf_addf(&words, "%s%s", i > 1 ? " " : "", parsed->operands[i]);
+	verb = words.len > 0 ? words.ptr : NULL;
+	if (add_help(cli, noun, verb, &cli->out.pending))
+		return 0;
+	(void)command_unknown(noun, verb, &err);
 	return cli_usage(cli, NULL, &err);
 }
 

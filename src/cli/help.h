@@ -7,7 +7,8 @@
 struct cli;
 
 void help_overview(struct buf *out);
-void help_noun(const char *noun, struct buf *out);
+/* The verbs of a noun; with `group` (NULL without) those of two words that begin with it. */
+void help_noun(const char *noun, const char *group, struct buf *out);
 /* `cli` may be NULL: then what depends on the host is left out. */
 void help_command(struct cli *cli, const struct command *command, struct buf *out);
 

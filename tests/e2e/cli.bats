@@ -127,6 +127,45 @@ is_one_error() {
 	no_daemon
 }
 
+@test "help explains nouns, groups of verbs, and commands without verbs" {
+	local words
+	while read -r words; do
+		# shellcheck disable=SC2086 # words are words
+		run_for 0 banger help $words
+		equal "$(head -n 1 <<<"$output" | cut -d ' ' -f 1-$((2 + $(wc -w <<<"$words"))))" "usage: banger $words"
+		local explained=$output
+		# shellcheck disable=SC2086
+		run_for 0 banger $words --help
+		equal "$output" "$explained"
+	done <<-'WORDS'
+		vm
+		image
+		doctor
+		version
+		completion
+		ssh-config
+		help
+		vm run
+		vm workspace
+		vm workspace export
+		image cache
+		image cache prune
+		daemon operations
+	WORDS
+	run_for 0 banger help ps
+	equal "$(head -n 1 <<<"$output")" 'usage: banger vm list [flags]'
+	run_for 0 banger help vm workspace
+	matches "$output" $'\n  prepare +bring a git checkout'
+	lacks "$output" 'create'
+	run_for 2 banger vm workspace
+	equal "$stderr" "banger: 'vm workspace' needs a verb"$'\n'"hint: see 'banger vm workspace --help'"
+	run_for 2 banger help vm workspace xport
+	contains "$stderr" "did you mean 'vm workspace export'?"
+	run_for 2 banger help doctor vm
+	contains "$stderr" "unknown command 'doctor vm'"
+	no_daemon
+}
+
 @test "the first command starts the daemon, and only one, whoever comes at once" {
 	local n
 	local -a clients

@@ -72,21 +72,26 @@ static void test_overview(void **state)
 {
 	AUTO_BUF overview = BUF_INIT;
 	AUTO_BUF noun = BUF_INIT;
+	AUTO_BUF group = BUF_INIT;
 
 	(void)state;
 	help_overview(&overview);
 	check_shape(&overview);
 	compare("overview", &overview);
-	help_noun("vm", &noun);
+	help_noun("vm", NULL, &noun);
 	check_shape(&noun);
 	compare("vm", &noun);
+	help_noun("vm", "workspace", &group);
+	check_shape(&group);
+	compare("vm workspace", &group);
 }
 
 /* Each golden file belongs to a command that exists. */
 static int check_golden_name(void *context, const char *name)
 {
 	(void)context;
-	if (str_eq(name, "overview.txt") || str_eq(name, "vm.txt"))
+	if (str_eq(name, "overview.txt") || str_eq(name, "vm.txt") ||
+	    str_eq(name, "vm-workspace.txt"))
 		return 0;
 	for (size_t i = 0; i < command_count; i++) {
 		AUTO_FREE char *file =

@@ -463,6 +463,21 @@ hint: commands that need it start it, such as 'banger ps'"
 	expect "$(cat "$BATS_TEST_TMPDIR/errors")" ""
 	run_apart bash -c 'banger ps <&- 2>&-'
 	expect "$status" 0
+
+	printf 'a line\n' >"$BATS_TEST_TMPDIR/log"
+	script "{\"methods\": {\"vm.logs\": {\"pass\": \"$BATS_TEST_TMPDIR/log\"}, \"doctor\": {\"result\": {\"ok\": true, \"checks\": []}}}}"
+	start_agent
+	local words
+	for words in --help help 'vm run --help' version '--json version' 'completion fish' '--json ps' 'ps -q' 'vm show box' \
+		'vm logs box' 'vm start box' 'vm create' 'vm run -d' 'daemon status' 'doctor --json' \
+		'vm exec box -- seq 100000'; do
+		run_apart bash -c "banger --quiet $words >/dev/full"
+		expect "$words: $status" "$words: 1"
+		contains "$errors" "No space left on device"
+		run_apart bash -c "banger --quiet $words >&-"
+		expect "$words: $status" "$words: 1"
+		contains "$errors" "Bad file descriptor"
+	done
 }
 
 @test "folders: no HOME, a relative one, a foreign runtime folder, a working folder that is gone" {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "workspace/manifest.h"
 #include "workspace/plan.h"
+#include "workspace/scan.h"
 
 #define REASON_SHOWN 300
 
@@ -137,6 +138,67 @@ int conflicts_find(struct span said, struct span plan, struct conflicts *ret, st
 	}
 	strv_sort(&ret->gone);
 	return 0;
+}
+
+/* A walk over what the guest's index has otherwise than its files. */
+struct staged {
+	struct span rest;
+	struct raw_record record;
+	bool has_record;
+	struct buf *out;
+};
+
+static int staged_next(struct staged *staged, struct err *err)
+{
+	staged->has_record = staged->rest.len > 0;
+	if (staged->has_record && !scan_read_raw_record(&staged->rest, &staged->record))
+		return fail_said(err);
+	return 0;
+}
+
+/* Whether what is staged is one of the things that the host has, or had. */
+static bool is_of_host(const struct manifest_side *side, const struct manifest_entry *before,
+		       const struct manifest_entry *now)
+{
+	return (before && (manifest_side_eq(side, &before->index) ||
+			   manifest_side_eq(side, &before->work))) ||
+	       (now && (manifest_side_eq(side, &now->index) || manifest_side_eq(side, &now->work)));
+}
+
+static int visit_staged(void *context, const struct manifest_entry *before,
+			const struct manifest_entry *now, struct err *err)
+{
+	static const struct manifest_side nothing = { .mode = 0 };
+	const struct manifest_side *old = before ? &before->index : &nothing;
+	const struct manifest_side *new = now ? &now->index : &nothing;
+	const struct span path = before ? before->path : now->path;
+	struct staged *staged = context;
+	int r = 0;
+
+	while (r == 0 && staged->has_record &&
+	       manifest_compare_paths(staged->record.path, path) < 0)
+		r = staged_next(staged, err);
+	if (r < 0 || !staged->has_record || !span_eq(staged->record.path, path) ||
+	    manifest_side_eq(old, new))
+		return r;
+	const struct manifest_side side = { .mode = staged->record.modes[0],
+					    .oid = staged->record.oids[0] };
+
+	/* Without a mode nothing is staged: a new file's name alone, or a merge. */
+	if (side.mode != 0 && !is_of_host(&side, before, now)) {
+		buf_add(staged->out, path);
+		buf_add_byte(staged->out, 0);
+	}
+	return 0;
+}
+
+int conflicts_staged(struct span said, struct span before, struct span now, struct buf *ret,
+		     struct err *err)
+{
+	struct staged staged = { .rest = said, .out = ret };
+	const int r = staged_next(&staged, err);
+
+	return r < 0 ? r : manifest_compare(before, now, visit_staged, &staged, err);
 }
 
 static bool is_gone(const struct conflicts *conflicts, struct span path)

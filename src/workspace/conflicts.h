@@ -24,6 +24,13 @@ int conflicts_find(struct span said, struct span plan, struct conflicts *ret, st
 	MUST_CHECK;
 
 /*
+ * What the guest has only staged, and the host's index would replace: `said` is script_staged()'s
+ * answer, `before` and `now` entries as the host gave them and has them. Adds "path\0"s.
+ */
+int conflicts_staged(struct span said, struct span before, struct span now, struct buf *ret,
+		     struct err *err) MUST_CHECK;
+
+/*
  * `others` is script_compare()'s answer. Adds "path\0" of files that are to be written over the
  * guest's and of those that are to be removed although the guest has changed them.
  */

@@ -52,6 +52,10 @@ const char script_refs[] =
 	"done\n"
 	"printf '%s\\n%s\\n%s\\n' \"$o\" \"$p\" \"${r:--}\"\n";
 
+const char script_staged[] =
+	"cd \"$1\" || exit 1\n"
+	"exec git diff-files -z --raw --no-abbrev --no-renames --ignore-submodules=all\n";
+
 /* The bytes of a pack, under a name that git tidies up if it stays; nobody may write to packs. */
 #define TAKE_PACK                                               \
 	"(\n"                                                   \

@@ -17,6 +17,10 @@ extern const char script_look[];
  * and "refs/heads/NAME" of one that leaves no room for it; "-" for each that is not. */
 extern const char script_refs[];
 
+/* $1 folder. Files of which its index and the working tree have different content, as `git
+ * diff-files --raw` has them. */
+extern const char script_staged[];
+
 /* $1 folder to be, $2 object format, $3 pack, $4 origin, $5 name, $6 email. A pack on its input:
  * "bare" where script_index() follows, "whole" where the guest is to index it, or "none". Says
  * where it is made. */

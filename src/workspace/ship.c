@@ -180,6 +180,40 @@ static int plan(struct ship *ship, struct err *err)
 	return 0;
 }
 
+/*
+ * What the guest has in its index alone is in no file that could be found to have changed: the
+ * host's lines of the index would replace it.
+ */
+static int check_staged(struct ship *ship, struct err *err)
+{
+	const char *const args[] = { ship->wish->guest_path, NULL };
+	const struct guest_script script = { .text = script_staged,
+					     .args = args,
+					     .what = "look at what is staged",
+					     .input_fd = -1 };
+	struct buf *names = &ship->result->conflicts;
+	AUTO_BUF said = BUF_INIT;
+	uint64_t count = 0;
+	int r;
+
+	if (is_first(ship) || ship->plan.index_info.len == 0)
+		return 0;
+	r = guest_script_run(ship->way, &script, &said, err);
+	if (r == 0)
+		r = conflicts_staged(buf_span(&said), ship->had_entries,
+				     buf_span(&ship->workspace->scan.manifest), names, err);
+	if (r < 0 || names->len == 0 || ship->wish->force)
+		return r;
+	for (size_t i = 0; i < names->len; i++)
+		count += names->ptr[i] == '\0';
+	r = err_set(err, ERR_BAD_STATE,
+		    "the guest has staged changes of %llu %s, as the host has made other ones",
+		    (unsigned long long)count, count == 1 ? "file" : "files");
+	err_hint(err, "commit them in the guest, take them back ('git restore --staged'), or take "
+		      "the host's with --force");
+	return r;
+}
+
 static bool is_current(const struct ship *ship)
 {
 	return !is_first(ship) && !ship->moves_head && ship->plan.tree_info.len == 0 &&
@@ -596,6 +630,8 @@ static int prepare(struct ship *ship, struct err *err)
 		r = decide_head(ship, err);
 	if (r == 0)
 		r = plan(ship, err);
+	if (r == 0)
+		r = check_staged(ship, err);
 	if (r < 0)
 		return r;
 	ship->result->is_first = is_first(ship);

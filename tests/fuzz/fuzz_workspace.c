@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "fuzz.h"
 #include "workspace/conflicts.h"
 #include "workspace/head.h"
@@ -91,11 +92,16 @@ static void check_conflicts(struct span said)
 {
 	static const char plan[] = "100644 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\ta\0"
 				   "0 0000000000000000000000000000000000000000\tb";
+	static const char old[] = "100644 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa =\ta\0";
 	CLEANUP(conflicts_done) struct conflicts conflicts = CONFLICTS_INIT;
 	AUTO_BUF writes = BUF_INIT;
 	AUTO_BUF removes = BUF_INIT;
+	AUTO_BUF names = BUF_INIT;
 	struct err err = ERR_INIT;
 
+	if (conflicts_staged(said, span_of(old, sizeof(old) - 1), span_of("", 0), &names, &err) ==
+	    0)
+		REQUIRE(names.len == 0 || str_eq(names.ptr, "a"));
 	if (conflicts_find(said, span_of(plan, sizeof(plan)), &conflicts, &err) < 0)
 		return;
 	REQUIRE(conflicts.lines.len > 0 && conflicts.lines.len <= sizeof(plan));

@@ -472,6 +472,49 @@ precious" ]
 	[ "$(cat guest/r/out/x guest/r/local-folder | uniq)" = host ]
 }
 
+@test "what the guest has staged, and in no file, is not replaced" {
+	make_repo r
+	prepare r
+	echo v2 >guest/r/one
+	git -C guest/r add one
+	cp r/one guest/r/one
+	staged=$(git -C guest/r rev-parse :one)
+	# The host's file alone: the index stays as it is.
+	echo host >>r/dir/two
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse :one)" = "$staged" ]
+	cp r/one kept
+	for change in 'commit -q -a -m host' 'rm -q --cached one'; do
+		echo host >>r/one
+		git -C r add -A
+		# shellcheck disable=SC2086 # words
+		git -C r $change
+		prepare r
+		[ "$status" -eq 1 ]
+		[[ "$output" == 'error state: the guest has staged changes of 1 file'*$'\n''one' ]]
+		[ "$(git -C guest/r rev-parse :one)" = "$staged" ]
+		cmp kept guest/r/one
+		[ "$(git -C guest/r rev-parse HEAD)" != "$(git -C r rev-parse HEAD)" ]
+	done
+	run tool list "$SOCKET" r "$PWD/guest/r"
+	[ "$status" -eq 1 ]
+	git -C r add one
+	prepare r force
+	[ "$status" -eq 0 ]
+	[[ "$output" == *$'\n''one' ]]
+	[ "$(git -C guest/r rev-parse :one)" = "$(git -C r rev-parse :one)" ]
+	# What the host has as well, or had, is in nobody's way.
+	echo staged >>r/one
+	prepare r
+	git -C guest/r add one
+	git -C r commit -q -a -m same
+	echo further >>r/one
+	git -C r commit -q -a -m further
+	prepare r
+	[ "$status" -eq 0 ]
+}
+
 @test "another --mode moves no HEAD" {
 	make_repo r
 	prepare r

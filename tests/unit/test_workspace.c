@@ -277,6 +277,56 @@ static void test_conflicts_refused(void **state)
 	}
 }
 
+/* What the guest has staged of "p", against what the host gave and has now. */
+static void test_staged(void **state)
+{
+	static const struct {
+		const char *said, *before, *now;
+		const char *names; /* NULL: refused */
+	} rows[] = {
+		{ "", "100644 " A " =\tp|", "100644 " B " =\tp|", "" },
+		{ ":100644 100644 " C " " Z " M|p|", "100644 " A " =\tp|", "100644 " B " =\tp|",
+		  "p|" },
+		{ ":100644 100644 " C " " Z " M|o|:100644 100644 " C " " Z " M|p|",
+		  "100644 " A " =\tp|", "100644 " B " =\tp|", "p|" },
+		/* What the host gave, or has; the same with another mode is neither. */
+		{ ":100644 100644 " A " " Z " M|p|", "100644 " A " =\tp|", "100644 " B " =\tp|",
+		  "" },
+		{ ":100644 100644 " B " " Z " M|p|", "100644 " A " =\tp|", "100644 " B " =\tp|",
+		  "" },
+		{ ":100644 100644 " C " " Z " M|p|", "100644 " A " 100644 " C "\tp|",
+		  "100644 " B " =\tp|", "" },
+		{ ":100755 100644 " B " " Z " M|p|", "100644 " A " =\tp|", "100644 " B " =\tp|",
+		  "p|" },
+		/* The host's index stays as it is. */
+		{ ":100644 100644 " C " " Z " M|p|", "100644 " A " =\tp|",
+		  "100644 " A " 100644 " B "\tp|", "" },
+		/* The file has gone: there, or here. */
+		{ ":100644 000000 " C " " Z " D|p|", "", "100644 " B " =\tp|", "p|" },
+		{ ":100644 100644 " C " " Z " M|p|", "100644 " A " =\tp|", "", "p|" },
+		/* A name alone, or a merge. */
+		{ ":000000 100644 " Z " " Z " A|p|", "", "100644 " B " =\tp|", "" },
+		{ ":100644 100644 " C " " Z " M|p", "100644 " A " =\tp|", "100644 " B " =\tp|",
+		  NULL },
+		{ "p|", "100644 " A " =\tp|", "100644 " B " =\tp|", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_BUF said = text_of(rows[i].said);
+		AUTO_BUF before = text_of(rows[i].before);
+		AUTO_BUF now = text_of(rows[i].now);
+		AUTO_BUF names = BUF_INIT;
+		struct err err = ERR_INIT;
+		const int r = conflicts_staged(buf_span(&said), buf_span(&before), buf_span(&now),
+					       &names, &err);
+
+		CHECK_ROW(i, (r == 0) == (rows[i].names != NULL));
+		if (r == 0)
+			check_text(&names, rows[i].names);
+	}
+}
+
 static void test_switch(void **state)
 {
 	static const struct {
@@ -460,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_look),
 		cmocka_unit_test(test_head_refs),
 		cmocka_unit_test(test_head_check),
+		cmocka_unit_test(test_staged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "cli/link.h"
 #include "cli/vm_view.h"
 #include "cli/wrap.h"
+#include "workspace/git.h"
 
 #define NAME_COLUMN    6
 #define TEXT_COLUMN    21
@@ -81,6 +82,21 @@ static json_t *without_daemon(const struct err *err)
 	return result;
 }
 
+/* Which git there is: that of whoever asks, who runs it, and not of bangerd. */
+static void add_git(const struct cli *cli, json_t *checks)
+{
+	json_t *check = json_new_object();
+	AUTO_BUF version = BUF_INIT;
+	struct err err = ERR_INIT;
+	const int r = git_version(&cli->cancel, &version, &err);
+
+	json_put_str(check, "name", "git");
+	json_put_str(check, "status", r < 0 ? "warn" : "pass");
+	json_put_str(check, "message", r < 0 ? err.message : version.ptr);
+	json_put_str(check, "hint", r < 0 && err.hint[0] ? err.hint : NULL);
+	json_add(checks, check);
+}
+
 static void add_report(const json_t *result, struct out *out)
 {
 	const json_t *item;
@@ -143,6 +159,7 @@ static int run_doctor(struct cli *cli, const struct invocation *invocation)
 			return cli_fail(cli, &err);
 		result = without_daemon(&err);
 	}
+	add_git(cli, json_object_get(result, "checks"));
 	json_put(result, "fixed", TAKE_PTR(fixed));
 	if (out->is_json)
 		out_json(out, result);

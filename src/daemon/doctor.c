@@ -321,21 +321,6 @@ static void check_tools(json_t *checks)
 	doctor_add(checks, "mmdebstrap", PASS, output.ptr, NULL);
 }
 
-static void check_defaults(const struct daemon *daemon, json_t *checks)
-{
-	const struct vm_defaults *defaults = &daemon->defaults;
-	AUTO_BUF text = BUF_INIT;
-
-	buf_addf(&text, "vcpu %u (%s), memory ", defaults->vcpu, defaults->vcpu_source);
-	text_size(&text, defaults->memory_bytes);
-	buf_addf(&text, " (%s), disk ", defaults->memory_source);
-	text_size(&text, defaults->disk_bytes);
-	buf_addf(&text, " (%s), root file system ", defaults->disk_source);
-	text_size(&text, defaults->system_overlay_bytes);
-	buf_addf(&text, " (%s)", defaults->system_overlay_source);
-	doctor_add(checks, "defaults", PASS, text.ptr, NULL);
-}
-
 /* Whether anybody but its owner may do something with it; ret_mode is set then. */
 static bool is_open_to_others(const char *path, mode_t *ret_mode)
 {
@@ -481,7 +466,7 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_folders(daemon, checks);
 	check_artifacts(daemon, checks);
 	check_tools(checks);
-	check_defaults(daemon, checks);
+	doctor_check_defaults(daemon, checks);
 	doctor_check_network(daemon, checks);
 	return checks;
 }

@@ -14,4 +14,5 @@ void doctor_add(json_t *checks, const char *name, enum verdict verdict, const ch
 		const char *hint);
 void doctor_add_err(json_t *checks, const char *name, enum verdict verdict, const struct err *err);
 
+void doctor_check_defaults(const struct daemon *daemon, json_t *checks);
 void doctor_check_network(struct daemon *daemon, json_t *checks);

@@ -163,7 +163,8 @@ static int explain(const struct git_call *call, int r, struct err *err)
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	if (err->errnum == ENOENT) {
 		r = err_set(err, ERR_UNSUPPORTED, "git is not installed");
-		err_hint(err, "workspaces need the program 'git' on this host");
+		err_hint(err, "'vm run PATH' and 'vm workspace' need it on this host: apt-get "
+			      "install git");
 		return r;
 	}
 	return err_context(err, r, "git %s", call->args[0]);
@@ -205,6 +206,19 @@ static int run(const struct git *git, bool is_trusted, const struct git_call *ca
 int git_run(const struct git *git, const struct git_call *call, struct buf *ret, struct err *err)
 {
 	return run(git, true, call, ret, err);
+}
+
+int git_version(const struct cancel *cancel, struct buf *ret, struct err *err)
+{
+	static const char *const args[] = { "version", NULL };
+	const struct git_call call = { .args = args, .cancel = cancel };
+	AUTO_GIT nowhere = { .root = mem_strdup("/") };
+	int r;
+
+	r = run(&nowhere, false, &call, ret, err);
+	if (r == 0 && ret->len > 0 && ret->ptr[ret->len - 1] == '\n')
+		buf_truncate(ret, ret->len - 1);
+	return r;
 }
 
 static int line_of(struct buf *text, char **ret)

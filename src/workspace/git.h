@@ -66,6 +66,9 @@ struct git_call {
 	bool may_say_no;	/* status 1, which is git's word for it, is an empty answer */
 };
 
+/* Appends what the git of this host says that it is. ERR_UNSUPPORTED: there is none. */
+int git_version(const struct cancel *cancel, struct buf *ret, struct err *err) MUST_CHECK;
+
 /* Runs it and appends what it printed (NULL: dropped). A failure quotes what git said, escaped. */
 int git_run(const struct git *git, const struct git_call *call, struct buf *ret, struct err *err)
 	MUST_CHECK;

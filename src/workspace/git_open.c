@@ -99,6 +99,8 @@ static int refuse(const struct git *git, int r, struct err *err)
 {
 	struct stat status;
 
+	if (err->kind == ERR_UNSUPPORTED || err->kind == ERR_CANCELLED)
+		return r; /* no word about the repository */
 	if (err->kind == ERR_SYSTEM && strstr(err->message, "dubious ownership")) {
 		r = err_set(err, ERR_INVALID, "'%s' belongs to uid %u, not to you", git->root,
 			    stat(git->root, &status) == 0 ? status.st_uid : 0);

@@ -582,6 +582,28 @@ members() {
 	run_for 1 banger image delete "$IMAGE"
 }
 
+@test "doctor knows git, and where each default comes from" {
+	run_for 0 banger --json doctor
+	matches "$(jq -r '.checks[] | select(.name == "git") | "\(.status) \(.message)"' <<<"$output")" '^pass git version [0-9]'
+	local defaults
+	defaults=$(jq -r '.checks[] | select(.name == "defaults").message' <<<"$output")
+	matches "$defaults" 'vmm [a-z]+ \((config|built in)\), network [a-z]+ \((config|built in)\), image debian-[a-z-]+ \((config|built in)\), kernel debian-cloud \(built in\)'
+	matches "$defaults" 'vcpu [0-9]+ \((config|host: .*)\), memory [0-9.]+ .iB \(.*\), disk .* \(.*\), root file system .* \('
+	# Only who asks needs git: bangerd runs already, and goes on without.
+	sed -i 's/^default_image_name.*/default_image_name = "mine"/' "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet daemon stop
+	banger ps >/dev/null
+	run_for 0 env PATH=/nonexistent "$BANGER" doctor
+	matches "$output" "WARN +git +git is not installed"
+	contains "$(tr -s ' \n' ' ' <<<"$output")" "need it on this host: apt-get install git"
+	contains "$(tr -s ' \n' ' ' <<<"$output")" 'image mine (config)'
+	mkdir "$BATS_TEST_TMPDIR/checkout"
+	git -C "$BATS_TEST_TMPDIR/checkout" init -q
+	run_for 1 env PATH=/nonexistent "$BANGER" vm run "$BATS_TEST_TMPDIR/checkout" --dry-run
+	equal "$(head -n 1 <<<"$stderr")" 'banger: git is not installed'
+	contains "$stderr" 'apt-get install git'
+}
+
 @test "without QEMU: doctor fails with what to do, and a VM is refused without leaving anything" {
 	echo "qemu_bin = \"/nonexistent/qemu\"" | cat - "$BANGER_CONFIG_DIR/config.toml" >"$BANGER_CONFIG_DIR/new"
 	chmod 600 "$BANGER_CONFIG_DIR/new"

@@ -5,23 +5,29 @@
  *     workspace_tool list SOCKET|- PATH GUEST_PATH [WORD...]
  *     workspace_tool origin URL
  *     workspace_tool fingerprint PATH [untracked]
+ *     workspace_tool export SOCKET patch|bundle GUEST_PATH FILE
  *
  * WORD is untracked, full, force, branch=NAME, from=REF, last_branch=NAME and last_from=COMMIT (of
  * the last time, for PATH), cancel=STAGE (fires when that stage is first told of) or stop=STAGE
  * (then it stops itself with SIGSTOP). Prints what
  * came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
  */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "base/unix_socket.h"
+#include "workspace/export.h"
 #include "workspace/origin.h"
 #include "workspace/prepare.h"
+
+#define EXPORT_BYTES_MAX (4UL << 30)
 
 struct tool {
 	const char *socket;
@@ -147,6 +153,30 @@ static int fingerprint(const char *path, bool includes_untracked)
 	return 0;
 }
 
+/* Into a new file; prints how many files or references are in it. */
+static int export(const char *socket, bool is_bundle, const char *guest_path, const char *path)
+{
+	AUTO_EXPORT_RESULT result = { .bytes = 0 };
+	AUTO_CLOSE int out_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	AUTO_CLOSE int fd = -1;
+	struct err err = ERR_INIT;
+
+	if (out_fd < 0)
+		return 2;
+	if (unix_connect(socket, &fd, &err) < 0)
+		return fail(&err);
+	const struct export_job job = { .fd = fd,
+					.folder = guest_path,
+					.is_bundle = is_bundle,
+					.bytes_max = EXPORT_BYTES_MAX,
+					.out_fd = out_fd };
+
+	if (export_run(&job, &result, &err) < 0)
+		return fail(&err);
+	(void)printf("%" PRIu64 "\n", is_bundle ? result.commits : result.summary.files);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	AUTO_WORKSPACE workspace = WORKSPACE_INIT;
@@ -157,6 +187,8 @@ int main(int argc, char **argv)
 		return origin(argv[2]);
 	if (argc >= 3 && str_eq(argv[1], "fingerprint"))
 		return fingerprint(argv[2], argc > 3);
+	if (argc == 6 && str_eq(argv[1], "export"))
+		return export(argv[2], str_eq(argv[3], "bundle"), argv[4], argv[5]);
 	if (argc < 5 || cancel_init(&tool.cancel) < 0)
 		return 2;
 	tool.socket = argv[2];

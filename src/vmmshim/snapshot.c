@@ -1,8 +1,10 @@
 #include "vmmshim/snapshot.h"
 
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +17,10 @@
 #include "vmmshim/journal.h"
 #include "vmmshim/vmm_state.h"
 
-#define MIB ((uint64_t)1024 * 1024)
+#define MIB	       ((uint64_t)1024 * 1024)
+#define SETTLED_ROUNDS 2 /* of QEMU's loop in which nothing moved */
+#define SAVE	       "Cannot save the microVM state"
+#define ASKED_MAX      4096 /* far more than what the guest's buffers can take needs */
 
 void snapshot_done(struct snapshot *snapshot)
 {
@@ -197,11 +202,12 @@ void snapshot_step(struct vmm *vmm)
 	}
 	now_ns = clock_now_ns();
 	vmm->metrics.create_us = (now_ns - snapshot->began_ns) / 1000;
-	journal_info("snapshot: asked %" PRIu64 " ms, device state of %zu bytes %" PRIu64
+	journal_info("snapshot: at rest %" PRIu64
+		     " ms (asked %u times), device state of %zu bytes %" PRIu64
 		     " ms, memory %" PRIu64 " ms (%" PRIu64 " of %" PRIu64
 		     " MiB read%s), files %" PRIu64 " ms",
-		     snapshot_ms(snapshot->began_ns, snapshot->asked_ns), snapshot->state.len,
-		     snapshot_ms(snapshot->asked_ns, snapshot->saved_ns),
+		     snapshot_ms(snapshot->began_ns, snapshot->asked_ns), snapshot->asked,
+		     snapshot->state.len, snapshot_ms(snapshot->asked_ns, snapshot->saved_ns),
 		     snapshot_ms(snapshot->saved_ns, written_ns), snapshot->memory.read / MIB,
 		     snapshot->memory.size / MIB,
 		     snapshot->memory.is_reflinked ? ", the rest reflinked" : "",
@@ -238,7 +244,7 @@ static void on_saved(void *context, const json_t *result, const struct err *err)
 
 	(void)result;
 	if (err) {
-		fail_create(vmm, "Cannot save the microVM state", err);
+		fail_create(vmm, SAVE, err);
 		return;
 	}
 	snapshot->saved_ns = clock_now_ns();
@@ -247,9 +253,47 @@ static void on_saved(void *context, const json_t *result, const struct err *err)
 	if (r == 0)
 		r = guest_memory_begin(&snapshot->memory, &failure);
 	if (r < 0)
-		fail_create(vmm, "Cannot save the microVM state", &failure);
+		fail_create(vmm, SAVE, &failure);
 	else
 		snapshot->is_writing = true; /* snapshot_step() goes on */
+}
+
+static void ask_address(struct vmm *vmm);
+
+/* Whether the agent's channel stands still: seen twice the same, with QEMU's loop in between. */
+static bool is_settled(struct vmm *vmm)
+{
+	struct snapshot *snapshot = &vmm->snapshot;
+	const int fd = vmm->vsock.channel_fd;
+	int queued[2] = { 0, 0 };
+
+	if (fd < 0)
+		return true;
+	(void)ioctl(fd, SIOCOUTQ, &queued[0]);
+	(void)ioctl(fd, SIOCINQ, &queued[1]);
+	if (memcmp(queued, snapshot->queued, sizeof(queued)) == 0)
+		snapshot->stable++;
+	else
+		snapshot->stable = 0;
+	memcpy(snapshot->queued, queued, sizeof(queued));
+	return snapshot->stable >= SETTLED_ROUNDS;
+}
+
+static int save_devices(struct vmm *vmm, struct err *err)
+{
+	json_t *arguments;
+	char path[64];
+
+	if (ftruncate(vmm->qemu.saved_fd, 0) < 0 || lseek(vmm->qemu.saved_end_fd, 0, SEEK_SET) < 0)
+		return err_sys(err, -errno, "make room for device state");
+	vmm->snapshot.asked_ns = clock_now_ns();
+	(void)snprintf(path, sizeof(path), "/dev/fdset/%d", vmm->qemu.saved_number);
+	arguments = json_new_object();
+	json_put_str(arguments, "filename", path);
+	/* Disks stay ours: the guest goes on after it. */
+	json_put_bool(arguments, "live", false);
+	qmp_command(&vmm->qmp, "xen-save-devices-state", arguments, on_saved, vmm);
+	return 0;
 }
 
 static void on_address(void *context, const json_t *result, const struct err *err)
@@ -258,37 +302,38 @@ static void on_address(void *context, const json_t *result, const struct err *er
 	struct snapshot *snapshot = &vmm->snapshot;
 	const char *text = json_is_string(result) ? json_string_value(result) : "";
 	struct err failure = ERR_INIT;
-	json_t *arguments;
-	char path[64];
+	int r = 0;
 
-	if (!err && !snapshot_parse_address(text, &snapshot->memory.address)) {
-		(void)err_set(&failure, ERR_PROTOCOL, "QEMU does not say where its memory is: %s",
-			      text);
-		err = &failure;
-	}
-	if (!err && (ftruncate(vmm->qemu.saved_fd, 0) < 0 ||
-		     lseek(vmm->qemu.saved_end_fd, 0, SEEK_SET) < 0)) {
-		(void)err_sys(&failure, -errno, "make room for device state");
-		err = &failure;
-	}
 	if (err) {
-		fail_create(vmm, "Cannot save the microVM state", err);
+		fail_create(vmm, SAVE, err);
 		return;
 	}
-	snapshot->asked_ns = clock_now_ns();
-	(void)snprintf(path, sizeof(path), "/dev/fdset/%d", vmm->qemu.saved_number);
-	arguments = json_new_object();
-	json_put_str(arguments, "filename", path);
-	/* Disks stay ours: the guest goes on after it. */
-	json_put_bool(arguments, "live", false);
-	qmp_command(&vmm->qmp, "xen-save-devices-state", arguments, on_saved, vmm);
+	if (!snapshot_parse_address(text, &snapshot->memory.address))
+		r = err_set(&failure, ERR_PROTOCOL, "QEMU does not say where its memory is: %s",
+			    text);
+	else if (is_settled(vmm))
+		r = save_devices(vmm, &failure);
+	else if (snapshot->asked < ASKED_MAX)
+		ask_address(vmm);
+	else
+		r = err_set(&failure, ERR_TIMEOUT, "the agent's channel does not come to rest");
+	if (r < 0)
+		fail_create(vmm, SAVE, &failure);
+}
+
+static void ask_address(struct vmm *vmm)
+{
+	json_t *arguments = json_new_object();
+
+	vmm->snapshot.asked++;
+	json_put_str(arguments, "command-line", "gpa2hva 0");
+	qmp_command(&vmm->qmp, "human-monitor-command", arguments, on_address, vmm);
 }
 
 void snapshot_create(struct vmm *vmm)
 {
 	struct snapshot *snapshot = &vmm->snapshot;
 	struct err err = ERR_INIT;
-	json_t *arguments;
 	int r;
 
 	snapshot_done(snapshot);
@@ -313,7 +358,5 @@ void snapshot_create(struct vmm *vmm)
 	snapshot->memory.size = vmm->api.config.machine.mem_size_mib * MIB;
 	snapshot->memory.base_fd = vmm->memory_fd;
 	snapshot->memory.out_fd = snapshot->memory_file.fd;
-	arguments = json_new_object();
-	json_put_str(arguments, "command-line", "gpa2hva 0");
-	qmp_command(&vmm->qmp, "human-monitor-command", arguments, on_address, vmm);
+	ask_address(vmm);
 }

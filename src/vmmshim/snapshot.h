@@ -2,7 +2,9 @@
  * PUT /snapshot/create and /snapshot/load.
  *
  * Create, with the guest paused: streams to the guest's agent stand still; QEMU is asked where the
- * memory is, which also lets it finish what it has begun; it saves the state of its devices into a
+ * memory is, until what is on its way in the agent's channel moves no more (a paused guest's QEMU
+ * still fills the buffers that the guest had offered, and a ring in memory that is ahead of the
+ * saved device could not be loaded); it saves the state of its devices into a
  * file in memory; the guest's memory is written chunk by chunk, between which requests wait but
  * signals are heard; then both files get their names, the state last: where it is, the memory is
  * whole. Whatever fails before that leaves no file and a guest that can be resumed. Nothing is
@@ -44,6 +46,9 @@ struct snapshot {
 	struct buf state;	     /* owned; QEMU's device state */
 	struct snapshot_facts facts; /* owned; of the snapshot that is loaded */
 	bool had_serial;	     /* PUT /serial came before the load */
+	int queued[2];	 /* bytes in the agent's channel, to QEMU and from it, when seen last */
+	unsigned stable; /* how often in a row they were the same */
+	unsigned asked;	 /* how often QEMU was */
 	uint64_t began_ns;
 	uint64_t asked_ns; /* where the memory is was answered */
 	uint64_t saved_ns; /* the device state was there */

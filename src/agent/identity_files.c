@@ -35,7 +35,7 @@ static int write_in_folder(int root_fd, const char *folder, mode_t mode_if_made,
 
 	if (fd < 0)
 		return fd == -ENOENT && mode_if_made == 0 ? 0 : fd;
-	return root_replace(fd, name, content, mode);
+	return root_replace_ours(fd, name, content, mode);
 }
 
 static int write_hostname(int etc, const struct identity *identity)
@@ -43,7 +43,7 @@ static int write_hostname(int etc, const struct identity *identity)
 	AUTO_BUF text = BUF_INIT;
 
 	buf_addf(&text, "%s\n", identity->hostname);
-	return root_replace(etc, "hostname", buf_span(&text), 0644);
+	return root_replace_ours(etc, "hostname", buf_span(&text), 0644);
 }
 
 static int write_hosts(int etc, const struct identity *identity)
@@ -66,7 +66,7 @@ static int write_resolv_conf(int etc, const struct identity *identity)
 		return 0;
 	for (size_t i = 0; i < identity->network.dns.count; i++)
 		buf_addf(&text, "nameserver %s\n", identity->network.dns.items[i]);
-	return root_replace(etc, "resolv.conf", buf_span(&text), 0644);
+	return root_replace_ours(etc, "resolv.conf", buf_span(&text), 0644);
 }
 
 static void address_text(const uint8_t address[static 4], char ret[static INET_ADDRSTRLEN])
@@ -179,13 +179,14 @@ static int write_host_key(int root_fd, const struct identity *identity)
 	folder = root_open_folder(root_fd, "/etc/ssh", 0755);
 	if (folder < 0)
 		return folder;
-	r = root_replace(folder, "ssh_host_ed25519_key", span_str(identity->ssh_host_key), 0600);
+	r = root_replace_ours(folder, "ssh_host_ed25519_key", span_str(identity->ssh_host_key),
+			      0600);
 	if (r < 0)
 		return r;
 	buf_add_str(&public_line, identity->ssh_host_key_pub);
 	if (!str_ends(public_line.ptr, "\n"))
 		buf_add_byte(&public_line, '\n');
-	return root_replace(folder, "ssh_host_ed25519_key.pub", buf_span(&public_line), 0644);
+	return root_replace_ours(folder, "ssh_host_ed25519_key.pub", buf_span(&public_line), 0644);
 }
 
 static int write_machine_id(int root_fd, const struct identity *identity)

@@ -1,5 +1,6 @@
 #include "agent/freeze.h"
 #include "agent/renew.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -29,6 +30,7 @@ static int renew(struct conn *conn, const struct identity *identity, struct err 
 	struct renewal renewal = { .is_other = false };
 	json_t *machine = NULL;
 	json_t *answer;
+	const uint64_t begun_ns = clock_now_ns();
 	bool was_held;
 	int r = identity_check_whole(identity, err);
 
@@ -42,6 +44,7 @@ static int renew(struct conn *conn, const struct identity *identity, struct err 
 	if (r < 0)
 		return r;
 	reach_identity(conn, identity);
+	json_put_u64(machine, "took_us", (clock_now_ns() - begun_ns) / 1000);
 	answer = json_new_object();
 	json_put(answer, "machine", machine);
 	r = conn_reply(conn, answer, err);

@@ -194,9 +194,9 @@ static bool parse_address_number(struct span text, uint8_t ret[static 4])
 		return false;
 	for (size_t i = 0; i < text.len; i++) {
 		const char *digits = "0123456789ABCDEF";
-		const char *digit = memchr(digits, text.ptr[i], 16);
+		const char *digit = strchr(digits, text.ptr[i]);
 
-		if (!digit)
+		if (!digit || *digit == '\0')
 			return false;
 		number = number << 4 | (uint32_t)(digit - digits);
 	}
@@ -261,6 +261,9 @@ static int read_settings(int fd, const char *name, struct netif_settings *ret)
 	if (ioctl(fd, SIOCGIFHWADDR, &request) < 0)
 		return -errno;
 	memcpy(settings.mac, request.ifr_hwaddr.sa_data, 6);
+	if (ioctl(fd, SIOCGIFFLAGS, &request) < 0)
+		return -errno;
+	settings.is_up = (request.ifr_flags & IFF_UP) != 0;
 	r = list_addresses(fd, name, addresses, &settings.address_count);
 	if (r == 0 && settings.address_count > 0) {
 		struct sockaddr_in address;
@@ -279,7 +282,8 @@ static int read_settings(int fd, const char *name, struct netif_settings *ret)
 static bool is_as_wanted(const struct netif_settings *settings,
 			 const struct identity_network *network)
 {
-	return (!network->has_mac || memcmp(settings->mac, network->mac, 6) == 0) &&
+	return settings->is_up &&
+	       (!network->has_mac || memcmp(settings->mac, network->mac, 6) == 0) &&
 	       settings->address_count == 1 && settings->prefix == network->prefix &&
 	       memcmp(settings->address, network->address, 4) == 0 &&
 	       memcmp(settings->gateway, network->gateway, 4) == 0;
@@ -320,7 +324,7 @@ static int put_up(int fd, const char *name, const struct identity_network *netwo
 int netif_configure(const struct identity_network *network, struct err *err)
 {
 	AUTO_CLOSE int fd = control_socket();
-	struct netif_settings settings;
+	struct netif_settings settings = { .prefix = 0 };
 	char name[IFNAMSIZ];
 	int r;
 

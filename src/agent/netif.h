@@ -17,6 +17,7 @@ struct netif_settings {
 	uint8_t address[4]; /* the first; IPv4, network order */
 	uint8_t gateway[4]; /* of the default route that leads over it */
 	uint8_t prefix;
+	bool is_up;
 	size_t address_count;
 };
 

@@ -20,15 +20,15 @@
 #define PROC_FILE_MAX	65536
 #define SSHD_WAIT_MS	300
 #define SSHD_LOOK_MS	1
+#define SSHD_UP_LOOK_MS 10
 #define LOWEST_PRIORITY 19
 #define FIELD_PARENT	4
 #define FIELD_STACK	28 /* where its stack begins: execve() draws another place */
 
+/* A look at /proc that goes on. */
 struct search {
-	const char *comm; /* borrowed; as the kernel has it: at most 15 bytes */
-	int proc_fd;	  /* borrowed */
-	size_t count;
-	pid_t pids[PROGRAMS_SSHD_MAX];
+	int proc_fd; /* borrowed */
+	struct programs found;
 };
 
 static int read_of(int proc_fd, pid_t pid, const char *name, struct buf *ret)
@@ -83,44 +83,55 @@ bool programs_sshd_listens(struct span arguments)
 	return true;
 }
 
+/* PID 1's own: a container's in the guest is its affair. */
+static void take_service(const struct search *search, pid_t pid, pid_t *slot)
+{
+	if (stat_field_of(search->proc_fd, pid, FIELD_PARENT) == 1)
+		*slot = pid;
+}
+
+static void take_sshd(struct search *search, pid_t pid)
+{
+	struct programs *found = &search->found;
+	AUTO_BUF arguments = BUF_INIT;
+
+	if (found->sshd_count < PROGRAMS_SSHD_MAX &&
+	    read_of(search->proc_fd, pid, "cmdline", &arguments) == 0 &&
+	    programs_sshd_listens(buf_span(&arguments)))
+		found->sshd[found->sshd_count++] = pid;
+}
+
 static int visit_process(void *context, const char *name)
 {
 	struct search *search = context;
 	AUTO_BUF comm = BUF_INIT;
-	uint64_t pid;
+	uint64_t number;
+	pid_t pid;
 
-	if (!parse_u64_text(name, INT32_MAX, &pid) ||
-	    read_of(search->proc_fd, (pid_t)pid, "comm", &comm) < 0 || comm.len == 0)
+	if (!parse_u64_text(name, INT32_MAX, &number))
 		return 0;
-	buf_truncate(&comm, comm.len - 1);
-	if (str_eq(comm.ptr, search->comm) && search->count < PROGRAMS_SSHD_MAX)
-		search->pids[search->count++] = (pid_t)pid;
+	pid = (pid_t)number;
+	if (read_of(search->proc_fd, pid, "comm", &comm) < 0)
+		return 0;
+	/* At most 15 bytes and a newline. */
+	if (str_eq(comm.ptr, "sshd\n"))
+		take_sshd(search, pid);
+	else if (str_eq(comm.ptr, "systemd-journal\n"))
+		take_service(search, pid, &search->found.journald);
+	else if (str_eq(comm.ptr, "systemd-network\n"))
+		take_service(search, pid, &search->found.networkd);
 	return 0;
 }
 
-/* Fills `search` and returns a descriptor of /proc, or -errno. */
-static int find(struct search *search)
+int programs_find(struct programs *ret, struct err *err)
 {
 	AUTO_CLOSE int proc = dir_open("/proc");
-	int r;
+	struct search search = { .proc_fd = proc };
+	const int r = proc < 0 ? proc : dir_each(proc, visit_process, &search);
 
-	if (proc < 0)
-		return proc;
-	search->proc_fd = proc;
-	r = dir_each(proc, visit_process, search);
-	return r < 0 ? r : TAKE_FD(proc);
-}
-
-/* PID 1's own: a container's in the guest is its affair. */
-static pid_t find_child_of_init(const char *comm)
-{
-	struct search search = { .comm = comm };
-	AUTO_CLOSE int proc = find(&search);
-
-	for (size_t i = 0; proc >= 0 && i < search.count; i++) {
-		if (stat_field_of(proc, search.pids[i], FIELD_PARENT) == 1)
-			return search.pids[i];
-	}
+	if (r < 0)
+		return err_sys(err, r, "look for programs in /proc");
+	*ret = search.found;
 	return 0;
 }
 
@@ -142,38 +153,51 @@ static void hang_up(int proc_fd, pid_t pid)
 	(void)setpriority(PRIO_PROCESS, (id_t)pid, LOWEST_PRIORITY);
 }
 
-int programs_renew_sshd(struct err *err)
+void programs_renew_sshd(const struct programs *programs)
 {
-	struct search search = { .comm = "sshd" };
-	AUTO_CLOSE int proc = find(&search);
+	AUTO_CLOSE int proc = dir_open("/proc");
 
-	if (proc < 0)
-		return err_sys(err, proc, "look for sshd in /proc");
-	for (size_t i = 0; i < search.count; i++) {
-		AUTO_BUF arguments = BUF_INIT;
+	for (size_t i = 0; proc >= 0 && i < programs->sshd_count; i++)
+		hang_up(proc, programs->sshd[i]);
+}
 
-		if (read_of(proc, search.pids[i], "cmdline", &arguments) == 0 &&
-		    programs_sshd_listens(buf_span(&arguments)))
-			hang_up(proc, search.pids[i]);
-	}
+/* It says so in its title once it listens, and keeps its number when it executes itself. */
+static bool is_up(int proc_fd, pid_t pid)
+{
+	AUTO_BUF arguments = BUF_INIT;
+
+	return read_of(proc_fd, pid, "cmdline", &arguments) < 0 ||
+	       str_starts(arguments.ptr, "sshd: ");
+}
+
+static int restore_priority(void *context, const char *name)
+{
+	const int *proc_fd = context;
+	AUTO_BUF comm = BUF_INIT;
+	uint64_t pid;
+
+	if (parse_u64_text(name, INT32_MAX, &pid) &&
+	    read_of(*proc_fd, (pid_t)pid, "comm", &comm) == 0 && str_eq(comm.ptr, "sshd\n") &&
+	    getpriority(PRIO_PROCESS, (id_t)pid) == LOWEST_PRIORITY)
+		(void)setpriority(PRIO_PROCESS, (id_t)pid, 0);
 	return 0;
 }
 
-void programs_restore_sshd(void)
+void programs_restore_sshd(const struct programs *programs, uint64_t deadline_ns)
 {
-	struct search search = { .comm = "sshd" };
-	AUTO_CLOSE int proc = find(&search);
+	AUTO_CLOSE int proc = dir_open("/proc");
 
-	for (size_t i = 0; proc >= 0 && i < search.count; i++) {
-		const id_t id = (id_t)search.pids[i];
-
-		/* Connections that came meanwhile have inherited it. */
-		if (getpriority(PRIO_PROCESS, id) == LOWEST_PRIORITY)
-			(void)setpriority(PRIO_PROCESS, id, 0);
+	if (proc < 0 || programs->sshd_count == 0)
+		return;
+	for (size_t i = 0; i < programs->sshd_count; i++) {
+		while (!is_up(proc, programs->sshd[i]) && clock_now_ns() < deadline_ns)
+			(void)poll(NULL, 0, SSHD_UP_LOOK_MS);
 	}
+	/* Also the processes of connections that came at once, which have inherited it. */
+	IGNORE_RESULT(dir_each(proc, restore_priority, &proc));
 }
 
-void programs_reload_networkd(void)
+void programs_reload_networkd(const struct programs *programs)
 {
 	static const struct bus_call reload = {
 		.destination = "org.freedesktop.network1",
@@ -181,23 +205,20 @@ void programs_reload_networkd(void)
 		.interface = "org.freedesktop.network1.Manager",
 		.member = "Reload",
 	};
-	const pid_t pid = find_child_of_init("systemd-network");
 	AUTO_CLOSE int bus = -1;
 	struct err err = ERR_INIT;
 	struct bus_value nothing;
 
-	if (pid == 0)
+	if (programs->networkd == 0)
 		return;
 	bus = bus_connect(BUS_SOCKET_SYSTEM, &err);
 	/* Without a bus it is started anew: systemd does that for a service that was killed. */
 	if (bus < 0 || bus_call(bus, &reload, &nothing, &err) < 0)
-		(void)kill(pid, SIGKILL);
+		(void)kill(programs->networkd, SIGKILL);
 }
 
-void programs_renew_journald(void)
+void programs_renew_journald(const struct programs *programs)
 {
-	const pid_t pid = find_child_of_init("systemd-journal");
-
-	if (pid > 0)
-		(void)kill(pid, SIGTERM);
+	if (programs->journald > 0)
+		(void)kill(programs->journald, SIGTERM);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/macros.h"
@@ -14,20 +15,32 @@
 
 #define PROGRAMS_SSHD_MAX 8
 
+/* What a look at /proc has found; 0: it does not run. */
+struct programs {
+	size_t sshd_count;
+	pid_t sshd[PROGRAMS_SSHD_MAX]; /* those that listen */
+	pid_t journald;
+	pid_t networkd;
+};
+
+/* 0 or < 0. */
+int programs_find(struct programs *ret, struct err *err) MUST_CHECK;
+
 /*
  * Makes each sshd that listens read its key again, and returns when none of them can greet with the
  * old one any more; one that does not listen to its signal is killed, and its supervisor starts it
- * again. Starting anew costs processor time: the lowest priority has it until
- * programs_restore_sshd(). 0 or < 0.
+ * again. Starting anew costs processor time: that is done with the lowest priority.
  */
-int programs_renew_sshd(struct err *err) MUST_CHECK;
-void programs_restore_sshd(void);
+void programs_renew_sshd(const struct programs *programs);
+
+/* Gives them their priority back as soon as they listen again, or at `deadline_ns`. */
+void programs_restore_sshd(const struct programs *programs, uint64_t deadline_ns);
 
 /* Has systemd-networkd, where it runs, read its files again. */
-void programs_reload_networkd(void);
+void programs_reload_networkd(const struct programs *programs);
 
 /* Ends systemd-journald, which systemd starts again: it takes the new ids then. */
-void programs_renew_journald(void);
+void programs_renew_journald(const struct programs *programs);
 
 /*
  * Whether an sshd with these arguments (/proc/PID/cmdline) listens: neither serves one connection

@@ -2,9 +2,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/rtc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -12,7 +15,6 @@
 #include "agent/boot_id.h"
 #include "agent/machine_id.h"
 #include "agent/netif.h"
-#include "agent/programs.h"
 #include "agent/root.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -58,21 +60,46 @@ int renew_run(const struct identity *identity, struct renewal *ret, struct err *
 	if (r == 0)
 		r = identity_write_files(identity, IDENTITY_RENEWAL, root, err);
 	if (r == 0 && renewal.is_other)
-		r = programs_renew_sshd(err);
-	if (r == 0 && renewal.is_other)
-		programs_reload_networkd();
-	if (r == 0)
-		*ret = renewal;
-	return r;
+		r = programs_find(&renewal.programs, err);
+	if (r < 0)
+		return r;
+	programs_renew_sshd(&renewal.programs);
+	programs_reload_networkd(&renewal.programs);
+	*ret = renewal;
+	return 0;
+}
+
+/* A machine's second clock, where it has one: what reads it later must not be led astray. */
+static void set_hardware_clock(void)
+{
+	AUTO_CLOSE int fd = open("/dev/rtc0", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const time_t now = (time_t)clock_wall_seconds();
+	struct rtc_time fields;
+	struct tm utc;
+
+	if (fd < 0 || !gmtime_r(&now, &utc))
+		return;
+	fields = (struct rtc_time){
+		.tm_sec = utc.tm_sec,
+		.tm_min = utc.tm_min,
+		.tm_hour = utc.tm_hour,
+		.tm_mday = utc.tm_mday,
+		.tm_mon = utc.tm_mon,
+		.tm_year = utc.tm_year,
+	};
+	(void)ioctl(fd, RTC_SET_TIME, &fields);
 }
 
 void renew_finish(const struct renewal *renewal)
 {
+	const uint64_t deadline_ns = clock_now_ns() + FINISH_MS * NSEC_PER_MSEC;
+
 	if (!renewal->is_other)
 		return;
-	(void)poll(NULL, 0, FINISH_MS);
-	programs_restore_sshd();
-	programs_renew_journald();
+	programs_restore_sshd(&renewal->programs, deadline_ns);
+	(void)poll(NULL, 0, clock_poll_ms(deadline_ns));
+	set_hardware_clock();
+	programs_renew_journald(&renewal->programs);
 }
 
 /* --- what it is now --- */

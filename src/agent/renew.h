@@ -19,6 +19,7 @@
 
 #include "agent/conn.h"
 #include "agent/identity.h"
+#include "agent/programs.h"
 #include "agent/request.h"
 #include "base/err.h"
 #include "base/macros.h"
@@ -26,6 +27,7 @@
 /* What a renewal has begun and renew_finish() ends. */
 struct renewal {
 	bool is_other; /* it was another machine before */
+	struct programs programs;
 };
 
 /* Does all of it but what can wait; the first failure is what `err` says. */

@@ -64,7 +64,7 @@ static int replace_seed(int root_fd, const struct place *place)
 		return errno == ENOENT ? 0 : -errno;
 	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
 		return -EIO;
-	return root_replace(folder, place->name, span_of(bytes, sizeof(bytes)), 0600);
+	return root_replace_ours(folder, place->name, span_of(bytes, sizeof(bytes)), 0600);
 }
 
 static int remove_secret(int root_fd, const struct place *place)

@@ -145,7 +145,17 @@ static bool is_the_same(int folder_fd, const char *name, struct span content, mo
 	return is_same;
 }
 
-int root_replace(int folder_fd, const char *name, struct span content, mode_t mode)
+/* ext4 takes a rename over a file for the end of a careful change and writes out; an exchange not.
+ */
+static int put_in_place(int folder_fd, const char *temporary, const char *name, bool is_ours)
+{
+	if (is_ours && renameat2(folder_fd, temporary, folder_fd, name, RENAME_EXCHANGE) == 0)
+		return unlinkat(folder_fd, temporary, 0) < 0 ? -errno : 0;
+	/* There is no such file yet, or the file system cannot exchange. */
+	return renameat(folder_fd, temporary, folder_fd, name) < 0 ? -errno : 0;
+}
+
+static int replace(int folder_fd, const char *name, struct span content, mode_t mode, bool is_ours)
 {
 	char temporary[NAME_MAX + 1];
 	AUTO_CLOSE int fd = -1;
@@ -165,9 +175,21 @@ int root_replace(int folder_fd, const char *name, struct span content, mode_t mo
 		return -errno;
 
 	r = fd_write_all(fd, content);
-	if (r == 0 && (fchmod(fd, mode) < 0 || renameat(folder_fd, temporary, folder_fd, name) < 0))
+	if (r == 0 && fchmod(fd, mode) < 0)
 		r = -errno;
+	if (r == 0)
+		r = put_in_place(folder_fd, temporary, name, is_ours);
 	if (r < 0)
 		(void)unlinkat(folder_fd, temporary, 0);
 	return r;
+}
+
+int root_replace(int folder_fd, const char *name, struct span content, mode_t mode)
+{
+	return replace(folder_fd, name, content, mode, false);
+}
+
+int root_replace_ours(int folder_fd, const char *name, struct span content, mode_t mode)
+{
+	return replace(folder_fd, name, content, mode, true);
 }

@@ -31,3 +31,9 @@ int root_read(int folder_fd, const char *name, struct buf *ret) MUST_CHECK;
 
 /* Replaces `name`, also when it was a link. */
 int root_replace(int folder_fd, const char *name, struct span content, mode_t mode) MUST_CHECK;
+
+/*
+ * The same for a file that is wholly ours and comes again with the next start: ext4 does not begin
+ * to write it out at once, so the file may be empty after a crash of the machine.
+ */
+int root_replace_ours(int folder_fd, const char *name, struct span content, mode_t mode) MUST_CHECK;

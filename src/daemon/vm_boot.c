@@ -28,6 +28,7 @@
 #include "daemon/vm_files.h"
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
+#include "guest/renew.h"
 #include "kernel/args.h"
 #include "kernel/initramfs.h"
 #include "kernel/kernel.h"
@@ -138,7 +139,8 @@ static int make_identity(const struct daemon *daemon, const struct vm *vm, json_
 	put_authorized_keys(daemon, identity);
 	json_put_str(identity, "ssh_host_key", private_pem.ptr);
 	json_put_str(identity, "ssh_host_key_pub", public_line.ptr);
-	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
+	guest_put_clock(identity);
+	json_put_str(identity, "machine_id", vm->id);
 	json_put_str(identity, "boot_token", vm->id);
 	json_put(identity, "network", network_identity(daemon->network, vm));
 	ssh_key_wipe(&private_pem);

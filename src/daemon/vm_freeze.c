@@ -10,6 +10,7 @@
 #include "daemon/network.h"
 #include "daemon/vm_files.h"
 #include "guest/agent.h"
+#include "guest/renew.h"
 #include "vmm/fc_client.h"
 
 #define FREEZE_TIMEOUT_MS 5000
@@ -26,7 +27,7 @@ int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err
 	int r;
 
 	json_put_str(identity, "hostname", vm->name);
-	json_put_i64(identity, "wall_seconds", clock_wall_seconds());
+	guest_put_clock(identity);
 	if (network_has(job->daemon->network, vm->id))
 		json_put(identity, "network", network_identity(job->daemon->network, vm));
 	r = vm_put_entropy(identity, err);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -27,6 +28,7 @@ static const struct json_field machine_fields[] = {
 	{ "ssh_host_key_pub", JSON_FIELD_STRING, true, AT(ssh_host_key_pub), 0, NULL },
 	{ "random", JSON_FIELD_STRING, true, AT(random), 64, NULL },
 	{ "wall_ms", JSON_FIELD_U64, true, AT(wall_ms), 0, NULL },
+	{ "took_us", JSON_FIELD_U64, true, AT(took_us), 0, NULL },
 };
 
 void guest_machine_done(struct guest_machine *machine)
@@ -158,6 +160,16 @@ int guest_read_machine(const json_t *object, const json_t *identity, struct gues
 }
 
 /* --- asking --- */
+
+void guest_put_clock(json_t *identity)
+{
+	struct timespec now;
+
+	/* Since there are clocks, this one is there. */
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	json_put_i64(identity, "wall_seconds", now.tv_sec);
+	json_put_i64(identity, "wall_nanoseconds", now.tv_nsec);
+}
 
 int guest_renew(const struct guest_target *target, const json_t *identity,
 		struct guest_machine *ret, struct err *err)

@@ -31,6 +31,7 @@ struct guest_machine {
 	uint64_t prefix;
 	uint64_t addresses; /* how many IPv4 addresses the interface has */
 	uint64_t wall_ms;   /* since 1970, by the guest's clock */
+	uint64_t took_us;   /* by the guest's clock, from the request to the answer */
 };
 
 void guest_machine_done(struct guest_machine *machine);
@@ -48,6 +49,9 @@ int guest_renew(const struct guest_target *target, const json_t *identity,
 /* Reads and judges a guest's word about itself. Pure; for guest_renew() and its fuzzer. */
 int guest_read_machine(const json_t *object, const json_t *identity, struct guest_machine *ret,
 		       struct err *err) MUST_CHECK;
+
+/* Gives an identity the host's time, to be sent at once. */
+void guest_put_clock(json_t *identity);
 
 /*
  * Waits until the guest is at rest: its init has finished, its processors and disks idle. On

@@ -91,7 +91,7 @@ systemd_is_up() {
 	run_for 0 in_sys getent hosts sys
 	matches "$output" '^(127\.0\.1\.1|::1|127\.0\.0\.1) +sys'
 	run_for 0 in_sys getent hosts localhost
-	matches "$(in_sys cat /etc/machine-id)" '^[0-9a-f]{32}$'
+	equal "$(in_sys cat /etc/machine-id)" "$(vm_get sys .id)"
 	[ $(($(date +%s) - $(in_sys date +%s))) -le 10 ]
 }
 

@@ -17,7 +17,7 @@ static const char machine_text[] =
 	"{\"hostname\":\"box\",\"machine_id\":\"" ID "\",\"boot_id\":\"b\",\"boot_token\":\"t\","
 	"\"mac\":\"02:00:00:00:00:01\",\"address\":\"10.0.0.2\",\"prefix\":24,"
 	"\"gateway\":\"10.0.0.1\",\"addresses\":1,\"ssh_host_key_pub\":\"ssh-ed25519 A\","
-	"\"random\":\"00\",\"wall_ms\":1790000000250}";
+	"\"random\":\"00\",\"wall_ms\":1790000000250,\"took_us\":9}";
 
 static json_t *read_json(const char *text)
 {
@@ -86,6 +86,7 @@ static void test_anything_else_is_refused(void **state)
 		{ "{\"wall_ms\":1789999989999}", "clock is 10001 ms off" },
 		{ "{\"random\":null}", "'random' is missing" },
 		{ "{\"boot_id\":null}", "'boot_id' is missing" },
+		{ "{\"took_us\":null}", "'took_us' is missing" },
 		{ "{\"more\":1}", "unknown field 'more'" },
 		{ "{\"wall_ms\":\"now\"}", "'wall_ms'" },
 	};

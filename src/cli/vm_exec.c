@@ -49,6 +49,24 @@ static const struct opt exec_opts[] = {
 
 static const struct opt shell_opts[] = { GUEST_PATH_OPT, ENV_OPT };
 
+/* `from` is what the branch began with by --from; NULL: HEAD. */
+static void note_changed(struct cli *cli, const char *path, const char *from, const char *vm)
+{
+	AUTO_BUF shown = BUF_INIT;
+
+	if (!from) {
+		out_note(&cli->out,
+			 "warning: files of '%s' have changed since they were shipped to '%s'",
+			 path, vm);
+		return;
+	}
+	text_escape(&shown, span_str(from), SIZE_MAX);
+	out_note(&cli->out,
+		 "warning: files of '%s', or its '%s', have changed since they were shipped to "
+		 "'%s'",
+		 path, shown.ptr, vm);
+}
+
 /* Says that the checkout has moved on, or brings what is different if that was asked for. */
 static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews, struct err *err)
 {
@@ -85,9 +103,7 @@ static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews,
 			 "warning: HEAD of '%s' is another commit since it was shipped to '%s'",
 			 shown.ptr, name);
 	else
-		out_note(&cli->out,
-			 "warning: files of '%s' have changed since they were shipped to '%s'",
-			 shown.ptr, name);
+		note_changed(cli, shown.ptr, json_get_str(workspace, "from"), name);
 	out_note(&cli->out,
 		 "hint: 'banger vm exec --auto-prepare' ships what is different first, as does "
 		 "'banger vm workspace prepare %s %s'",

@@ -13,6 +13,7 @@
 
 #define SILENT_MS      1000 /* what takes no longer is not worth a word */
 #define PATH_SHOWN_MAX 1024
+#define FROM_BYTES_MAX 1024
 #define NESTED_MAX     8 /* submodules inside one another */
 
 static const char mode_shallow[] = "shallow_overlay";
@@ -51,6 +52,9 @@ int workspace_args_check(const struct workspace_args *args, struct err *err)
 {
 	if (args->from && !args->branch)
 		return err_set(err, ERR_INVALID, "--from goes with --branch");
+	if (args->from && (!args->from[0] || strlen(args->from) > FROM_BYTES_MAX))
+		return err_set(err, ERR_INVALID, "--from names a commit, in at most %d bytes",
+			       FROM_BYTES_MAX);
 	return 0;
 }
 
@@ -168,7 +172,7 @@ static int record(struct way *way, const struct workspace *workspace, struct err
 	if (wish->branch)
 		json_put_str(params, "branch", wish->branch);
 	if (wish->branch && wish->from)
-		json_put_str(params, "from", workspace->facts.head);
+		json_put_str(params, "from", wish->from);
 	json_put_str(params, "mode", wish->is_full ? mode_full : mode_shallow);
 	json_put_bool(params, "include_untracked", wish->includes_untracked);
 	return call(way, params, &fd, err);
@@ -256,10 +260,12 @@ static int ship_one(const struct shipping *shipping, struct workspace *workspace
 	return r;
 }
 
-/* Each is a repository of its own, in its place below the one that it is part of.
+/* Each is a repository of its own, in its place below the one that it is part of; its files are
+   counted with those of the others.
    NOLINTNEXTLINE(misc-no-recursion): NESTED_MAX deep */
 static int ship_submodules(const struct shipping *shipping, const struct workspace *above,
-			   const char *guest_path, unsigned int depth, struct err *err)
+			   const char *guest_path, unsigned int depth,
+			   struct workspace_result *total, struct err *err)
 {
 	int r = 0;
 
@@ -283,7 +289,10 @@ static int ship_submodules(const struct shipping *shipping, const struct workspa
 		if (r == 0)
 			r = ship_one(shipping, &workspace, inside, &result, err);
 		if (r == 0)
-			r = ship_submodules(shipping, &workspace, inside, depth + 1, err);
+			r = ship_submodules(shipping, &workspace, inside, depth + 1, total, err);
+		total->added += result.added;
+		total->changed += result.changed;
+		total->removed += result.removed;
 		if (r < 0)
 			return err_context(err, r, "submodule '%s'", name);
 	}
@@ -297,7 +306,7 @@ static int ship_all(const struct shipping *shipping, struct workspace *workspace
 
 	if (r < 0 || !workspace->wish.is_full)
 		return r;
-	return ship_submodules(shipping, workspace, guest_path, 1, err);
+	return ship_submodules(shipping, workspace, guest_path, 1, ret, err);
 }
 
 int workspace_args_ship(struct cli *cli, struct workspace *workspace,

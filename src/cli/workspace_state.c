@@ -40,6 +40,11 @@ static int look(struct cli *cli, const json_t *workspace, enum workspace_state *
 	const struct git_call head_call = { .args = head_args,
 					    .cancel = &cli->cancel,
 					    .may_say_no = true };
+	const struct fingerprint_wish wish = {
+		.includes_untracked = json_get_bool(workspace, "include_untracked"),
+		.is_full = str_eq(json_get_str(workspace, "mode"), "full_copy"),
+		.from = json_get_str(workspace, "from"),
+	};
 	const char *head = json_get_str(workspace, "head");
 	char print[FINGERPRINT_SIZE];
 	AUTO_GIT git = GIT_INIT;
@@ -59,8 +64,7 @@ static int look(struct cli *cli, const json_t *workspace, enum workspace_state *
 		*ret = WORKSPACE_STALE;
 		return 0;
 	}
-	r = fingerprint_checkout(&git, json_get_bool(workspace, "include_untracked"), &cli->cancel,
-				 print, err);
+	r = fingerprint_checkout(&git, &wish, &cli->cancel, print, err);
 	if (r == 0)
 		*ret = str_eq(print, json_get_str(workspace, "fingerprint")) ? WORKSPACE_CURRENT
 									     : WORKSPACE_DIRTY;

@@ -28,7 +28,7 @@ int workspace_state_renew(struct cli *cli, const json_t *answer, struct err *err
 enum workspace_state {
 	WORKSPACE_CURRENT,
 	WORKSPACE_STALE,   /* HEAD is another commit */
-	WORKSPACE_DIRTY,   /* the files or the index have changed */
+	WORKSPACE_DIRTY,   /* the files, the index, or where --from leads, have changed */
 	WORKSPACE_PENDING, /* the last prepare has not ended: the guest may have half of it */
 	WORKSPACE_UNKNOWN, /* the checkout is gone, or git cannot look at it */
 };

@@ -40,8 +40,8 @@ static const struct json_field prepare_fields[] = {
 	  HEAD_BYTES_MAX, "of the host's files then, with host_path: for the client to compare" },
 	{ "branch", JSON_FIELD_STRING, false, offsetof(struct prepare_params, branch),
 	  BRANCH_BYTES_MAX, "that was asked for, with host_path; absent: the host's" },
-	{ "from", JSON_FIELD_STRING, false, offsetof(struct prepare_params, from), HEAD_BYTES_MAX,
-	  "the commit that branch was asked to begin with; absent: the host's HEAD" },
+	{ "from", JSON_FIELD_STRING, false, offsetof(struct prepare_params, from), BRANCH_BYTES_MAX,
+	  "where branch was asked to begin, as it was named; absent: the host's HEAD" },
 	{ "mode", JSON_FIELD_STRING, false, offsetof(struct prepare_params, mode), MODE_BYTES_MAX,
 	  "shallow_overlay or full_copy, with host_path" },
 	{ "include_untracked", JSON_FIELD_BOOL, false,
@@ -74,8 +74,8 @@ static int check_record(const struct prepare_params *p, struct err *err)
 		return err_set(err, ERR_INVALID, "guest_path and host_path must be absolute");
 	if (p->head && !is_commit(p->head))
 		return err_set(err, ERR_INVALID, "'%s' is no commit", p->head);
-	if (p->from && (!p->branch || !is_commit(p->from)))
-		return err_set(err, ERR_INVALID, "from is a commit and goes with branch");
+	if (p->from && (!p->branch || !p->from[0]))
+		return err_set(err, ERR_INVALID, "from names a commit and goes with branch");
 	if (p->mode && !str_eq(p->mode, "shallow_overlay") && !str_eq(p->mode, "full_copy"))
 		return err_set(err, ERR_INVALID, "'%s' is no mode", p->mode);
 	return 0;

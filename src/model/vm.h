@@ -78,8 +78,8 @@ struct vm_workspace {
 	char *head;	   /* owned: the commit that HEAD was */
 	char *fingerprint; /* owned: of the files then (workspace/fingerprint.h) */
 	char *branch;	   /* owned: that was asked for; NULL: the host's */
-	char *from;	   /* owned: the commit that `branch` was asked to begin with; NULL: HEAD */
-	char *mode;	   /* owned: "shallow_overlay" or "full_copy"; NULL: not known */
+	char *from; /* owned: where `branch` was asked to begin, as it was named; NULL: HEAD */
+	char *mode; /* owned: "shallow_overlay" or "full_copy"; NULL: not known */
 	bool has_untracked;
 	bool is_pending; /* the last prepare has not ended: the guest may have half of it */
 };

@@ -10,11 +10,15 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "base/strv.h"
+#include "base/text.h"
 #include "workspace/worktree.h"
 
 /* FNV-1a: nobody gains by two checkouts that look alike. */
 #define FNV_START 14695981039346656037ULL
 #define FNV_PRIME 1099511628211ULL
+
+#define SUBMODULES_DEEP 8 /* inside one another; more are not shipped */
 
 static void add(uint64_t *hash, const void *bytes, size_t size)
 {
@@ -68,7 +72,7 @@ static void add_file(uint64_t *hash, struct folder *folder, const char *path)
 		return;
 	}
 	add_number(hash, st.st_mode);
-	/* A folder where a file was, or a submodule: what is in it is not this checkout's. */
+	/* A folder where a file was, or a submodule: what is in it is not this checkout's list. */
 	if (S_ISDIR(st.st_mode))
 		return;
 	add_number(hash, (uint64_t)st.st_size);
@@ -76,16 +80,21 @@ static void add_file(uint64_t *hash, struct folder *folder, const char *path)
 	add_number(hash, (uint64_t)st.st_mtim.tv_nsec);
 }
 
-static void add_tracked(uint64_t *hash, struct folder *folder, const struct buf *list)
+/* The index's entries with their files; paths of submodules are noted in `ret_submodules`. */
+static void add_tracked(uint64_t *hash, struct folder *folder, const struct buf *list,
+			struct strv *ret_submodules)
 {
 	struct span rest = buf_span(list), record;
 
 	while (parse_until(&rest, '\0', &record)) {
-		struct span entry;
+		struct span cursor = record, entry;
 
 		add(hash, record.ptr, record.len + 1);
-		if (parse_until(&record, '\t', &entry))
-			add_file(hash, folder, (const char *)record.ptr);
+		if (!parse_until(&cursor, '\t', &entry))
+			continue;
+		add_file(hash, folder, (const char *)cursor.ptr);
+		if (parse_literal(&entry, "160000 "))
+			strv_add(ret_submodules, (const char *)cursor.ptr);
 	}
 }
 
@@ -99,9 +108,54 @@ static void add_untracked(uint64_t *hash, struct folder *folder, const struct bu
 	}
 }
 
-int fingerprint_checkout(const struct git *git, bool includes_untracked,
-			 const struct cancel *cancel, char ret[static FINGERPRINT_SIZE],
-			 struct err *err)
+/* What does not lead to a commit counts as such. */
+static int add_commit(uint64_t *hash, const struct git *git, const char *name,
+		      const struct cancel *cancel, struct err *err)
+{
+	AUTO_FREE char *commit = mem_printf("%s^{commit}", name);
+	const char *const args[] = {
+		"rev-parse", "-q", "--verify", "--end-of-options", commit, NULL
+	};
+	const struct git_call call = { .args = args, .cancel = cancel, .may_say_no = true };
+	AUTO_FREE char *oid = NULL;
+	const int r = git_line(git, &call, &oid, err);
+
+	if (r == 0 && oid)
+		add(hash, oid, strlen(oid));
+	add_number(hash, 0);
+	return r;
+}
+
+static int add_checkout(uint64_t *hash, const struct git *git, const struct fingerprint_wish *wish,
+			const struct cancel *cancel, unsigned int depth, struct err *err);
+
+/* One without a working tree of its own is empty, or has nothing that is shipped.
+   NOLINTNEXTLINE(misc-no-recursion): SUBMODULES_DEEP */
+static int add_submodule(uint64_t *hash, const struct git *above, const char *name,
+			 const struct fingerprint_wish *wish, const struct cancel *cancel,
+			 unsigned int depth, struct err *err)
+{
+	const struct fingerprint_wish inside = { .includes_untracked = wish->includes_untracked,
+						 .is_full = true };
+	AUTO_FREE char *path = mem_printf("%s/%s", above->root, name);
+	AUTO_GIT git = GIT_INIT;
+	int r;
+
+	r = git_open(path, cancel, &git, err);
+	if (r < 0 && err->kind == ERR_CANCELLED)
+		return r;
+	if (r < 0 || !str_eq(git.root, path)) {
+		*err = ERR_INIT;
+		add_number(hash, 0);
+		return 0;
+	}
+	r = add_commit(hash, &git, "HEAD", cancel, err);
+	return r < 0 ? r : add_checkout(hash, &git, &inside, cancel, depth + 1, err);
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): SUBMODULES_DEEP */
+static int add_checkout(uint64_t *hash, const struct git *git, const struct fingerprint_wish *wish,
+			const struct cancel *cancel, unsigned int depth, struct err *err)
 {
 	static const char *const tracked[] = { "ls-files", "-z", "--stage", NULL };
 	static const char *const untracked[] = { "ls-files", "-z", "--others", "--exclude-standard",
@@ -109,7 +163,7 @@ int fingerprint_checkout(const struct git *git, bool includes_untracked,
 	AUTO_CLOSE int root_fd = dir_open(git->root);
 	CLEANUP(folder_done) struct folder folder = { .root_fd = root_fd, .fd = -1 };
 	struct git_call call = { .args = tracked, .cancel = cancel };
-	uint64_t hash = FNV_START;
+	AUTO_STRV submodules = { .items = NULL };
 	AUTO_BUF list = BUF_INIT;
 	int r;
 
@@ -118,16 +172,35 @@ int fingerprint_checkout(const struct git *git, bool includes_untracked,
 	r = git_run(git, &call, &list, err);
 	if (r < 0)
 		return r;
-	add_tracked(&hash, &folder, &list);
-	if (includes_untracked) {
+	add_tracked(hash, &folder, &list, &submodules);
+	if (wish->includes_untracked) {
 		buf_clear(&list);
 		call.args = untracked;
 		call.reads_user_config = true;
 		r = git_run(git, &call, &list, err);
 		if (r < 0)
 			return r;
-		add_untracked(&hash, &folder, &list);
+		add_untracked(hash, &folder, &list);
 	}
+	if (!wish->is_full || depth > SUBMODULES_DEEP)
+		return 0;
+	for (size_t i = 0; r == 0 && i < submodules.count; i++)
+		r = add_submodule(hash, git, submodules.items[i], wish, cancel, depth, err);
+	return r;
+}
+
+int fingerprint_checkout(const struct git *git, const struct fingerprint_wish *wish,
+			 const struct cancel *cancel, char ret[static FINGERPRINT_SIZE],
+			 struct err *err)
+{
+	uint64_t hash = FNV_START;
+	int r;
+
+	r = add_checkout(&hash, git, wish, cancel, 0, err);
+	if (r == 0 && wish->from)
+		r = add_commit(&hash, git, wish->from, cancel, err);
+	if (r < 0)
+		return r;
 	(void)snprintf(ret, FINGERPRINT_SIZE, "%016" PRIx64, hash);
 	return 0;
 }

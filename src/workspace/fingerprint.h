@@ -13,11 +13,16 @@
 
 #define FINGERPRINT_SIZE 17 /* sixteen hex digits and a terminator */
 
+struct fingerprint_wish {
+	bool includes_untracked; /* also what is neither tracked nor ignored */
+	bool is_full;		 /* also submodules, each with its HEAD */
+	const char *from;	 /* also the commit that this is; NULL: none */
+};
+
 /*
- * Of all tracked files: the index's entry, and kind, permissions, size and time of the file; with
- * `includes_untracked` also of those that are neither tracked nor ignored. Another text means that
- * something has changed, or was touched.
+ * Of all tracked files: the index's entry, and kind, permissions, size and time of the file, and
+ * what is wished for besides. Another text means that something has changed, or was touched.
  */
-int fingerprint_checkout(const struct git *git, bool includes_untracked,
+int fingerprint_checkout(const struct git *git, const struct fingerprint_wish *wish,
 			 const struct cancel *cancel, char ret[static FINGERPRINT_SIZE],
 			 struct err *err) MUST_CHECK;

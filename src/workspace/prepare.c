@@ -45,9 +45,20 @@ static int read_facts(struct workspace *workspace, const struct cancel *cancel, 
 	const int r = facts_read(&workspace->git, &facts_wish, cancel, &workspace->facts, err);
 
 	if (r < 0 && err->kind == ERR_NOT_FOUND && wish->last && wish->from == wish->last->from)
-		err_hint(err, "it is where the branch of the last time begins: name another one "
+		err_hint(err, "the branch of the last time began there: name another one "
 			      "with --branch and --from");
 	return r;
+}
+
+static int take_fingerprint(struct workspace *workspace, const struct cancel *cancel,
+			    struct err *err)
+{
+	const struct fingerprint_wish wish = { .includes_untracked =
+						       workspace->wish.includes_untracked,
+					       .is_full = workspace->wish.is_full,
+					       .from = workspace->wish.from };
+
+	return fingerprint_checkout(&workspace->git, &wish, cancel, workspace->fingerprint, err);
 }
 
 int workspace_open(const struct workspace_wish *wish, const struct cancel *cancel,
@@ -61,8 +72,7 @@ int workspace_open(const struct workspace_wish *wish, const struct cancel *cance
 	if (r < 0)
 		return r;
 	take_last(&workspace);
-	r = fingerprint_checkout(&workspace.git, wish->includes_untracked, cancel,
-				 workspace.fingerprint, err);
+	r = take_fingerprint(&workspace, cancel, err);
 	if (r == 0)
 		r = read_facts(&workspace, cancel, err);
 	if (r < 0)

@@ -30,7 +30,7 @@
 struct workspace_last {
 	const char *host; /* the working tree */
 	const char *branch;
-	const char *from; /* a commit */
+	const char *from; /* as it was named then: it is looked up again */
 };
 
 struct workspace_wish {

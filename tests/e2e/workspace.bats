@@ -215,10 +215,11 @@ in_repo() {
 @test "prepare: --branch and --from stay, in a second one and with --auto-prepare" {
 	make_repo r
 	old=$(git -C r rev-parse HEAD~)
-	run_for 0 banger vm workspace prepare box r --branch try/x --from HEAD~ --include-untracked
+	git -C r tag old HEAD~
+	run_for 0 banger vm workspace prepare box r --branch try/x --from old --include-untracked
 	equal "$(in_repo git rev-parse HEAD)" "$old"
 	equal "$(banger --json vm show box | jq -r '.vm.workspace | .branch, .from, .mode, .include_untracked, .pending')" \
-		"$(printf '%s\n' try/x "$old" shallow_overlay true false)"
+		"$(printf '%s\n' try/x old shallow_overlay true false)"
 	git -C r commit -q --allow-empty -m third
 	# Untracked files are part of it: one alone is a change.
 	run_for 0 banger vm exec box --auto-prepare -- git log -1 --format=%H
@@ -227,7 +228,7 @@ in_repo() {
 	equal "$stderr" ''
 	echo new >r/new
 	run_for 0 banger vm exec box -- true
-	[[ $stderr == *"warning: files of '$PWD/r' have changed since they were shipped to 'box'"* ]]
+	[[ $stderr == *"warning: files of '$PWD/r', or its 'old', have changed since they were shipped to 'box'"* ]]
 	run_for 0 banger vm exec box --auto-prepare -- sh -c 'git branch --show-current; cat new'
 	equal "$output" $'try/x\nnew'
 	run_for 0 banger vm workspace prepare box r --include-untracked

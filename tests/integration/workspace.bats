@@ -179,7 +179,7 @@ A  new" ]
 	run tool prepare "$SOCKET" "$PWD/r" "$PWD/guest/r" last_branch=try/x "last_from=$gone"
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"'$gone' is no commit of"* ]]
-	[[ "$output" == *'hint: it is where the branch of the last time begins'* ]]
+	[[ "$output" == *'hint: the branch of the last time began there'* ]]
 }
 
 is_empty() {
@@ -220,6 +220,75 @@ fingerprint() {
 	rm r/dir
 	mv away r/dir
 	[ "$(fingerprint)" = "$before" ]
+}
+
+@test "the fingerprint sees submodules with full, and where --from leads" {
+	make_repo inner
+	make_repo sub
+	git -C sub submodule --quiet add "$PWD/inner" deep
+	git -C sub commit -q -m deep
+	make_repo r
+	git -C r submodule --quiet add "$PWD/sub" s
+	git -C r submodule --quiet add "$PWD/sub" empty
+	git -C r commit -q -m subs
+	git -C r submodule --quiet update --init --recursive
+	git -C r submodule --quiet deinit -f empty
+	before=$(fingerprint)
+	full=$(fingerprint full)
+	[ "$(fingerprint full)" = "$full" ]
+	for at in s s/deep; do
+		echo edit >>"r/$at/one"
+		[ "$(fingerprint)" = "$before" ]
+		[ "$(fingerprint full)" != "$full" ]
+		full=$(fingerprint full)
+		git -C "r/$at" commit -q --allow-empty -m inside
+		[ "$(fingerprint full)" != "$full" ]
+		full=$(fingerprint full)
+	done
+	[ "$(fingerprint full untracked)" = "$full" ]
+	echo new >r/s/deep/new
+	[ "$(fingerprint full)" = "$full" ]
+	[ "$(fingerprint full untracked)" != "$full" ]
+	git -C r branch other
+	before=$(fingerprint from=other)
+	[ "$(fingerprint from=other)" = "$before" ]
+	git -C r branch -f other HEAD~
+	[ "$(fingerprint from=other)" != "$before" ]
+	git -C r branch -D other
+	[ "$(fingerprint from=other)" != "$before" ]
+}
+
+@test "--from is looked up again, and the guest's branch follows unless it has gone on itself" {
+	make_repo r
+	prepare r branch=try/x from=main
+	[ "$status" -eq 0 ]
+	again() {
+		run tool prepare "$SOCKET" "$PWD/r" "$PWD/guest/r" last_branch=try/x last_from=main "$@"
+		echo "$output"
+	}
+	echo third >>r/one
+	git -C r commit -q -a -m third
+	echo dirty >>r/one
+	again
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse try/x)" = "$(git -C r rev-parse main)" ]
+	cmp r/one guest/r/one
+	[ "$(git -C guest/r status --porcelain)" = ' M one' ]
+	commit=$(git -C guest/r rev-parse try/x)
+	git -C guest/r commit -q --allow-empty -m own
+	own=$(git -C guest/r rev-parse HEAD)
+	again
+	[ "$status" -eq 0 ]
+	git -C r commit -q --allow-empty -m fourth
+	again
+	[ "$status" -eq 1 ]
+	[[ "$output" == 'error state: the guest has commits of its own'* ]]
+	[ "$(git -C guest/r rev-parse try/x)" = "$own" ]
+	again force
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse try/x)" = "$(git -C r rev-parse main)" ]
+	[ "$(git -C guest/r rev-parse "refs/banger/kept/$own")" = "$own" ]
+	[ "$commit" != "$own" ]
 }
 
 @test "GIT1: sparse checkouts, unfinished merges, pointers of LFS" {

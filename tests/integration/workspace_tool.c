@@ -4,10 +4,10 @@
  *     workspace_tool prepare SOCKET PATH GUEST_PATH [WORD...]
  *     workspace_tool list SOCKET|- PATH GUEST_PATH [WORD...]
  *     workspace_tool origin URL
- *     workspace_tool fingerprint PATH [untracked]
+ *     workspace_tool fingerprint PATH [WORD...]
  *     workspace_tool export SOCKET patch|bundle GUEST_PATH FILE
  *
- * WORD is untracked, full, force, branch=NAME, from=REF, last_branch=NAME and last_from=COMMIT (of
+ * WORD is untracked, full, force, branch=NAME, from=REF, last_branch=NAME and last_from=REF (of
  * the last time, for PATH), cancel=STAGE (fires when that stage is first told of) or stop=STAGE
  * (then it stops itself with SIGSTOP). Prints what
  * came of it, or "error KIND: MESSAGE" and then the conflicts; 0 or 1.
@@ -140,14 +140,19 @@ static int origin(const char *url)
 	return 0;
 }
 
-static int fingerprint(const char *path, bool includes_untracked)
+static int fingerprint(const char *path, const struct workspace_wish *wish)
 {
+	const struct fingerprint_wish print_wish = {
+		.includes_untracked = wish->includes_untracked,
+		.is_full = wish->is_full,
+		.from = wish->from,
+	};
 	char print[FINGERPRINT_SIZE];
 	struct err err = ERR_INIT;
 	AUTO_GIT git = GIT_INIT;
 
 	if (git_open(path, NULL, &git, &err) < 0 ||
-	    fingerprint_checkout(&git, includes_untracked, NULL, print, &err) < 0)
+	    fingerprint_checkout(&git, &print_wish, NULL, print, &err) < 0)
 		return fail(&err);
 	(void)printf("%s\n", print);
 	return 0;
@@ -185,8 +190,11 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && str_eq(argv[1], "origin"))
 		return origin(argv[2]);
-	if (argc >= 3 && str_eq(argv[1], "fingerprint"))
-		return fingerprint(argv[2], argc > 3);
+	if (argc >= 3 && str_eq(argv[1], "fingerprint")) {
+		for (int i = 3; i < argc; i++)
+			read_word(&tool, argv[i]);
+		return fingerprint(argv[2], &tool.wish);
+	}
 	if (argc == 6 && str_eq(argv[1], "export"))
 		return export(argv[2], str_eq(argv[3], "bundle"), argv[4], argv[5]);
 	if (argc < 5 || cancel_init(&tool.cancel) < 0)

@@ -51,7 +51,10 @@ int patch_check_end(struct patch_check *check, struct patch_summary *ret, struct
  */
 bool patch_name_is_safe(struct span name) MUST_CHECK;
 
-/* Whether a link of this name and target leads out of the checkout. Pure. */
+/*
+ * Whether a link of this name and target leads out of the checkout, or may by way of another link
+ * ("folder/../x"). Where none of a patch's links does, no chain of them does. Pure.
+ */
 bool patch_link_leads_out(struct span name, struct span target) MUST_CHECK;
 
 /*

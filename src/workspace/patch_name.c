@@ -212,6 +212,7 @@ bool patch_name_is_safe(struct span name)
 bool patch_link_leads_out(struct span name, struct span target)
 {
 	size_t depth = 0;
+	bool is_in_folder = false;
 
 	if (target.len == 0 || target.ptr[0] == '/' || memchr(target.ptr, '\n', target.len))
 		return true;
@@ -225,11 +226,12 @@ bool patch_link_leads_out(struct span name, struct span target)
 		if (is_repository(part))
 			return true;
 		if (span_eq(part, span_str(".."))) {
-			if (depth == 0)
+			/* Above a folder that may be a link itself is anywhere. */
+			if (depth == 0 || is_in_folder)
 				return true;
 			depth--;
 		} else if (part.len > 0 && !span_eq(part, span_str("."))) {
-			depth++;
+			is_in_folder = true;
 		}
 		target = span_skip(target, slash ? part.len + 1 : part.len);
 	}

@@ -61,13 +61,15 @@ static void test_links(void **state)
 		const char *target;
 		bool leads_out;
 	} rows[] = {
-		{ "l", "a", false },	      { "l", "a/../b", false },
+		{ "l", "a", false },	      { "l", "a/b", false },
 		{ "d/l", "../a", false },     { "d/l", "..", false },
 		{ "l", ".", false },	      { "l", "..", true },
 		{ "l", "a/../../b", true },   { "d/l", "../../.ssh/authorized_keys", true },
 		{ "l", "/etc/passwd", true }, { "l", "", true },
 		{ "l", "a\nb", true },	      { "l", ".git/config", true },
-		{ "d/l", "../.git", true },
+		{ "d/l", "../.git", true },   { "a/b/l", "../../c", false },
+		{ "l", "a/../b", true },      { "a/b/l", "../c/../d", true },
+		{ "l", "./a/.", false },      { "a/l", ".././..", true },
 	};
 
 	(void)state;

@@ -38,13 +38,33 @@ struct folder {
 	int root_fd;
 	int fd;	    /* owned; -1: it is not there, or behind a link */
 	char *path; /* owned; NULL: none yet */
+	/* owned: what git reads in a folder, and would wait in for ever; NULL: none */
+	char *waits_in;
 };
 
-static void folder_done(struct folder *folder)
+static void folder_leave(struct folder *folder)
 {
 	fd_closep(&folder->fd);
 	mem_free(folder->path);
 	folder->path = NULL;
+}
+
+static void folder_done(struct folder *folder)
+{
+	folder_leave(folder);
+	mem_free(folder->waits_in);
+}
+
+static void find_waiting(struct folder *folder)
+{
+	static const char *const read[] = { ".gitattributes", ".gitignore" };
+	struct stat st;
+
+	for (size_t i = 0; folder->fd >= 0 && i < ARRAY_LEN(read); i++)
+		if (!folder->waits_in &&
+		    fstatat(folder->fd, read[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode) && !S_ISDIR(st.st_mode))
+			folder->waits_in = mem_printf("%s/%s", folder->path, read[i]);
 }
 
 /* `path` without its last part, or "." */
@@ -54,9 +74,10 @@ static void enter(struct folder *folder, const char *path, const char *slash)
 
 	if (folder->path && span_eq(above, span_str(folder->path)))
 		return;
-	folder_done(folder);
+	folder_leave(folder);
 	folder->path = mem_strndup((const char *)above.ptr, above.len);
 	folder->fd = worktree_open_beneath(folder->root_fd, folder->path, O_PATH | O_DIRECTORY);
+	find_waiting(folder);
 }
 
 /* Beneath links it is not the repository's file: then it counts as missing, as it does to git. */
@@ -172,7 +193,12 @@ static int add_checkout(uint64_t *hash, const struct git *git, const struct fing
 	r = git_run(git, &call, &list, err);
 	if (r < 0)
 		return r;
+	enter(&folder, ".", NULL);
 	add_tracked(hash, &folder, &list, &submodules);
+	if (folder.waits_in)
+		return err_set(err, ERR_INVALID,
+			       "'%s' in '%s' is no file, but a FIFO, socket or device",
+			       folder.waits_in, git->root);
 	if (wish->includes_untracked) {
 		buf_clear(&list);
 		call.args = untracked;

@@ -190,7 +190,7 @@ static int run(const struct git *git, bool is_trusted, const struct git_call *ca
 		return r;
 	if (input_fd >= 0)
 		spawn_add_fd(&spawn, input_fd, STDIN_FILENO);
-	r = spawn_run(&spawn, call->cancel, GIT_TIMEOUT_MS,
+	r = spawn_run(&spawn, call->cancel, call->timeout_ms ? call->timeout_ms : GIT_TIMEOUT_MS,
 		      call->output_max ? call->output_max : GIT_OUTPUT_MAX, ret, err);
 	if (r == 0)
 		return 0;

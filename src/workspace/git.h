@@ -60,6 +60,7 @@ struct git_call {
 	const char *const *args; /* from the command's name on; NULL-terminated */
 	struct span input;	 /* its standard input; borrowed */
 	size_t output_max;	 /* 0: GIT_OUTPUT_MAX */
+	unsigned int timeout_ms; /* 0: GIT_TIMEOUT_MS */
 	const struct cancel *cancel;
 	bool reads_user_config; /* the user's own and the system's: for identity and ignored files
 				 */

@@ -44,6 +44,43 @@ static bool is_reference(int folder_fd, const char *name)
 	return str_starts(target, "refs/") && !strstr(target, "..");
 }
 
+/* git would wait in it for ever. */
+static bool is_special(mode_t mode)
+{
+	return !S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode);
+}
+
+static int fail_special(const char *path, struct err *err)
+{
+	return err_set(err, ERR_INVALID, "'%s' is no file, but a FIFO, socket or device", path);
+}
+
+int git_check_kinds(const char *dir, struct err *err)
+{
+	static const char *const read[] = { "",
+					    "HEAD",
+					    "commondir",
+					    "config",
+					    "config.worktree",
+					    "index",
+					    "info/attributes",
+					    "info/exclude",
+					    "info/grafts",
+					    "info/sparse-checkout",
+					    "objects/info/alternates",
+					    "packed-refs",
+					    "shallow" };
+
+	for (size_t i = 0; i < ARRAY_LEN(read); i++) {
+		AUTO_FREE char *path = mem_printf("%s%s%s", dir, read[i][0] ? "/" : "", read[i]);
+		struct stat status;
+
+		if (stat(path, &status) == 0 && is_special(status.st_mode))
+			return fail_special(path, err);
+	}
+	return 0;
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): to DEPTH_MAX */
 static int check_entry(void *context, const char *name)
 {
@@ -54,6 +91,8 @@ static int check_entry(void *context, const char *name)
 
 	if (fstatat(folder->fd, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(folder->err, -errno, "look at '%s'", path);
+	if (is_special(status.st_mode))
+		return fail_special(path, folder->err);
 	if (S_ISLNK(status.st_mode) && !is_reference(folder->fd, name))
 		return err_set(folder->err, ERR_INVALID,
 			       "'%s' is a link, and could be another repository's", path);

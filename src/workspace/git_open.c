@@ -19,7 +19,8 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define POINTER_MAX 8192 /* bytes of a file that holds a path */
+#define POINTER_MAX	8192  /* bytes of a file that holds a path */
+#define FACT_TIMEOUT_MS 30000 /* git says at once where a repository is */
 
 void git_done(struct git *git)
 {
@@ -85,7 +86,10 @@ static int ask(const struct git *git, const struct cancel *cancel, const char *w
 	       struct err *err)
 {
 	const char *const args[] = { "rev-parse", what, NULL };
-	const struct git_call call = { .args = args, .cancel = cancel, .reads_user_config = true };
+	const struct git_call call = { .args = args,
+				       .cancel = cancel,
+				       .timeout_ms = FACT_TIMEOUT_MS,
+				       .reads_user_config = true };
 	int r;
 
 	r = git_ask(git->root, &call, ret, err);
@@ -108,7 +112,24 @@ static int refuse(const struct git *git, int r, struct err *err)
 			 git->root);
 		return r;
 	}
+	if (err->errnum == ETIMEDOUT) {
+		r = err_set(err, ERR_INVALID, "git does not say within %d s what '%s' is",
+			    FACT_TIMEOUT_MS / 1000, git->root);
+		err_hint(err, "it waits for a file that it reads: is one that the configuration "
+			      "includes a FIFO?");
+		return r;
+	}
+	/* Nothing is wrong with the repository. */
+	if (err->kind == ERR_UNSUPPORTED || err->kind == ERR_CANCELLED)
+		return r;
 	return err_context(err, r, "'%s' is no repository that git can use", git->root);
+}
+
+static int check_own_kinds(const struct git *git, struct err *err)
+{
+	AUTO_FREE char *dir = mem_printf("%s/.git", git->root);
+
+	return git_check_kinds(dir, err);
 }
 
 static int locate(const struct cancel *cancel, struct git *git, struct err *err)
@@ -258,9 +279,15 @@ int git_open(const char *path, const struct cancel *cancel, struct git *ret, str
 
 	r = find_root(path, &git.root, err);
 	if (r == 0)
+		r = check_own_kinds(&git, err);
+	if (r == 0)
 		r = locate(cancel, &git, err);
 	if (r == 0)
 		r = check_belongs(&git, cancel, err);
+	if (r == 0)
+		r = git_check_kinds(git.dir, err);
+	if (r == 0)
+		r = git_check_kinds(git.common, err);
 	if (r == 0)
 		r = git_check_links(git.dir, err);
 	if (r == 0 && !str_eq(git.dir, git.common))

@@ -9,6 +9,12 @@ int git_ask(const char *folder, const struct git_call *call, char **ret, struct 
 	MUST_CHECK;
 
 /*
+ * ERR_INVALID where one of the files that git reads in `dir`, or `dir` itself, is none, so that git
+ * could wait there for ever. What is not there, or is another kind of folder, is git's to judge.
+ */
+int git_check_kinds(const char *dir, struct err *err) MUST_CHECK;
+
+/*
  * ERR_INVALID where a link could make another repository's references, index or commits this one's.
  */
 int git_check_links(const char *dir, struct err *err) MUST_CHECK;

@@ -188,6 +188,12 @@ static void note_count(struct cli *cli, uint64_t count, const char *one, const c
 			 count == 1 ? one : many, rest);
 }
 
+static void note_empty(struct cli *cli, const struct scan *scan)
+{
+	note_count(cli, scan->empty_submodules, "submodule is", "submodules are",
+		   "left empty: not initialised here ('git submodule update --init')");
+}
+
 static void note_left_out(struct cli *cli, const struct workspace *workspace)
 {
 	const struct scan *scan = &workspace->scan;
@@ -196,9 +202,11 @@ static void note_left_out(struct cli *cli, const struct workspace *workspace)
 		   "left out: --include-untracked ships them");
 	note_count(cli, scan->special, "file is", "files are",
 		   "left out: neither file, folder nor link, or a name that git does not take");
-	if (!workspace->wish.is_full)
+	if (workspace->wish.is_full)
+		note_empty(cli, scan);
+	else
 		note_count(cli, scan->submodules.count, "submodule is", "submodules are",
-			   "left empty: --mode full_copy ships them");
+			   "not shipped: --mode full_copy ships them");
 	if (workspace->facts.lost_origin)
 		out_note(&cli->out,
 			 "the remote 'origin' is left out: a guest could not use its URL");
@@ -286,6 +294,8 @@ static int ship_submodules(const struct shipping *shipping, const struct workspa
 				   &workspace, err);
 		if (r == 0 && !str_eq(workspace.git.root, path))
 			r = err_set(err, ERR_INVALID, "it is behind a link");
+		if (r == 0)
+			note_empty(shipping->cli, &workspace.scan);
 		if (r == 0)
 			r = ship_one(shipping, &workspace, inside, &result, err);
 		if (r == 0)

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "guest/exec.h"
+#include "workspace/guest_git.h"
 
 #define START_TIMEOUT_MS 30000
 #define ERRORS_MAX	 65536
@@ -158,14 +159,9 @@ static int fail_with(const struct export_job *job, int status, const struct buf 
 		     struct err *err)
 {
 	AUTO_BUF shown = BUF_INIT;
-	struct span last = buf_span(errors);
 	int r;
 
-	while (last.len > 0 && last.ptr[last.len - 1] == '\n')
-		last.len--;
-	if (last.len > ERRORS_SHOWN)
-		last = span_skip(last, last.len - ERRORS_SHOWN);
-	text_escape(&shown, last, ERRORS_SHOWN);
+	text_escape(&shown, guest_git_reason(buf_span(errors)), ERRORS_SHOWN);
 	switch (status) {
 	case ENDS_WITHOUT_FOLDER:
 		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s' in the guest",

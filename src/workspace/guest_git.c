@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/strv.h"
 #include "base/text.h"
 #include "guest/exec.h"
@@ -94,17 +95,43 @@ static int start(const struct workspace_way *way, const struct guest_script *scr
 				clock_now_ns() + START_TIMEOUT_MS * NSEC_PER_MSEC, NULL, err);
 }
 
+/* Begins with one of the words by which git says why it ends. */
+static bool is_reason(struct span line)
+{
+	return parse_literal(&line, "fatal: ") || parse_literal(&line, "error: ");
+}
+
+struct span guest_git_reason(struct span said)
+{
+	struct span last = span_of("", 0), line;
+
+	while (said.len > 0) {
+		if (!parse_until(&said, '\n', &line)) {
+			line = said;
+			said.len = 0;
+		}
+		if (line.len > 0)
+			last = line;
+		if (is_reason(line))
+			return line;
+	}
+	return last;
+}
+
 static int explain(const struct guest_script *script, int status, const struct buf *said,
 		   struct err *err)
 {
 	AUTO_BUF text = BUF_INIT;
-	size_t len = said->len;
+	int r;
 
-	while (len > 0 && said->ptr[len - 1] == '\n')
-		len--;
-	text_escape(&text, span_of(said->ptr, len), ERRORS_SHOWN);
-	return err_set(err, ERR_SYSTEM, "cannot %s: status %d in the guest%s%s", script->what,
-		       status, text.len ? ": " : "", text.ptr);
+	text_escape(&text, guest_git_reason(buf_span(said)), ERRORS_SHOWN);
+	r = err_set(err, ERR_SYSTEM, "cannot %s: status %d in the guest%s%s", script->what, status,
+		    text.len ? ": " : "", text.ptr);
+	if (text.ptr && strstr(text.ptr, ".lock': File exists"))
+		err_hint(err,
+			 "another git or prepare is at work there: wait for it; or remove that "
+			 "file in the guest, where one was killed");
+	return r;
 }
 
 int guest_script_hold(const struct workspace_way *way, const struct guest_script *script,
@@ -167,7 +194,7 @@ int guest_script_run(const struct workspace_way *way, const struct guest_script 
 		return r;
 	if (script->ret_status)
 		*script->ret_status = status.status;
-	else if (status.status != 0)
+	if (status.status != 0 && !(script->ret_status && status.status == script->other_status))
 		return explain(script, status.status, &said, err);
 	return 0;
 }

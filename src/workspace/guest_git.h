@@ -43,7 +43,11 @@ struct guest_script {
 
 	size_t output_max; /* 0: GUEST_SAID_MAX */
 	int *ret_status;   /* NULL: another status than 0 is an error */
+	int other_status;  /* with ret_status: the one that is none */
 };
+
+/* The line of what git has said that says why it failed: its own word for it, or the last. Pure. */
+struct span guest_git_reason(struct span said);
 
 /*
  * Starts a script that says nothing and waits for the end of its input: the guest ends it with

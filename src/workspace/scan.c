@@ -265,6 +265,8 @@ static int look_at_submodule(struct walk *walk, const char *path, struct manifes
 	r = worktree_open(walk->job->root_fd, link_path, &link, err);
 	if (r == 0 && (link.kind == WORKTREE_FILE || link.kind == WORKTREE_FOLDER))
 		strv_add(&walk->scan->submodules, path);
+	else
+		walk->scan->empty_submodules++;
 	return r;
 }
 

@@ -35,7 +35,8 @@ struct scan {
 	uint64_t untracked;  /* of them, not in the index */
 	uint64_t left_out;   /* untracked files that were not asked for */
 	uint64_t special;    /* neither file, link nor folder, or a name that git does not allow */
-	struct strv submodules; /* owned: paths of those that have a working tree */
+	struct strv submodules;	   /* owned: paths of those that have a working tree */
+	uint64_t empty_submodules; /* that have a folder only: not initialised here */
 };
 
 #define SCAN_INIT ((struct scan){ .manifest = BUF_INIT })

@@ -485,10 +485,8 @@ static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 		script.context = delivery;
 	}
 	script.ret_status = is_first(ship) ? NULL : &status;
+	script.other_status = APPLY_CONFLICT;
 	r = guest_script_run(ship->way, &script, ret_said, err);
-	if (r == 0 && status != 0 && status != APPLY_CONFLICT)
-		r = err_set(err, ERR_SYSTEM, "cannot write the files: status %d in the guest",
-			    status);
 	delivery->is_taken = true;
 	*ret_status = status;
 	return r;

@@ -199,7 +199,7 @@ in_repo() {
 	git -C r -c protocol.file.allow=always submodule --quiet add "$PWD/inner" sub/deep
 	git -C r commit -q -m sub
 	run_for 0 banger vm workspace prepare box r
-	[[ $stderr == *'1 submodule is left empty: --mode full_copy ships them'* ]]
+	[[ $stderr == *'1 submodule is not shipped: --mode full_copy ships them'* ]]
 	equal "$(in_repo git status --porcelain)" ''
 	echo edit >>r/sub/deep/file
 	run_for 0 banger vm workspace prepare box r --mode full_copy

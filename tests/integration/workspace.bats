@@ -751,6 +751,46 @@ tidy_up() {
 	[ "$status" -eq 0 ]
 }
 
+@test "a FIFO where git would read a file is refused at once" {
+	make_repo r
+	for path in .git/config .git/index .git/HEAD .git/info/exclude .git/refs/heads/x .gitignore dir/.gitignore; do
+		mkdir -p "r/${path%/*}"
+		[ ! -e "r/$path" ] || mv "r/$path" kept
+		mkfifo "r/$path"
+		run timeout 20 "$BANGER_BUILD/tests/integration/workspace_tool" list - "$PWD/r" /root/repo
+		echo "$output"
+		[ "$status" -eq 1 ]
+		[[ "$output" == "error invalid: '"*"${path##*/}'"*' is no file, but a FIFO, socket or device' ]]
+		rm "r/$path"
+		[ ! -e kept ] || mv kept "r/$path"
+	done
+	ln -s "$PWD/fifo" r/.git/packed-refs
+	mkfifo fifo
+	run timeout 20 "$BANGER_BUILD/tests/integration/workspace_tool" list - "$PWD/r" /root/repo
+	[[ "$output" == *"/.git/packed-refs' is no file, but a FIFO, socket or device" ]]
+	rm r/.git/packed-refs
+	prepare r
+	[ "$status" -eq 0 ]
+}
+
+@test "another git at work in the guest is said, with git's own reason" {
+	make_repo r
+	prepare r
+	touch guest/r/.git/index.lock
+	echo third >>r/one
+	git -C r commit -q -a -m third
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == "error system: cannot write the files: status "*" in the guest: fatal: Unable to create '"*"index.lock': File exists."* ]]
+	[[ "$output" == *'hint: another git or prepare is at work there'* ]]
+	[[ "$output" != *'\x0a'* ]]
+	rm guest/r/.git/index.lock
+	prepare r
+	[ "$status" -eq 0 ]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$(git -C r rev-parse HEAD)" ]
+	[ -z "$(git -C guest/r status --porcelain)" ]
+}
+
 @test "GIT7: a guest whose disk is full says so at once" {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	make_repo r

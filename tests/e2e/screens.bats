@@ -53,7 +53,8 @@ coloured() {
 	open_shell 80x24
 	# (Paths, as 'vm show' has them, are whole: they are there to be copied.)
 	for words in ps 'image list' 'image catalog' 'kernel list -a' 'vm stats' 'daemon operations list' \
-		'doctor --plan' 'vm run --help' 'help' 'vm --help'; do
+		'doctor --plan' 'vm run --help' 'help' 'vm --help' 'daemon status' 'vm create --name Box' \
+		'vm workspace export box' 'vm run --image nosuch'; do
 		type_line "banger $words"
 		fits 80
 	done

@@ -48,7 +48,7 @@
 
 #define BACKLOG LIMIT_RPC_CLIENTS /* as many may come at the same moment */
 
-static void daemon_done(struct daemon *daemon)
+void daemon_done(struct daemon *daemon)
 {
 	vm_table_free(daemon->table);
 	operations_free(daemon->operations);
@@ -72,6 +72,17 @@ static void daemon_done(struct daemon *daemon)
 	mem_free(daemon->ssh_key_path);
 	config_done(&daemon->config);
 	paths_done(&daemon->paths);
+}
+
+int daemon_open_network(struct daemon *daemon, struct err *err)
+{
+	const struct network_parts parts = { .config = &daemon->config,
+					     .priv = daemon->priv,
+					     .store = daemon->store,
+					     .table = daemon->table,
+					     .runtime_dir = daemon->paths.runtime_dir };
+
+	return network_open(&parts, &daemon->network, err);
 }
 
 static int make_folder(const char *parent, const char *name, char **ret, struct err *err)
@@ -218,13 +229,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(
-			&(struct network_parts){ .config = &daemon->config,
-						 .priv = daemon->priv,
-						 .store = daemon->store,
-						 .table = daemon->table,
-						 .runtime_dir = daemon->paths.runtime_dir },
-			&daemon->network, err);
+		r = daemon_open_network(daemon, err);
 	if (r == 0)
 		r = oci_blobs_open(daemon->paths.cache_dir, &daemon->blobs, err);
 	if (r < 0)

@@ -8,7 +8,6 @@
 #include "daemon/census.h"
 #include "daemon/lease.h"
 #include "daemon/look.h"
-#include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/vm_table.h"
 #include "priv/priv.h"
@@ -39,29 +38,8 @@ static int open_to_look(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = priv_open_to_look(daemon->paths.state_dir, &daemon->priv, err);
 	if (r == 0)
-		r = network_open(
-			&(struct network_parts){ .config = &daemon->config,
-						 .priv = daemon->priv,
-						 .store = daemon->store,
-						 .table = daemon->table,
-						 .runtime_dir = daemon->paths.runtime_dir },
-			&daemon->network, err);
+		r = daemon_open_network(daemon, err);
 	return r;
-}
-
-static void look_done(struct daemon *daemon)
-{
-	vm_table_free(daemon->table);
-	network_close(daemon->network);
-	priv_close(daemon->priv);
-	store_close(daemon->store);
-	leases_free(daemon->leases);
-	keylock_free(daemon->locks);
-	mem_free(daemon->images_dir);
-	mem_free(daemon->kernels_dir);
-	mem_free(daemon->vms_dir);
-	config_done(&daemon->config);
-	paths_done(&daemon->paths);
 }
 
 static int put_view(struct daemon *daemon, enum daemon_view view, json_t *result, struct err *err)
@@ -92,7 +70,7 @@ int daemon_look(enum daemon_view view, struct buf *out, struct err *err)
 	r = open_to_look(&daemon, err);
 	if (r == 0)
 		r = put_view(&daemon, view, result, err);
-	look_done(&daemon);
+	daemon_done(&daemon);
 	if (r < 0)
 		return r;
 	json_write(result, out);

@@ -86,31 +86,27 @@ void plan_put_json(const struct plan *plan, json_t *result)
 
 enum rest { REST_NONE, REST_LEASE, REST_ALL };
 
-/* What is to be looked at beside this: of a VM that is gone nothing, of one that has ended only for
- * whom it lives. */
+/* What is to be done about each, and looked at beside this: of a VM that is gone nothing, of one
+ * that has ended only for whom it lives. */
+static const struct {
+	enum plan_kind kind;
+	enum rest rest;
+	const char *reason; /* NULL: nothing is to be done */
+} intents[VM_INTENT_COUNT] = {
+	[VM_INTENT_NONE] = { .rest = REST_ALL },
+	[VM_INTENT_CREATE] = { PLAN_UNDO, REST_NONE, "bangerd ended while it was made" },
+	[VM_INTENT_START] = { PLAN_UNDO, REST_LEASE, "bangerd ended while it was started" },
+	[VM_INTENT_STOP] = { PLAN_FINISH, REST_LEASE, "it was to stop" },
+	[VM_INTENT_DELETE] = { PLAN_FINISH, REST_NONE, "it was to be deleted" },
+	[VM_INTENT_SET] = { PLAN_FINISH, REST_ALL, "it was to be changed" },
+};
+
 static enum rest plan_intent(const struct vm *vm, struct plan *plan)
 {
-	switch (vm->intent) {
-	case VM_INTENT_CREATE:
-		plan_add_vm(plan, PLAN_UNDO, vm, "create", "bangerd ended while it was made");
-		return REST_NONE;
-	case VM_INTENT_START:
-		plan_add_vm(plan, PLAN_UNDO, vm, "start", "bangerd ended while it was started");
-		return REST_LEASE;
-	case VM_INTENT_STOP:
-		plan_add_vm(plan, PLAN_FINISH, vm, "stop", "it was to stop");
-		return REST_LEASE;
-	case VM_INTENT_DELETE:
-		plan_add_vm(plan, PLAN_FINISH, vm, "delete", "it was to be deleted");
-		return REST_NONE;
-	case VM_INTENT_SET:
-		plan_add_vm(plan, PLAN_FINISH, vm, "set", "it was to be changed");
-		return REST_ALL;
-	case VM_INTENT_NONE:
-	case VM_INTENT_COUNT:
-		break;
-	}
-	return REST_ALL;
+	if (intents[vm->intent].reason)
+		plan_add_vm(plan, intents[vm->intent].kind, vm, vm_intent_name(vm->intent),
+			    intents[vm->intent].reason);
+	return intents[vm->intent].rest;
 }
 
 static char *vmm_text(const struct vm_facts *facts)

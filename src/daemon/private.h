@@ -67,6 +67,10 @@ struct job {
 	const struct progress *progress;
 };
 
+/* With what is open of it; the rest is NULL, and may be. */
+int daemon_open_network(struct daemon *daemon, struct err *err) MUST_CHECK;
+void daemon_done(struct daemon *daemon);
+
 /* Takes the VM's key; `id` is a full id. */
 int daemon_lock_vm(struct daemon *daemon, const char *id, const struct cancel *cancel,
 		   struct keyhold *ret, struct err *err) MUST_CHECK;

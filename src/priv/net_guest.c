@@ -136,20 +136,6 @@ static int join(struct net_direct *net, const struct net_guest *guest, struct er
 	return r < 0 ? err_sys(err, r, "bring up the TAP device '%s'", tap.name) : 0;
 }
 
-int net_direct_join(struct priv_net *base, const struct net_guest *guest, struct err *err)
-{
-	struct net_direct *net = net_direct_of(base);
-	int r;
-
-	r = priv_check_id(guest->vm_id, err);
-	if (r < 0)
-		return r;
-	(void)pthread_mutex_lock(&net->lock);
-	r = join(net, guest, err);
-	(void)pthread_mutex_unlock(&net->lock);
-	return r;
-}
-
 static int leave(struct net_direct *net, const struct net_guest *guest, struct err *err)
 {
 	AUTO_BUF rules = BUF_INIT;
@@ -168,7 +154,18 @@ static int leave(struct net_direct *net, const struct net_guest *guest, struct e
 	return 0;
 }
 
-int net_direct_leave(struct priv_net *base, const struct net_guest *guest, struct err *err)
+static int set_nat(struct net_direct *net, const struct net_guest *guest, struct err *err)
+{
+	AUTO_BUF rules = BUF_INIT;
+
+	net_rules_set_nat(&net->policy, guest, &rules);
+	return net_nft_run(net, rules.ptr, err);
+}
+
+typedef int change_guest(struct net_direct *net, const struct net_guest *guest, struct err *err);
+
+static int change(struct priv_net *base, change_guest *how, const struct net_guest *guest,
+		  struct err *err)
 {
 	struct net_direct *net = net_direct_of(base);
 	int r;
@@ -177,23 +174,22 @@ int net_direct_leave(struct priv_net *base, const struct net_guest *guest, struc
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&net->lock);
-	r = leave(net, guest, err);
+	r = how(net, guest, err);
 	(void)pthread_mutex_unlock(&net->lock);
 	return r;
 }
 
+int net_direct_join(struct priv_net *base, const struct net_guest *guest, struct err *err)
+{
+	return change(base, join, guest, err);
+}
+
+int net_direct_leave(struct priv_net *base, const struct net_guest *guest, struct err *err)
+{
+	return change(base, leave, guest, err);
+}
+
 int net_direct_set_nat(struct priv_net *base, const struct net_guest *guest, struct err *err)
 {
-	struct net_direct *net = net_direct_of(base);
-	AUTO_BUF rules = BUF_INIT;
-	int r;
-
-	r = priv_check_id(guest->vm_id, err);
-	if (r < 0)
-		return r;
-	(void)pthread_mutex_lock(&net->lock);
-	net_rules_set_nat(&net->policy, guest, &rules);
-	r = net_nft_run(net, rules.ptr, err);
-	(void)pthread_mutex_unlock(&net->lock);
-	return r;
+	return change(base, set_nat, guest, err);
 }

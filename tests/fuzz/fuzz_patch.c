@@ -6,22 +6,7 @@
 
 #include <stdlib.h>
 
-#include "workspace/patch.h"
-
-/* In pieces of `piece` bytes; 0 when it was accepted. */
-static int judge(struct span bytes, size_t piece, struct patch_summary *ret, struct err *err)
-{
-	CLEANUP(patch_check_freep) struct patch_check *check = patch_check_new();
-	int r = 0;
-
-	while (bytes.len > 0 && r == 0) {
-		const size_t len = bytes.len < piece ? bytes.len : piece;
-
-		r = patch_check_feed(check, span_of(bytes.ptr, len), err);
-		bytes = span_skip(bytes, len);
-	}
-	return r < 0 ? r : patch_check_end(check, ret, err);
-}
+#include "patch_judge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/macros.h"
-#include "workspace/patch.h"
+#include "patch_judge.h"
 
 #define OID  "0123456789012345678901234567890123456789"
 #define OIDS "index " OID ".." OID
@@ -76,20 +76,6 @@ static void test_links(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		CHECK_ROW(i, patch_link_leads_out(span_str(rows[i].name),
 						  span_str(rows[i].target)) == rows[i].leads_out);
-}
-
-static int judge(struct span text, size_t piece, struct patch_summary *ret, struct err *err)
-{
-	CLEANUP(patch_check_freep) struct patch_check *check = patch_check_new();
-	int r = 0;
-
-	while (text.len > 0 && r == 0) {
-		const size_t len = text.len < piece ? text.len : piece;
-
-		r = patch_check_feed(check, span_of(text.ptr, len), err);
-		text = span_skip(text, len);
-	}
-	return r < 0 ? r : patch_check_end(check, ret, err);
 }
 
 #define FILE_X "diff --git a/x b/x\n" OIDS " 100644\n--- a/x\n+++ b/x\n"

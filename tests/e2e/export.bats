@@ -3,31 +3,12 @@
 # shellcheck disable=SC2154,SC2016 # bats sets output, stderr; expressions for other shells
 
 load helper
-
-setup_file() {
-	share_home
-	export HOME=$BATS_FILE_TMPDIR/home GIT_CONFIG_NOSYSTEM=1
-	mkdir -p "$HOME"
-	git config --global user.name Ada
-	git config --global user.email ada@example.org
-	git config --global init.defaultBranch main
-	git config --global advice.detachedHead false
-	banger --quiet vm run --name box -d --image debian-bookworm >/dev/null
-}
-
-teardown_file() {
-	end_shared_home
-}
+load checkout
 
 setup() {
 	watch_census
 	cd "$BATS_TEST_TMPDIR" || return
 	in_vm box sh -c 'rm -rf /srv/*'
-}
-
-teardown() {
-	cd / || return
-	compare_census
 }
 
 # A repository on the host and the same in the guest's /srv/repo, without 'prepare'.

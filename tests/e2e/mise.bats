@@ -4,15 +4,15 @@
 # shellcheck disable=SC2154,SC2016,SC2088 # bats sets output, stderr; expressions for other shells, paths for others
 
 load helper
+load checkout
+
+setup_file() { :; } # each test has a VM of its own
+teardown_file() { :; }
 
 setup() {
 	begin_home "$BATS_TEST_TMPDIR"
-	export HOME=$BATS_TEST_TMPDIR/home GIT_CONFIG_NOSYSTEM=1
-	mkdir -p "$HOME"
+	use_git_home "$BATS_TEST_TMPDIR/home"
 	cd "$BATS_TEST_TMPDIR" || return
-	git config --global user.name Ada
-	git config --global user.email ada@example.org
-	git config --global init.defaultBranch main
 	# exec: tells that it was asked; install: takes until /root/go is there, and fails where /root/fail is.
 	cat >"$HOME/mise" <<-'SH'
 		#!/bin/sh

@@ -3,31 +3,12 @@
 # shellcheck disable=SC2154,SC2016 # bats sets output, stderr; expressions for other shells
 
 load helper
+load checkout
 
 setup_file() {
-	share_home
-	export HOME=$BATS_FILE_TMPDIR/home GIT_CONFIG_NOSYSTEM=1
-	mkdir -p "$HOME"
-	git config --global user.name Ada
-	git config --global user.email ada@example.org
-	git config --global init.defaultBranch main
+	share_box
 	git config --global core.safecrlf false
 	git config --global apply.whitespace nowarn
-	banger --quiet vm run --name box -d --image debian-bookworm >/dev/null
-}
-
-teardown_file() {
-	end_shared_home
-}
-
-setup() {
-	watch_census
-	cd "$BATS_TEST_TMPDIR" || return
-}
-
-teardown() {
-	cd / || return
-	compare_census
 }
 
 # Names, kinds, permissions, links and content of all files but .git's; folders, which git does not know, only by their files.

@@ -4,29 +4,12 @@
 # shellcheck disable=SC2154,SC2016 # bats sets status, output, stderr, lines; expressions for other shells
 
 load helper
-
-setup_file() {
-	share_home
-	export GIT_CONFIG_GLOBAL=$HOME_DIR/gitconfig GIT_CONFIG_NOSYSTEM=1
-	git config --global user.name 'Some One'
-	git config --global user.email some@example.org
-	git config --global init.defaultBranch main
-	banger --quiet vm run --name box --image debian-bookworm -d >/dev/null
-}
-
-teardown_file() {
-	end_shared_home
-}
+load checkout
 
 setup() {
 	watch_census
 	cd "$BATS_TEST_TMPDIR" || return
 	banger --quiet vm exec box -w / -- sh -c 'rm -rf /root/repo /root/.banger-new.*'
-}
-
-teardown() {
-	cd / || return
-	compare_census
 }
 
 make_repo() {
@@ -72,7 +55,7 @@ in_repo() {
 	equal "$(in_repo git rev-parse HEAD)" "$(git -C r rev-parse HEAD)"
 	equal "$(in_repo git rev-parse --abbrev-ref HEAD)" main
 	equal "$(in_repo git config remote.origin.url)" https://example.org/x.git
-	equal "$(in_repo git config user.email)" some@example.org
+	equal "$(in_repo git config user.email)" ada@example.org
 	rm r/ignored r/untracked
 	rmdir r/dir # which git does not know
 	equal "$(guest_tree)" "$(sh -c "$TREE" tree r)"

@@ -5,18 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 
-setup_file() {
-	export AGENT=$BANGER_BUILD/tests/integration/agent_checked # with this build's sanitizers
-	export SOCKET=$BATS_FILE_TMPDIR/agent.sock
-	"$AGENT" --listen-unix "$SOCKET" 3>&- &
-	echo $! >"$BATS_FILE_TMPDIR/agent.pid"
-	wait_for test -S "$SOCKET"
-}
-
-teardown_file() {
-	kill "$(cat "$BATS_FILE_TMPDIR/agent.pid")"
-	wait_for test ! -e "$SOCKET"
-}
+load helper
+load agent
 
 # After every test: the supervisor lives, and no process of a request is left but those that wait out a grace time.
 teardown() {
@@ -26,16 +16,6 @@ teardown() {
 
 no_children() {
 	! pgrep -P "$(cat "$BATS_FILE_TMPDIR/agent.pid")" >"$BATS_FILE_TMPDIR/children"
-}
-
-wait_for() {
-	local tries
-	for tries in {1..200}; do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
 }
 
 client() {

@@ -2,6 +2,7 @@
 # Layers that are small and become large: they stop where a limit says, soon, and in little memory.
 # shellcheck disable=SC2016,SC2030,SC2031,SC2034,SC2153,SC2154 # scripts for other shells; bats sets status, output and stderr, for each test in a subshell of its own; layers.bash the rest
 
+load helper
 load layers
 
 # The least that limits.worker_memory may be: all processes together stay far below it.

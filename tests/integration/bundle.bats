@@ -2,6 +2,8 @@
 # Bundles as people make them, with tar, sha256sum and zstd, from a server on loopback that is honest or is not; kernels
 # from folders; registered images of mke2fs's making.
 
+load helper
+
 setup_file() {
 	export TOOL=$BANGER_BUILD/tests/integration/artifact_tool
 	export SERVED=$BATS_FILE_TMPDIR/served
@@ -13,16 +15,6 @@ setup_file() {
 	URL=http://127.0.0.1:$(cat "$BATS_FILE_TMPDIR/port")
 	make_kernel
 	make_image
-}
-
-wait_for() {
-	local tries
-	for tries in {1..100}; do
-		"$@" && return 0
-		sleep 0.1
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
 }
 
 teardown_file() {

@@ -5,6 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 
+load helper
+
 setup() {
 	TOOL=$BANGER_BUILD/tests/integration/image_tool
 	TARS=$BATS_TEST_DIRNAME/ext4_tars.py
@@ -31,15 +33,6 @@ build() {
 	run --separate-stderr "$TOOL" build "$IMAGES" "${1:-debian-bookworm}"
 }
 
-succeeds() {
-	[ "$status" -eq 0 ] || { echo "status $status: $output $stderr"; return 1; }
-}
-
-fails_with() {
-	[ "$status" -eq 1 ] || { echo "status $status: $output $stderr"; return 1; }
-	[[ $stderr == *"$1"* ]] || { echo "does not say '$1': $stderr"; return 1; }
-}
-
 # The folder has these names and no others, and nothing works on them any more.
 has_only() {
 	[ "$(find "$IMAGES" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | xargs)" = "$*" ] || {
@@ -56,16 +49,6 @@ has_only() {
 
 version() {
 	debugfs -R "cat /version" "$IMAGES/debian-bookworm/root.ext4" 2>/dev/null
-}
-
-wait_for() {
-	local tries
-	for tries in {1..200}; do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
 }
 
 # Kills the tool at that failpoint.

@@ -2,6 +2,8 @@
 # src/kernel against the real things: Debian's package through mmdebstrap, file and readelf, and a guest that boots
 # what was made. Once pulled, the package is served again by a stand-in for mmdebstrap, which also fails, hangs and lies.
 
+load helper
+
 setup_file() {
 	export TOOL=$BANGER_BUILD/tests/integration/kernel_tool
 	export KERNELS=$BATS_FILE_TMPDIR/kernels
@@ -46,16 +48,6 @@ assert_clean() {
 	[ -z "$output" ] || { echo "left in $OWN: $output"; return 1; }
 	run grep -lsF "$OWN" /proc/[0-9]*/environ
 	[ -z "$output" ] || { echo "still works: $output"; return 1; }
-}
-
-wait_for() {
-	local tries
-	for tries in {1..100}; do
-		"$@" && return 0
-		sleep 0.1
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
 }
 
 # Gone, or waiting for init to take notice.

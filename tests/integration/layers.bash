@@ -77,16 +77,6 @@ no_workers() {
 	return 1
 }
 
-wait_for() {
-	local tries
-	for tries in {1..400}; do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
-}
-
 # Starts the tool with a layer that does not come, and finds its workers.
 start_waiting() {
 	: >err

@@ -3,6 +3,7 @@
 # that are damaged, hostile or endless; and with workers that die, hang or are cancelled.
 # shellcheck disable=SC2030,SC2031,SC2153,SC2154 # bats sets status, output and stderr, for each test in a subshell of its own; layers.bash the rest
 
+load helper
 load layers
 
 @test "images of all kinds are what umoci makes of them" {

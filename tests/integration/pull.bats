@@ -5,6 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 
+load helper
+
 setup_file() {
 	export TOOL=$BANGER_BUILD/tests/integration/pull_tool
 	export WORK=$BATS_FILE_TMPDIR
@@ -106,15 +108,6 @@ copy() {
 
 pull() { # REFERENCE [OPTION...]
 	run --separate-stderr "$TOOL" pull "$CACHE" "$1" "$OUT" "${@:2}"
-}
-
-succeeds() {
-	[ "$status" -eq 0 ] || { echo "status $status: $output $stderr"; return 1; }
-}
-
-fails_with() {
-	[ "$status" -eq 1 ] || { echo "status $status: $output $stderr"; return 1; }
-	[[ $stderr == *"$1"* ]] || { echo "does not say '$1': $stderr"; return 1; }
 }
 
 manifest_of() { # LAYOUT TAG
@@ -648,7 +641,7 @@ take_byte() {
 	PLACE=$(mktemp -d /tmp/banger-pull-XXXXXX)
 	mkdir -p "$PLACE/build/tests/integration" "$PLACE/tmp"
 	cp "$TOOL" "$PLACE/build/tests/integration"
-	cp "$BATS_TEST_DIRNAME"/{pull.bats,{mirror,loopback}_server.py} "$PLACE"
+	cp "$BATS_TEST_DIRNAME"/{pull.bats,helper.bash,{mirror,loopback}_server.py} "$PLACE"
 	chown -R 65534:65534 "$PLACE"
 	cd "$PLACE"
 	run setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all --no-new-privs env -i PATH=/usr/bin:/bin \

@@ -5,17 +5,8 @@
 
 bats_require_minimum_version 1.5.0
 
-setup_file() {
-	export SOCKET=$BATS_FILE_TMPDIR/agent.sock
-	"$BANGER_BUILD/tests/integration/agent_checked" --listen-unix "$SOCKET" 3>&- &
-	echo $! >"$BATS_FILE_TMPDIR/agent.pid"
-	wait_for test -S "$SOCKET"
-}
-
-teardown_file() {
-	kill "$(cat "$BATS_FILE_TMPDIR/agent.pid")"
-	wait_for test ! -e "$SOCKET"
-}
+load helper
+load agent
 
 setup() {
 	export HOME=$BATS_TEST_TMPDIR GIT_CONFIG_NOSYSTEM=1
@@ -30,16 +21,6 @@ setup() {
 
 teardown() {
 	[ -z "${paused:-}" ] || kill -KILL "$paused" 2>/dev/null || true
-}
-
-wait_for() {
-	local tries
-	for tries in {1..200}; do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "still not, after $tries tries: $*"
-	return 1
 }
 
 tool() {

@@ -225,7 +225,7 @@ static const struct json_field vm_fields[] = { FIELD_VM };
 static const struct json_field list_fields[] = {
 	{ "brief", JSON_FIELD_BOOL, false, offsetof(struct list_params, brief), 0,
 	  "only what a table shows: id, name, state, image, ip, vcpu, memory_bytes, disk_bytes, "
-	  "workspace and created_at" },
+	  "workspace and created_at; last_error where there is one" },
 };
 static const struct json_field stop_fields[] = { FIELD_VM, FIELD_TIMEOUT };
 static const struct json_field ping_fields[] = {

@@ -43,7 +43,7 @@ void listing_free(struct listing *listing)
 	mem_free(listing);
 }
 
-/* What a table of VMs has. */
+/* What a table of VMs has, and what is said below it. */
 static json_t *brief_of(const json_t *vm)
 {
 	static const char *const members[] = {
@@ -54,6 +54,8 @@ static json_t *brief_of(const json_t *vm)
 
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
 		json_put(brief, members[i], json_incref(json_object_get(vm, members[i])));
+	if (json_get_str(vm, "last_error"))
+		json_put_str(brief, "last_error", json_get_str(vm, "last_error"));
 	return brief;
 }
 

@@ -176,7 +176,7 @@ int guest_renew(const struct guest_target *target, const json_t *identity,
 {
 	AUTO_JSON *request = json_new_object();
 	AUTO_JSON *reply = NULL;
-	struct guest_machine machine;
+	struct guest_machine machine = { .hostname = NULL };
 	int r;
 
 	json_put(request, "identity", json_deep_copy(identity));

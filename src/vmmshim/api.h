@@ -9,7 +9,8 @@
  * Known differences from Firecracker, on purpose: ids are ASCII; superfluous path elements are
  * refused; messages about bodies do not end with the line and column; PUT of a drive, pmem or
  * network interface after the start is refused as every other configuration is (there is no PCI to
- * plug into).
+ * plug into); a snapshot's file is of a format of our own, and a load that was refused leaves the
+ * process fit for another one (snapshot.h).
  */
 #pragma once
 

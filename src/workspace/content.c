@@ -25,10 +25,10 @@ void content_init(struct content *content, int root_fd, bool is_sha256, const st
 	};
 }
 
-void content_add_note(struct content *content, struct span bytes)
+void content_add_note(struct content *content, struct content_note note)
 {
 	assert(content->note_count < CONTENT_NOTES_MAX);
-	content->notes[content->note_count++] = bytes;
+	content->notes[content->note_count++] = note;
 }
 
 void content_done(struct content *content)
@@ -130,9 +130,10 @@ static int begin_next(struct content *content, struct err *err)
 	int r;
 
 	if (content->next_note < content->note_count) {
-		content->now = content->notes[content->next_note++];
+		content->now = content->notes[content->next_note].head;
+		content->next = content->notes[content->next_note++].rest;
 		mem_free(TAKE_PTR(content->path));
-		begin(content, content->now.len);
+		begin(content, content->now.len + content->next.len);
 		return 1;
 	}
 	if (content->part == CONTENT_END)
@@ -179,6 +180,10 @@ static ssize_t take_bytes(struct content *content, uint8_t *into, size_t size, s
 {
 	ssize_t n;
 
+	if (content->now.len == 0) {
+		content->now = content->next;
+		content->next = span_of("", 0);
+	}
 	if (content->now.len > 0) {
 		n = take_span(&content->now, into, size);
 	} else {

@@ -27,7 +27,10 @@
 struct content {
 	int root_fd; /* borrowed */
 	bool is_sha256;
-	struct span notes[CONTENT_NOTES_MAX]; /* borrowed: bytes that go along, first */
+	struct content_note {
+		struct span head; /* borrowed, as the next */
+		struct span rest;
+	} notes[CONTENT_NOTES_MAX]; /* bytes that go along, first */
 	size_t note_count;
 	size_t next_note;
 	struct span files; /* borrowed: what is left of a plan's `content` */
@@ -38,16 +41,18 @@ struct content {
 	struct worktree_file file; /* the one that is being sent */
 	struct blob_hash hash;	   /* of it */
 	char wanted[GIT_OID_HEX_MAX + 1];
-	char *path;	 /* owned: its name, for messages */
-	struct span now; /* bytes that are there already: a note or a link's target */
-	struct buf head; /* owned: commands, and what stands after the bytes */
-	uint64_t left;	 /* of the file */
+	char *path;	  /* owned: its name, for messages */
+	struct span now;  /* bytes that are there already: a note or a link's target */
+	struct span next; /* and those behind them */
+	struct buf head;  /* owned: commands, and what stands after the bytes */
+	uint64_t left;	  /* of the file */
 	bool is_open;
 };
 
 void content_init(struct content *content, int root_fd, bool is_sha256, const struct plan *plan,
 		  struct span base);
-void content_add_note(struct content *content, struct span bytes);
+/* Two pieces, as one: a long list and its head need not be copied together. */
+void content_add_note(struct content *content, struct content_note note);
 void content_done(struct content *content);
 #define AUTO_CONTENT CLEANUP(content_done) struct content
 

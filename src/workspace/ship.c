@@ -34,7 +34,7 @@ struct ship {
 	struct span had_entries;   /* into `said` */
 	struct manifest_head gets; /* owned: what it is to have */
 	struct plan plan;	   /* owned */
-	struct buf manifest;	   /* owned: head and entries to be */
+	struct buf manifest;	   /* owned: its head; the entries are the scan's */
 	char *folder;		   /* owned: where it is done */
 	int hold_fd;		   /* owned: while it is open, a folder that is being made stays */
 	char pack_name[GIT_OID_HEX_MAX + 1];
@@ -173,7 +173,6 @@ static int plan(struct ship *ship, struct err *err)
 		return r;
 	buf_clear(&ship->manifest);
 	manifest_add_head(&ship->manifest, &ship->gets);
-	buf_add(&ship->manifest, now);
 	ship->result->added = ship->plan.added;
 	ship->result->changed = ship->plan.changed;
 	ship->result->removed = ship->plan.removed;
@@ -394,14 +393,29 @@ static void delivery_done(struct delivery *delivery)
 	content_done(&delivery->content);
 }
 
+static int note_name(bool is_sha256, const struct content_note *note,
+		     char ret[static GIT_OID_HEX_MAX + 1], struct err *err)
+{
+	AUTO_BLOB_HASH hash = { .context = NULL };
+	const int r = blob_hash_begin(&hash, is_sha256, note->head.len + note->rest.len, err);
+
+	if (r < 0)
+		return r;
+	blob_hash_add(&hash, note->head);
+	blob_hash_add(&hash, note->rest);
+	blob_hash_end(&hash, ret);
+	return 0;
+}
+
 static int delivery_init(struct delivery *delivery, struct ship *ship, struct err *err)
 {
 	const bool is_sha256 = ship->workspace->git.is_sha256;
-	const struct span notes[NOTE_COUNT] = {
-		buf_span(&ship->plan.index_info),
-		buf_span(&ship->plan.skip),
-		buf_span(&ship->plan.unskip),
-		buf_span(&ship->manifest),
+	const struct content_note notes[NOTE_COUNT] = {
+		{ .head = buf_span(&ship->plan.index_info) },
+		{ .head = buf_span(&ship->plan.skip) },
+		{ .head = buf_span(&ship->plan.unskip) },
+		{ .head = buf_span(&ship->manifest),
+		  .rest = buf_span(&ship->workspace->scan.manifest) },
 	};
 
 	*delivery = (struct delivery){ .progress = ship->way->progress };
@@ -410,10 +424,10 @@ static int delivery_init(struct delivery *delivery, struct ship *ship, struct er
 	for (size_t i = 0; i < NOTE_COUNT; i++) {
 		int r;
 
-		if (notes[i].len == 0)
+		if (notes[i].head.len == 0)
 			continue;
 		content_add_note(&delivery->content, notes[i]);
-		r = blob_hash_of(is_sha256, notes[i], delivery->oids[i], err);
+		r = note_name(is_sha256, &notes[i], delivery->oids[i], err);
 		if (r < 0)
 			return r;
 	}

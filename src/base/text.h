@@ -30,8 +30,9 @@ bool text_is_utf8(struct span bytes);
 size_t text_cut(struct span bytes);
 
 /*
- * Appends hostile bytes so that a terminal is safe: C0, C1 and DEL, bidirectional controls and
- * bytes that are no UTF-8 become \xNN or \u{NNNN}; at most `max` bytes of input are shown, then
+ * Appends hostile bytes so that a terminal is safe: C0, C1 and DEL, bidirectional controls,
+ * what has no width of its own (joiners, tags, soft hyphens) and bytes that are no UTF-8 become
+ * \xNN or \u{NNNN}; at most `max` bytes of input are shown, then
  * "...".
  */
 void text_escape(struct buf *out, struct span bytes, size_t max);

@@ -185,6 +185,12 @@ static void test_text_escape(void **state)
 		{ "\xe2\x80\xae"
 		  "abc",
 		  "\\u{202e}abc" },
+		{ "a\xe2\x80\x8c"
+		  "b\xe2\x80\x8d\xe2\x80\x8b",
+		  "a\\u{200c}b\\u{200d}\\u{200b}" },
+		{ "\xc2\xad\xe2\x81\xa0\xef\xbb\xbf\xf3\xa0\x81\x81",
+		  "\\u{00ad}\\u{2060}\\u{feff}\\u{e0041}" },
+		{ "e\xcc\x81\xe2\x9c\x94\xef\xb8\x8f", "e\xcc\x81\xe2\x9c\x94\xef\xb8\x8f" },
 		{ "\xc2\x9b"
 		  "2J",
 		  "\\u{009b}2J" },

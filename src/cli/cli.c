@@ -93,7 +93,7 @@ static void apply_globals(struct cli *cli, const struct global_args *globals)
 /* "vm exec box ls -l": the option that we do not know was not meant for us. */
 static bool lacks_dashes(const struct command *command, const struct opt_parsed *parsed)
 {
-	return command->takes_command && !parsed->command &&
+	return command->takes_command && !parsed->command && parsed->has_unknown &&
 	       parsed->operand_count > command->operands_min;
 }
 

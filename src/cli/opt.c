@@ -16,6 +16,7 @@ struct opt_cursor {
 	int argc;
 	char **argv;
 	int index; /* of the next word */
+	bool has_met_unknown;
 };
 
 struct opt_match {
@@ -79,7 +80,7 @@ static bool find_letter(const struct opt_cursor *cursor, char letter, struct opt
 	return false;
 }
 
-static int fail_unknown(const struct opt_cursor *cursor, const char *word, const char *name,
+static int fail_unknown(struct opt_cursor *cursor, const char *word, const char *name,
 			struct err *err)
 {
 	const char *names[OPT_NAMES_MAX];
@@ -87,6 +88,7 @@ static int fail_unknown(const struct opt_cursor *cursor, const char *word, const
 	const char *nearest;
 	const bool has_no = str_starts(name, "no-");
 
+	cursor->has_met_unknown = true;
 	for (size_t g = 0; g < cursor->group_count; g++) {
 		for (size_t i = 0; i < cursor->groups[g].count && count < OPT_NAMES_MAX; i++)
 			names[count++] = cursor->groups[g].rows[i].name;
@@ -265,7 +267,8 @@ static int parse_letters(struct opt_cursor *cursor, const char *word, struct err
 		const char *value = p + 1;
 		struct opt_match match;
 
-		if (!find_letter(cursor, *p, &match))
+		cursor->has_met_unknown = !find_letter(cursor, *p, &match);
+		if (cursor->has_met_unknown)
 			return fail_unknown_letter(p, word, err);
 		if (!takes_value(match.opt)) {
 			set_flag(&match);
@@ -310,7 +313,7 @@ void opt_defaults(const struct opt_group *groups, size_t group_count)
 int opt_parse(const struct opt_group *groups, size_t group_count, int argc, char **argv,
 	      struct opt_parsed *ret, struct err *err)
 {
-	struct opt_cursor cursor = { groups, group_count, argc, argv, 0 };
+	struct opt_cursor cursor = { groups, group_count, argc, argv, 0, false };
 
 	ret->operands = mem_alloc((size_t)argc + 1, sizeof(*ret->operands));
 	while (cursor.index < argc) {
@@ -328,6 +331,7 @@ int opt_parse(const struct opt_group *groups, size_t group_count, int argc, char
 			continue;
 		}
 		r = parse_option(&cursor, err);
+		ret->has_unknown = cursor.has_met_unknown;
 		if (r < 0)
 			return r;
 	}
@@ -337,7 +341,7 @@ int opt_parse(const struct opt_group *groups, size_t group_count, int argc, char
 int opt_parse_leading(const struct opt_group *groups, size_t group_count, int argc, char **argv,
 		      int *ret_used, struct err *err)
 {
-	struct opt_cursor cursor = { groups, group_count, argc, argv, 0 };
+	struct opt_cursor cursor = { groups, group_count, argc, argv, 0, false };
 
 	while (cursor.index < argc && is_option(argv[cursor.index]) &&
 	       !str_eq(argv[cursor.index], "--")) {

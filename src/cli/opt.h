@@ -84,6 +84,7 @@ struct opt_parsed {
 	char **command; /* borrowed: argv after `--`, NULL-terminated; NULL when there was no `--`
 			 */
 	size_t command_count;
+	bool has_unknown; /* it failed of an option that is none */
 };
 
 #define OPT_PARSED_INIT ((struct opt_parsed){ .operands = NULL })

@@ -145,6 +145,11 @@ hint: see 'banger vm run --help'"
 	expect "$status" 2
 	expect "$errors" "banger: unknown option '-l'
 hint: a command for the guest, with its options, goes after '--'"
+	# The mistake is elsewhere: no word about '--'.
+	run_apart banger vm run ./x --mode bogus
+	expect "$status" 2
+	expect "$errors" "banger: --mode: 'bogus' is neither shallow_overlay nor full_copy
+hint: see 'banger vm run --help'"
 	for words in "" "vm" "frobnicate" "vm stop" "vm exec box" "vm exec box true" \
 		"vm run -p 80:x" "vm show a b" "doctor x" "vm run --vcpu 0" "vm run --memory 8EiB" "vm run --name A" \
 		"vm run -d --rm" "vm run -d -- true" "completion tcsh" "vm kill -s NOPE box" "image pull .x"; do

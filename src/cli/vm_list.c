@@ -64,6 +64,20 @@ static void warn_of_trouble(struct cli *cli, const json_t *vms)
 	}
 }
 
+static void print_ids(struct out *out, const json_t *vms)
+{
+	AUTO_JSON *result = json_new_object();
+	json_t *ids = json_new_array();
+	const json_t *vm;
+	size_t i;
+
+	json_array_foreach(vms, i, vm) {
+		json_add(ids, json_incref(json_object_get(vm, "id")));
+	}
+	json_put(result, "ids", ids);
+	out_json(out, result);
+}
+
 static int run_list(struct cli *cli, const struct invocation *invocation)
 {
 	const struct list_args *args = invocation->args;
@@ -78,7 +92,9 @@ static int run_list(struct cli *cli, const struct invocation *invocation)
 	if (ask(cli, "vm.list", params, &result, &err) < 0)
 		return cli_fail(cli, &err);
 	vms = json_object_get(result, "vms");
-	if (args->ids_only)
+	if (args->ids_only && out->is_json)
+		print_ids(out, vms);
+	else if (args->ids_only)
 		vm_view_ids(vms, &out->pending);
 	else if (out->is_json)
 		out_json(out, result);

@@ -43,6 +43,8 @@ checked() {
 	js 'vm create' vm create --name box -p 0:80
 	js 'vm run' vm run -d --name other
 	js 'vm list' vm list
+	js 'vm list' ps -q
+	equal "$output" "$(banger --json ps | jq -c '{ids: [.vms[].id]}')"
 	js 'vm show' vm show box
 	js 'vm show' vm show off
 	js 'vm health' vm health box

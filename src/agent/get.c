@@ -396,7 +396,8 @@ int look_serve(struct conn *conn, const struct request *request, struct err *err
 	const char *type = "other";
 	struct stat st;
 
-	if (stat(request->path, &st) < 0)
+	/* A link that leads to nothing is not nothing. */
+	if (stat(request->path, &st) < 0 && (errno != ENOENT || lstat(request->path, &st) < 0))
 		return fail_path(-errno, request->path, err);
 	if (S_ISREG(st.st_mode))
 		type = "file";

@@ -94,6 +94,7 @@ int guest_get_tar(const struct guest_copy *copy, const char *path, int out_fd,
 
 enum guest_file { GUEST_NOTHING, GUEST_FILE, GUEST_FOLDER, GUEST_OTHER };
 
-/* What is at `path` (absolute, UTF-8), links followed, and a file's size. */
+/* What is at `path` (absolute, UTF-8), links followed, and a file's size; a link that leads to
+ * nothing is GUEST_OTHER. */
 int guest_look(const struct guest_copy *copy, const char *path, enum guest_file *ret,
 	       uint64_t *ret_size, struct err *err) MUST_CHECK;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -382,6 +383,7 @@ static int add_parents(struct pack *pack, const char *as, struct err *err)
 		archive_entry_set_pathname(entry, path);
 		archive_entry_set_filetype(entry, AE_IFDIR);
 		archive_entry_set_perm(entry, 0700);
+		archive_entry_set_mtime(entry, clock_wall_seconds(), 0);
 		r = put_header(pack, entry, &is_link, err);
 		if (r < 0)
 			return r;

@@ -50,7 +50,7 @@ entry() {
 	contains "$stderr" "warning: file_sync entry 6, '~/fifo': not copied: it is neither a file nor a folder"
 	lacks "$stderr" 'entry 1'
 	equal "$(in_vm box sh -c 'cd; cat .aws/credentials; stat -c "%a %u:%g" .aws .aws/credentials empty .local/share/tool/run .local/share/tool/sub/data
-		readlink .local/share/tool/inner; ls -A .local/share/tool; ls -dA .aws .local empty none hostname fifo 2>/dev/null; true')" "$CANARY
+		find .aws .local -maxdepth 1 ! -newermt 2020-01-01; readlink .local/share/tool/inner; ls -A .local/share/tool; ls -dA .aws .local empty none hostname fifo 2>/dev/null; true')" "$CANARY
 700 0:0
 600 0:0
 444 0:0
@@ -121,6 +121,11 @@ empty"
 	in_vm synced rm /root/.gitconfig
 	banger --quiet vm restart synced
 	run_for 2 in_vm synced ls /root/.gitconfig
+	# A link to what is not there yet is the guest's, too.
+	git config --global user.name Ada
+	in_vm synced ln -s /root/dotfiles/gitconfig /root/.gitconfig
+	banger --quiet vm restart synced
+	equal "$(in_vm synced readlink /root/.gitconfig)" /root/dotfiles/gitconfig
 }
 
 @test "files: a wrong entry is an error with its line, before anything starts" {

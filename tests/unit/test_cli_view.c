@@ -621,6 +621,30 @@ static void test_completion_descriptions(void **state)
 	}
 }
 
+/* Each is told apart from a dark and from a light background by every terminal's own sixteen: no
+ * white, black, yellow, blue or cyan, none of a bright or a fixed palette, and no background. */
+static void test_colours(void **state)
+{
+	static const char *const fit[] = { "1", "31", "32", "35" };
+
+	(void)state;
+	for (unsigned int colour = COLOUR_NONE + 1; colour <= COLOUR_BOLD; colour++) {
+		AUTO_BUF text = BUF_INIT;
+		bool is_fit = false;
+
+		out_colour(&text, true, (enum colour)colour, "word");
+		for (size_t i = 0; i < ARRAY_LEN(fit); i++) {
+			AUTO_FREE char *wanted = mem_printf("\x1b[%smword\x1b[0m", fit[i]);
+
+			is_fit = is_fit || str_eq(text.ptr, wanted);
+		}
+		CHECK_ROW(colour, is_fit);
+		buf_clear(&text);
+		out_colour(&text, false, (enum colour)colour, "word");
+		CHECK_STR(text.ptr, "word");
+	}
+}
+
 static void test_ready(void **state)
 {
 	static const struct {
@@ -693,6 +717,7 @@ int main(void)
 		cmocka_unit_test(test_log_text_in_pieces),
 		cmocka_unit_test(test_completion),
 		cmocka_unit_test(test_completion_descriptions),
+		cmocka_unit_test(test_colours),
 		cmocka_unit_test(test_ready),
 		cmocka_unit_test(test_env_rule),
 	};

@@ -107,10 +107,8 @@ static const struct {
 	const char *name;
 	enum guest_state state;
 } states[] = {
-	{ "absent", GUEST_ABSENT },
-	{ "empty", GUEST_EMPTY },
-	{ "foreign", GUEST_FOREIGN },
-	{ "ours", GUEST_OURS },
+	{ "absent", GUEST_ABSENT }, { "empty", GUEST_EMPTY }, { "foreign", GUEST_FOREIGN },
+	{ "ours", GUEST_OURS },	    { "half", GUEST_HALF },
 };
 
 static bool read_state(struct span line, struct guest_look *ret)
@@ -155,7 +153,7 @@ int workspace_read_look(struct span said, struct guest_look *ret, struct err *er
 
 	if (!parse_until(&said, '\n', &line) || line.len > STATE_MAX || !read_state(line, &look))
 		return err_set(err, ERR_PROTOCOL, "the guest does not say what it has");
-	if (look.state == GUEST_OURS && look.has_git) {
+	if ((look.state == GUEST_OURS || look.state == GUEST_HALF) && look.has_git) {
 		if (!read_head(&said, &look))
 			return err_set(err, ERR_PROTOCOL, "the guest does not say what HEAD is");
 		look.manifest = said;

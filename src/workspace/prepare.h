@@ -96,7 +96,7 @@ int workspace_list(struct workspace *workspace, const struct workspace_way *way,
 		   const struct workspace_ship *wish, struct buf *ret, struct err *err) MUST_CHECK;
 
 /* What script_look said. */
-enum guest_state { GUEST_ABSENT, GUEST_EMPTY, GUEST_FOREIGN, GUEST_OURS };
+enum guest_state { GUEST_ABSENT, GUEST_EMPTY, GUEST_FOREIGN, GUEST_OURS, GUEST_HALF };
 
 struct guest_look {
 	bool has_git;
@@ -104,7 +104,8 @@ struct guest_look {
 	struct span head;     /* borrowed; empty: no commit */
 	struct span branch;   /* without refs/heads/; empty: detached */
 	struct span tree;     /* of the files as they were shipped */
-	struct span manifest; /* its head and entries; of ours only */
+	struct span manifest; /* its head and entries; of ours, also where the last prepare has not
+				 ended */
 };
 
 /* Judges it; ERR_PROTOCOL. Pure. */

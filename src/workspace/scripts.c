@@ -21,11 +21,12 @@ const char script_look[] =
 	"if command -v git >/dev/null 2>&1; then g=git; else g=none; fi\n"
 	"d=$1\n"
 	"if [ ! -e \"$d\" ] && [ ! -L \"$d\" ]; then k=absent\n"
+	"elif [ -f \"$d/.git/banger/manifest.new\" ]; then k=half\n"
 	"elif [ -f \"$d/.git/banger/manifest\" ]; then k=ours\n"
 	"elif [ -d \"$d\" ] && [ -z \"$(ls -A \"$d\")\" ]; then k=empty\n"
 	"else k=foreign; fi\n"
 	"echo \"$g $k\"\n"
-	"[ $k = ours ] && [ $g = git ] || exit 0\n"
+	"case $g$k in gitours | githalf) ;; *) exit 0 ;; esac\n"
 	"cd \"$d\" || exit 1\n"
 	/* One call says both, where there is a commit. */
 	"n='\n'\n"
@@ -179,10 +180,21 @@ const char script_apply[] = GOES_WHEN_NEW ENTER
 	"    xargs -0 sh -c '" IN_THE_WAY "' sh >$b/info/way\n"
 	"  unset GIT_DIR GIT_LITERAL_PATHSPECS\n"
 	"fi\n"
+	"w=\n"
+	"[ ! -f $b/manifest.new ] || w=half\n"
+	/* From here on it is completed: now, or by the next one, which finds it half done. */
+	"if [ $2 = old ] && [ ! -s $b/info/way ]; then\n"
+	"  trap '' HUP INT TERM\n"
+	"  printf '%s\\0' \"$@\" >$b/pending\n"
+	"  note \"$7\" >$b/manifest.new\n"
+	"fi\n"
 	"if [ -s $b/info/way ] || ! move 2>/dev/null; then\n"
 	"  GIT_DIR=$b " GIT "update-index -q --refresh >/dev/null 2>&1 || :\n"
 	"  if [ -s $b/info/way ] || ! move 2>$b/info/said; then\n"
 	"    [ -n \"$o\" ] || { cat $b/info/said >&2; exit 1; }\n"
+	/* What it has found before it would have written is no beginning. */
+	"    [ -n \"$w\" ] || ! grep -q \"^error: \\(Entry\\|Updating\\|Untracked working\\) "
+	"\" $b/info/said || rm -f $b/manifest.new\n"
 	"    GIT_DIR=$b git diff-files -z --name-status --no-renames\n"
 	"    printf '\\0'\n"
 	"    cat $b/info/way\n"
@@ -264,13 +276,17 @@ const char script_record[] =
 	"  [ ! -s $b/info/lines ] || git update-ref refs/banger/base "
 	"$(sort -u $b/info/lines | git mktree)\n"
 	"fi\n"
-	"note \"$7\" >$b/manifest.new\n"
-	"mv $b/manifest.new $b/manifest\n"
+	"if [ $2 = old ]; then mv $b/manifest.new $b/manifest\n"
+	"else note \"$7\" >$b/manifest; fi\n"
 	": >$b/info/lines\n"
 	/* What was shipped is what an export begins with: its content stays, lists and old content
 	 * go with the packs once there are many. */
 	"set -- $b/objects/pack/*.pack\n"
 	"[ $# -lt 16 ] || GIT_DIR=$b git repack -a -d -l -q --window=0 || :\n";
+
+const char script_pending[] = "exec cat \"$1/.git/banger/pending\"\n";
+
+const char script_note[] = "cd \"$1\" && GIT_DIR=.git/banger exec git cat-file blob \"$2\"\n";
 
 const char script_compare[] =
 	ENTER "export GIT_DIR=$b\n"

@@ -9,8 +9,8 @@
  */
 #pragma once
 
-/* $1 folder. Says "git KIND", and of one of ours HEAD, its branch, the tree of what was shipped and
- * the manifest. */
+/* $1 folder. Says "git KIND", and of one of ours, whole or half done, HEAD, its branch, the tree of
+ * what was shipped and the manifest. */
 extern const char script_look[];
 
 /* $1 folder, $2 a branch, $3 its name under refs/banger/put/. Says its commit, where it was put,
@@ -50,6 +50,15 @@ extern const char script_index[];
 extern const char script_apply[];
 /* Its other half, behind it in the same text: the index, HEAD, and the record of all. */
 extern const char script_record[];
+/* How many arguments it has. It keeps them before its first change, each with a NUL behind it, and
+ * the manifest to be; with that it is half done until it is the manifest. */
+#define APPLY_ARGS 14
+
+/* $1 folder that is half done. Says the arguments that were kept. */
+extern const char script_pending[];
+
+/* $1 folder, $2 the name of a list that went along with files. Says it. */
+extern const char script_note[];
 
 /* $1 folder. Index lines for paths on its input; says which files are still others then. */
 extern const char script_compare[];

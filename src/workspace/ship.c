@@ -1,3 +1,5 @@
+#include "workspace/ship_private.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,37 +12,19 @@
 #include "workspace/hash.h"
 #include "workspace/head.h"
 #include "workspace/manifest.h"
-#include "workspace/packing.h"
 #include "workspace/plan.h"
 #include "workspace/prepare.h"
 #include "workspace/scripts.h"
 
-#define PATH_SAID_MAX 4096
 #define CONFLICTS_MAX (16UL << 20) /* bytes of their names */
-#define ENDS_ARG      9		   /* of script_apply() */
+#define ENDS_ARG      9		   /* of script_apply(), as the next three; from 0 */
+#define MANIFEST_ARG  6
+#define HEAD_ARG      7
+#define MOVES_ARG     11
+#define PENDING_MAX   (1UL << 20)
 
 static const char mode_shallow[] = "shallow_overlay";
 static const char mode_full[] = "full_copy";
-
-/* One shipping, from what the guest has to what it is to have. */
-struct ship {
-	struct workspace *workspace;
-	const struct workspace_way *way;
-	const struct workspace_ship *wish;
-	struct workspace_result *result;
-	struct buf said;	   /* owned: what the guest said of itself */
-	struct guest_look look;	   /* into it */
-	struct manifest_head had;  /* owned: what it was given last */
-	struct span had_entries;   /* into `said` */
-	struct manifest_head gets; /* owned: what it is to have */
-	struct plan plan;	   /* owned */
-	struct buf manifest;	   /* owned: its head; the entries are the scan's */
-	char *folder;		   /* owned: where it is done */
-	int hold_fd;		   /* owned: while it is open, a folder that is being made stays */
-	char pack_name[GIT_OID_HEX_MAX + 1];
-	char put_name[GIT_OID_HEX_MAX + 1]; /* of the branch under refs/banger/put/ */
-	bool moves_head;
-};
 
 /* Lists that go along with the files. */
 enum note { NOTE_INDEX, NOTE_SKIP, NOTE_UNSKIP, NOTE_MANIFEST, NOTE_COUNT };
@@ -54,11 +38,6 @@ static void ship_done(struct ship *ship)
 	buf_done(&ship->manifest);
 	mem_free(ship->folder);
 	fd_closep(&ship->hold_fd);
-}
-
-static bool is_first(const struct ship *ship)
-{
-	return ship->look.state != GUEST_OURS;
 }
 
 /* --- what there is --- */
@@ -93,7 +72,7 @@ static int look(struct ship *ship, struct err *err)
 		r = workspace_read_look(buf_span(&ship->said), &ship->look, err);
 	if (r == 0)
 		r = check_state(ship, err);
-	if (r < 0 || is_first(ship))
+	if (r < 0 || ship_is_first(ship))
 		return r;
 	ship->had_entries = ship->look.manifest;
 	r = manifest_read_head(&ship->had_entries, &ship->had, err);
@@ -133,7 +112,7 @@ static int decide_head(struct ship *ship, struct err *err)
 {
 	const struct workspace *workspace = ship->workspace;
 	const struct facts *facts = &workspace->facts;
-	const bool keeps_branch = !is_first(ship) && ship->had.is_named && !facts->is_named;
+	const bool keeps_branch = !ship_is_first(ship) && ship->had.is_named && !facts->is_named;
 	int r;
 
 	ship->gets = (struct manifest_head){
@@ -155,10 +134,10 @@ static int decide_head(struct ship *ship, struct err *err)
 		err_hint(err, "name it again with --branch and --from");
 		return r;
 	}
-	ship->moves_head = is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
+	ship->moves_head = ship_is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
 			   !str_eq(ship->gets.branch, ship->had.branch);
 	r = blob_hash_of(false, span_str(ship->gets.branch), ship->put_name, err);
-	return r < 0 || is_first(ship) || !ship->moves_head ? r : check_head(ship, err);
+	return r < 0 || ship_is_first(ship) || !ship->moves_head ? r : check_head(ship, err);
 }
 
 static int plan(struct ship *ship, struct err *err)
@@ -168,7 +147,7 @@ static int plan(struct ship *ship, struct err *err)
 
 	plan_done(&ship->plan);
 	ship->plan = PLAN_INIT;
-	r = plan_make(ship->had_entries, now, is_first(ship), &ship->plan, err);
+	r = plan_make(ship->had_entries, now, ship_is_first(ship), &ship->plan, err);
 	if (r < 0)
 		return r;
 	buf_clear(&ship->manifest);
@@ -195,7 +174,7 @@ static int check_staged(struct ship *ship, struct err *err)
 	uint64_t count = 0;
 	int r;
 
-	if (is_first(ship) || ship->plan.index_info.len == 0)
+	if (ship_is_first(ship) || ship->plan.index_info.len == 0)
 		return 0;
 	r = guest_script_run(ship->way, &script, &said, err);
 	if (r == 0)
@@ -215,167 +194,10 @@ static int check_staged(struct ship *ship, struct err *err)
 
 static bool is_current(const struct ship *ship)
 {
-	return !is_first(ship) && !ship->moves_head && ship->plan.tree_info.len == 0 &&
+	return !ship_is_first(ship) && !ship->moves_head && ship->plan.tree_info.len == 0 &&
 	       ship->plan.index_info.len == 0 && ship->plan.skip.len == 0 &&
 	       ship->plan.unskip.len == 0 && str_eq(ship->had.host, ship->gets.host) &&
 	       str_eq(ship->had.mode, ship->gets.mode);
-}
-
-/* --- the pack --- */
-
-/* What the guest was given last, as far as this repository has it. */
-static int find_base(const struct ship *ship, char **ret, struct err *err)
-{
-	AUTO_FREE char *commit = mem_printf("%s^{commit}", ship->had.head ? ship->had.head : "");
-	const char *const args[] = { "rev-parse", "-q", "--verify", commit, NULL };
-	const struct git_call call = { .args = args,
-				       .cancel = ship->way->cancel,
-				       .may_say_no = true };
-
-	*ret = NULL;
-	if (is_first(ship) || str_empty(ship->had.head))
-		return 0;
-	return git_line(&ship->workspace->git, &call, ret, err);
-}
-
-/* Objects for the guest: the commit with its files and what is staged, without what it has. */
-static int start_pack(struct ship *ship, struct packing *ret, struct err *err)
-{
-	const struct facts *facts = &ship->workspace->facts;
-	const bool is_full = ship->workspace->wish.is_full;
-	AUTO_FREE char *base = NULL;
-	AUTO_BUF revisions = BUF_INIT;
-	int r;
-
-	r = find_base(ship, &base, err);
-	if (r < 0)
-		return r;
-	if (facts->head && !is_full)
-		buf_addf(&revisions, "--shallow %s\n", facts->head);
-	if (base && !is_full)
-		buf_addf(&revisions, "--shallow %s\n", base);
-	if (facts->head)
-		buf_addf(&revisions, "%s\n", facts->head);
-	buf_add(&revisions, buf_span(&ship->plan.objects));
-	/* With history wanted where there was none, all of it is new. */
-	if (base && (!is_full || str_eq(ship->had.mode, mode_full)))
-		buf_addf(&revisions, "^%s\n", base);
-	const struct packing_wish wish = { .revisions = buf_span(&revisions),
-					   .has_deltas = is_full,
-					   .cancel = ship->way->cancel };
-
-	return packing_start(&ship->workspace->git, &wish, ret, err);
-}
-
-static bool wants_pack(const struct ship *ship)
-{
-	if (ship->plan.objects.len > 0)
-		return true;
-	return ship->gets.head[0] && (is_first(ship) || !str_eq(ship->gets.head, ship->had.head) ||
-				      !str_eq(ship->gets.mode, ship->had.mode));
-}
-
-/* How the guest takes the pack; workspace/scripts.h. */
-static const char *pack_kind(const struct ship *ship)
-{
-	return !wants_pack(ship) ? "none" : ship->workspace->wish.is_full ? "whole" : "bare";
-}
-
-/* Runs a script on the pack, or on nothing; `pack_index` is empty where the guest makes it. */
-static int send_pack(struct ship *ship, struct guest_script *script, struct buf *ret,
-		     struct buf *pack_index, struct err *err)
-{
-	AUTO_PACKING packing = PACKING_INIT;
-	struct err pack_err = ERR_INIT;
-	int r;
-
-	script->input_fd = -1;
-	if (!wants_pack(ship))
-		return guest_script_run(ship->way, script, ret, err);
-	r = start_pack(ship, &packing, err);
-	if (r < 0)
-		return r;
-	script->read = packing_read;
-	script->context = &packing;
-	script->stage = "objects";
-	r = guest_script_run(ship->way, script, ret, err);
-	/* When git has failed of itself, the guest's complaint about half a pack is only its echo.
-	 */
-	if (err->kind != ERR_CANCELLED &&
-	    packing_end(&packing, pack_index, ship->pack_name, &pack_err) < 0 &&
-	    (r == 0 || pack_err.errnum != EPIPE)) {
-		*err = pack_err;
-		return err_context(err, -EIO, "cannot pack '%s'", ship->workspace->git.root);
-	}
-	return r;
-}
-
-/* Nobody could tidy up after Ctrl-C, or a kill, between two scripts. */
-static int hold(struct ship *ship, struct err *err)
-{
-	const char *const args[] = { ship->folder, NULL };
-	const struct guest_script script = { .text = script_hold, .args = args };
-
-	return guest_script_hold(ship->way, &script, &ship->hold_fd, err);
-}
-
-static int send_index(struct ship *ship, const struct buf *pack_index, struct err *err)
-{
-	const char *const args[] = { ship->folder, is_first(ship) ? "new" : "old", ship->pack_name,
-				     NULL };
-	const struct guest_script script = { .text = script_index,
-					     .args = args,
-					     .what = "take the index of the objects",
-					     .input_fd = -1,
-					     .input = buf_span(pack_index) };
-
-	return guest_script_run(ship->way, &script, NULL, err);
-}
-
-static int begin(struct ship *ship, struct buf *pack_index, struct err *err)
-{
-	const struct facts *facts = &ship->workspace->facts;
-	const char *const args[] = { ship->wish->guest_path,
-				     ship->workspace->git.is_sha256 ? "sha256" : "sha1",
-				     pack_kind(ship),
-				     facts->origin ? facts->origin : "",
-				     facts->user_name ? facts->user_name : "",
-				     facts->user_email ? facts->user_email : "",
-				     NULL };
-	struct guest_script script = { .text = script_begin,
-				       .args = args,
-				       .what = "make the repository",
-				       .output_max = PATH_SAID_MAX };
-	AUTO_BUF folder = BUF_INIT;
-	int r;
-
-	r = send_pack(ship, &script, &folder, pack_index, err);
-	if (r < 0)
-		return r;
-	if (folder.len == 0 || folder.ptr[0] != '/' || strlen(folder.ptr) != folder.len)
-		return err_set(err, ERR_PROTOCOL,
-			       "the guest does not say where it made the repository");
-	ship->folder = buf_detach(&folder);
-	return hold(ship, err);
-}
-
-static int send_objects(struct ship *ship, struct err *err)
-{
-	const char *const args[] = { ship->wish->guest_path, pack_kind(ship), NULL };
-	struct guest_script script = { .text = script_pack,
-				       .args = args,
-				       .what = "take the objects" };
-	AUTO_BUF pack_index = BUF_INIT;
-	int r = 0;
-
-	if (is_first(ship)) {
-		r = begin(ship, &pack_index, err);
-	} else {
-		ship->folder = mem_strdup(ship->wish->guest_path);
-		if (wants_pack(ship))
-			r = send_pack(ship, &script, NULL, &pack_index, err);
-	}
-	return r == 0 && pack_index.len > 0 ? send_index(ship, &pack_index, err) : r;
 }
 
 /* --- files, and the lists that go with them --- */
@@ -459,6 +281,31 @@ static void add_ends(const struct ship *ship, struct buf *out)
 		buf_add_byte(out, *at == '\n' ? ' ' : (uint8_t)*at);
 }
 
+/* Runs it; `delivery` NULL: what the guest has already. */
+static int run_apply(struct ship *ship, const char *const *args, struct delivery *delivery,
+		     int *ret_status, struct buf *ret_said, struct err *err)
+{
+	AUTO_FREE char *text = mem_printf("%s%s", script_apply, script_record);
+	struct guest_script script = { .text = text,
+				       .args = args,
+				       .what = "write the files",
+				       .input_fd = -1,
+				       .output_max = CONFLICTS_MAX };
+	int status = 0;
+	int r;
+
+	if (delivery) {
+		script.stage = "files";
+		script.read = delivery_read;
+		script.context = delivery;
+	}
+	script.ret_status = ship_is_first(ship) ? NULL : &status;
+	script.other_status = APPLY_CONFLICT;
+	r = guest_script_run(ship->way, &script, ret_said, err);
+	*ret_status = status;
+	return r;
+}
+
 static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 		 struct buf *ret_said, struct err *err)
 {
@@ -466,7 +313,7 @@ static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 	const bool moves = ship->moves_head || !str_eq(ship->gets.mode, ship->had.mode);
 	const bool is_full = ship->workspace->wish.is_full;
 	const char *args[] = { ship->folder,
-			       is_first(ship) ? "new" : "old",
+			       ship_is_first(ship) ? "new" : "old",
 			       delivery->is_taken ? "again" : "take",
 			       delivery->oids[NOTE_INDEX],
 			       delivery->oids[NOTE_SKIP],
@@ -482,27 +329,12 @@ static int apply(struct ship *ship, struct delivery *delivery, int *ret_status,
 			       ship->plan.added > 0 ? "adds" : "",
 			       ship->put_name,
 			       NULL };
-	AUTO_FREE char *text = mem_printf("%s%s", script_apply, script_record);
-	struct guest_script script = { .text = text,
-				       .args = args,
-				       .what = "write the files",
-				       .input_fd = -1,
-				       .output_max = CONFLICTS_MAX };
-	int status = 0;
 	int r;
 
 	add_ends(ship, &ends);
 	args[ENDS_ARG] = ends.ptr;
-	if (!delivery->is_taken) {
-		script.stage = "files";
-		script.read = delivery_read;
-		script.context = delivery;
-	}
-	script.ret_status = is_first(ship) ? NULL : &status;
-	script.other_status = APPLY_CONFLICT;
-	r = guest_script_run(ship->way, &script, ret_said, err);
+	r = run_apply(ship, args, delivery->is_taken ? NULL : delivery, ret_status, ret_said, err);
 	delivery->is_taken = true;
-	*ret_status = status;
 	return r;
 }
 
@@ -563,7 +395,8 @@ static int take(struct ship *ship, const struct buf *writes, const struct buf *r
  * The guest has changed what is to be written. Where it has come to the same as the host, that is
  * noted; the rest is the host's to replace when it was told to, and else the end.
  */
-static int settle(struct ship *ship, const struct buf *said, struct err *err)
+static int settle(struct ship *ship, const struct buf *said, const struct buf *lines,
+		  struct err *err)
 {
 	CLEANUP(conflicts_done) struct conflicts conflicts = CONFLICTS_INIT;
 	AUTO_BUF others = BUF_INIT;
@@ -572,7 +405,7 @@ static int settle(struct ship *ship, const struct buf *said, struct err *err)
 	AUTO_BUF both = BUF_INIT;
 	int r;
 
-	r = conflicts_find(buf_span(said), buf_span(&ship->plan.tree_info), &conflicts, err);
+	r = conflicts_find(buf_span(said), buf_span(lines), &conflicts, err);
 	if (r == 0)
 		r = compare(ship, &conflicts, &others, err);
 	if (r == 0)
@@ -599,13 +432,117 @@ static int write_files(struct ship *ship, struct err *err)
 		r = apply(ship, &delivery, &status, &said, err);
 	if (r < 0 || status == 0)
 		return r;
-	r = settle(ship, &said, err);
+	r = settle(ship, &said, &ship->plan.tree_info, err);
 	buf_clear(&said);
 	if (r == 0)
 		r = apply(ship, &delivery, &status, &said, err);
 	if (r == 0 && status != 0)
 		r = err_set(err, ERR_BUSY, "the guest changes its files while they are written");
 	return r;
+}
+
+/* --- what has not ended --- */
+
+static int ask(struct ship *ship, const char *text, const char *name, size_t max, struct buf *ret,
+	       struct err *err)
+{
+	const char *const args[] = { ship->folder, name, NULL };
+	const struct guest_script script = { .text = text,
+					     .args = args,
+					     .what = "look at what has not ended",
+					     .input_fd = -1,
+					     .output_max = max };
+
+	return guest_script_run(ship->way, &script, ret, err);
+}
+
+static int read_pending(const struct buf *said, const char **ret, struct err *err)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < said->len; at += strlen(said->ptr + at) + 1) {
+		if (count < APPLY_ARGS)
+			ret[count] = said->ptr + at;
+		count++;
+	}
+	if (count != APPLY_ARGS || said->ptr[said->len - 1] != '\0')
+		return err_set(err, ERR_PROTOCOL, "the guest's record of its workspace is damaged");
+	return 0;
+}
+
+/* The guest's files are in the way of what has not ended: which, is in the two manifests. */
+static int settle_pending(struct ship *ship, const char *manifest, const struct buf *said,
+			  struct err *err)
+{
+	struct manifest_head head = { .host = NULL };
+	AUTO_BUF wanted = BUF_INIT;
+	AUTO_PLAN pending = PLAN_INIT;
+	struct span entries;
+	int r;
+
+	r = ask(ship, script_note, manifest, 0, &wanted, err);
+	entries = buf_span(&wanted);
+	if (r == 0)
+		r = manifest_read_head(&entries, &head, err);
+	manifest_head_done(&head);
+	if (r == 0)
+		r = plan_make(ship->had_entries, entries, false, &pending, err);
+	return r < 0 ? r : settle(ship, said, &pending.tree_info, err);
+}
+
+/* The last prepare ends first, as it was planned then: all that it needs is in the guest. */
+static int finish_pending(struct ship *ship, struct err *err)
+{
+	const char *args[APPLY_ARGS + 1] = { NULL };
+	const struct head_refs none = { .tip = span_of("", 0) };
+	AUTO_BUF pending = BUF_INIT;
+	AUTO_BUF said = BUF_INIT;
+	int status = 0;
+	int r;
+
+	r = ask(ship, script_pending, NULL, PENDING_MAX, &pending, err);
+	if (r == 0)
+		r = read_pending(&pending, args, err);
+	if (r < 0)
+		return r;
+	AUTO_FREE char *head = mem_strdup(args[HEAD_ARG]);
+	AUTO_FREE char *branch = mem_strdup(args[HEAD_ARG + 1]);
+	const struct manifest_head wanted = { .head = head, .branch = branch };
+
+	args[0] = ship->folder;
+	args[1] = "old";
+	args[2] = "again";
+	if (str_eq(args[MOVES_ARG], "moves"))
+		r = head_check(&ship->look, &ship->had, &wanted, &none, ship->wish->force, err);
+	if (r == 0)
+		r = run_apply(ship, args, NULL, &status, &said, err);
+	if (r < 0 || status == 0)
+		return r;
+	r = settle_pending(ship, args[MANIFEST_ARG], &said, err);
+	buf_clear(&said);
+	if (r == 0)
+		r = run_apply(ship, args, NULL, &status, &said, err);
+	if (r == 0 && status != 0)
+		r = err_set(err, ERR_BUSY, "the guest changes its files while they are written");
+	return r;
+}
+
+/* After it the guest is looked at anew. */
+static int finish(struct ship *ship, struct err *err)
+{
+	int r;
+
+	r = ship->way->begins ? ship->way->begins(ship->way->context, err) : 0;
+	ship->folder = mem_strdup(ship->wish->guest_path);
+	if (r == 0)
+		r = finish_pending(ship, err);
+	mem_free(TAKE_PTR(ship->folder));
+	if (r < 0)
+		return err_context(err, r, "the last prepare has not ended");
+	buf_clear(&ship->said);
+	manifest_head_done(&ship->had);
+	ship->had = (struct manifest_head){ .host = NULL };
+	return look(ship, err);
 }
 
 static int publish(struct ship *ship, struct err *err)
@@ -616,7 +553,7 @@ static int publish(struct ship *ship, struct err *err)
 					     .what = "put the repository into its place",
 					     .input_fd = -1 };
 
-	return is_first(ship) ? guest_script_run(ship->way, &script, NULL, err) : 0;
+	return ship_is_first(ship) ? guest_script_run(ship->way, &script, NULL, err) : 0;
 }
 
 /* What a script of its own accord has not removed. */
@@ -628,16 +565,18 @@ static void discard(struct ship *ship)
 	};
 	struct err ignored = ERR_INIT;
 
-	if (is_first(ship) && ship->folder)
+	if (ship_is_first(ship) && ship->folder)
 		IGNORE_RESULT(guest_script_run(ship->way, &script, NULL, &ignored));
 }
 
-/* 1 there is something to do, 0 there is not. */
-static int prepare(struct ship *ship, struct err *err)
+/* 1 there is something to do, 0 there is not. `finishes`: what has not ended is, first. */
+static int prepare(struct ship *ship, bool finishes, struct err *err)
 {
 	int r;
 
 	r = look(ship, err);
+	if (r == 0 && finishes && ship->look.state == GUEST_HALF)
+		r = finish(ship, err);
 	if (r == 0)
 		r = decide_head(ship, err);
 	if (r == 0)
@@ -646,7 +585,7 @@ static int prepare(struct ship *ship, struct err *err)
 		r = check_staged(ship, err);
 	if (r < 0)
 		return r;
-	ship->result->is_first = is_first(ship);
+	ship->result->is_first = ship_is_first(ship);
 	ship->result->is_current = is_current(ship);
 	return ship->result->is_current ? 0 : 1;
 }
@@ -655,12 +594,12 @@ static int ship_once(struct ship *ship, struct err *err)
 {
 	int r;
 
-	r = prepare(ship, err);
+	r = prepare(ship, true, err);
 	if (r <= 0)
 		return r;
 	r = ship->way->begins ? ship->way->begins(ship->way->context, err) : 0;
 	if (r == 0)
-		r = send_objects(ship, err);
+		r = ship_send_objects(ship, err);
 	if (r == 0)
 		r = write_files(ship, err);
 	if (r == 0)
@@ -754,6 +693,6 @@ int workspace_list(struct workspace *workspace, const struct workspace_way *way,
 	int r;
 
 	ship_init(&ship, workspace, way, wish, &result);
-	r = way ? prepare(&ship, err) : plan(&ship, err);
+	r = way ? prepare(&ship, false, err) : plan(&ship, err);
 	return r < 0 ? r : list_lines(buf_span(&ship.plan.tree_info), ship.had_entries, ret, err);
 }

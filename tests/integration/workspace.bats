@@ -641,6 +641,104 @@ refs() {
 	[ -z "$(git -C guest/r status --porcelain)" ]
 }
 
+# One that ends when the files are there, and not yet the index.
+break_off() {
+	touch guest/r/.git/index.lock
+	prepare r "$@"
+	[ "$status" -eq 1 ]
+	rm guest/r/.git/index.lock
+}
+
+@test "GIT7: what has not ended is completed first, also when the host's change is undone" {
+	make_repo r
+	echo same >r/same
+	git -C r add -A
+	git -C r commit -q -m third
+	prepare r
+	cp -r guest/r kept
+	cp -r r before
+	change() {
+		echo changed | tee r/one r/added >r/dir/two
+		rm r/same
+		git -C r add -A
+	}
+	undo() {
+		rm -rf r
+		cp -r before r
+	}
+	check() {
+		[ "$status" -eq 0 ]
+		diff -r -x .git r guest/r
+		[ "$(git -C guest/r status --porcelain)" = "$(git -C r status --porcelain)" ]
+		git -C guest/r fsck
+		prepare r
+		[[ "$output" == current* ]]
+	}
+	change
+	break_off
+	[ "$(cat guest/r/one)" = changed ]
+	prepare r
+	check
+	undo
+	break_off
+	change
+	prepare r
+	check
+	# The files are there, and git in the guest does not know it yet: some, all, or not one more.
+	for file in '' one added; do
+		rm -rf guest/r
+		cp -r kept guest/r
+		undo
+		change
+		break_off
+		undo
+		cp kept/.git/banger/index kept/.git/banger/tree guest/r/.git/banger/
+		[ -z "$file" ] || cp "r/$file" "guest/r/$file" 2>/dev/null || rm "guest/r/$file"
+		prepare r
+		check
+	done
+	# The guest's own work meanwhile is not overwritten unasked.
+	change
+	break_off
+	cp kept/.git/banger/index kept/.git/banger/tree guest/r/.git/banger/
+	echo own >guest/r/one
+	undo
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == 'error state: the last prepare has not ended: the guest has changed 1 file'*$'\n'one ]]
+	[ "$(cat guest/r/one)" = own ]
+	prepare r force
+	check
+	# Nor are its commits.
+	git -C r commit -q --allow-empty -m fourth
+	change
+	break_off
+	git -C guest/r commit -q --allow-empty -m own
+	commit=$(git -C guest/r rev-parse HEAD)
+	prepare r
+	[ "$status" -eq 1 ]
+	[[ "$output" == *'the last prepare has not ended: the guest has commits of its own'* ]]
+	[ "$(git -C guest/r rev-parse HEAD)" = "$commit" ]
+	prepare r force
+	check
+	[ "$(git -C guest/r rev-parse "refs/banger/kept/$commit")" = "$commit" ]
+	# What was refused has not begun.
+	echo own >guest/r/one
+	echo host >r/one
+	prepare r
+	[ "$status" -eq 1 ]
+	git -C r checkout -q one
+	prepare r
+	[[ "$output" == current* ]]
+	# A record that makes no sense ends nothing.
+	echo host >r/one
+	git -C r add one
+	break_off force
+	printf 'x\0y\0' >guest/r/.git/banger/pending
+	prepare r
+	[[ "$output" == *"the guest's record of its workspace is damaged"* ]]
+}
+
 # What was shipped is all there, as an export needs it, whatever git has tidied up in the guest.
 tidy_up() {
 	git -C guest/r reset -q --hard "$@"

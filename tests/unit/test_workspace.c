@@ -422,6 +422,9 @@ static void test_look(void **state)
 	CHECK_INT(look.tree.len, 40);
 	CHECK_INT(look.branch.len, 3);
 	CHECK_INT(look.manifest.len, 4);
+	CHECK_INT(workspace_read_look(span_str("git half\n" A "\n-\n" A "\nrest"), &look, &err), 0);
+	CHECK_INT(look.state, GUEST_HALF);
+	CHECK_INT(look.manifest.len, 4);
 	CHECK_INT(workspace_read_look(span_str("git ours\n-\n-\n" A "\n"), &look, &err), 0);
 	CHECK_INT(look.head.len + look.branch.len, 0);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)

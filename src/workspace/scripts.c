@@ -78,10 +78,11 @@ const char script_begin[] =
 	"for o in \"$p\"/.banger-new.*; do\n"
 	"  case $o in *\"/.banger-new.$i.\"*) ;; *) [ ! -e \"$o\" ] || rm -rf \"$o\" ;; esac\n"
 	"done\n"
-	"d=$(mktemp -d \"$p/.banger-new.$i.XXXXXX\")\n"
+	/* Only a name, until there is somebody who removes it. */
+	"d=$(mktemp -u \"$p/.banger-new.$i.XXXXXXXXXX\")\n"
 	"trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"
-	"chmod 755 \"$d\"\n"
+	"mkdir -m 755 \"$d\"\n"
 	"make() {\n"
 	"  if [ \"$format\" = sha256 ]; then git init -q --template= --object-format=sha256 "
 	"\"$@\"\n"

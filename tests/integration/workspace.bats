@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2154,SC2016 # bats sets status and output; expressions for other shells
+# shellcheck disable=SC2030,SC2031,SC2154,SC2016 # bats sets status and output; expressions for other shells
 # Checkouts through src/workspace to an agent of this machine, with git's own word on what arrived. What hostile
 # repositories cannot do is in tests/unit/test_workspace_git.c too; guests are in tests/e2e/workspace.bats.
 
@@ -666,6 +666,7 @@ break_off() {
 		rm -rf r
 		cp -r before r
 	}
+	# shellcheck disable=SC2031 # prepare sets it
 	check() {
 		[ "$status" -eq 0 ]
 		diff -r -x .git r guest/r

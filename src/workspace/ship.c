@@ -49,8 +49,10 @@ static int check_state(const struct ship *ship, struct err *err)
 
 	if (!ship->look.has_git) {
 		r = err_set(err, ERR_UNSUPPORTED, "the guest has no git, which a workspace needs");
-		err_hint(err, "use an image with git such as debian-bookworm, install it there, or "
-			      "copy the files alone: 'banger vm cp'");
+		err_hint(err,
+			 "use an image with git (debian-bookworm has it), install it there "
+			 "('apt-get install git', 'apk add git'), or copy the files alone with "
+			 "'banger vm cp'");
 	} else if (ship->look.state == GUEST_FOREIGN) {
 		r = err_set(err, ERR_EXISTS,
 			    "'%s' in the guest is there already, and not from here", path);

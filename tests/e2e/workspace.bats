@@ -131,7 +131,14 @@ in_repo() {
 	make_repo r
 	run_for 1 banger --quiet vm run r --name w --image debian-bookworm-slim -- true
 	[[ $stderr == *'the guest has no git, which a workspace needs'* ]]
+	[[ $stderr == *"hint: use an image with git (debian-bookworm has it), install it there ('apt-get install git'"* ]]
 	equal "$(banger vm list -q | wc -l)" 1
+	# The files alone, as the documents have it.
+	banger --quiet vm run --name w --image debian-bookworm-slim -d >/dev/null
+	echo edit >>r/file
+	(cd r && git ls-files -z | tar -c --null -T - | banger vm exec w -- sh -c 'mkdir -p repo && tar -x -C repo')
+	equal "$(in_vm w sh -c 'cd repo && cat file && ls -A')" "$(cat r/file; printf '%s\n' .gitignore dir file link run)"
+	banger --quiet vm delete w
 }
 
 @test "GIT2: what a hostile repository names never runs on the host" {

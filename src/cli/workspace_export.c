@@ -310,6 +310,8 @@ static void tell(const struct export *export)
 	if (result->has_uncommitted)
 		out_note(&cli->out, "warning: the guest has changes that are not committed, and "
 				    "so not in the bundle; a patch would have them");
+	tell_names(cli, &result->submodules, result->submodule_count,
+		   "there is work in a submodule, to be exported with --guest-path and its folder");
 	tell_names(cli, &result->summary.far_links, result->summary.far_link_count,
 		   "the patch makes a link that leads out of the checkout");
 	tell_names(cli, &result->summary.repositories, result->summary.repository_count,
@@ -338,6 +340,7 @@ static void print_json(const struct export *export)
 	json_put_bool(object, "uncommitted", result->has_uncommitted);
 	json_put(object, "links_out", strings_json(&result->summary.far_links));
 	json_put(object, "repositories", strings_json(&result->summary.repositories));
+	json_put(object, "submodules", strings_json(&result->submodules));
 	out_json(&export->cli->out, object);
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "guest/exec.h"
 #include "workspace/guest_git.h"
@@ -18,6 +19,9 @@
 #define ERRORS_SHOWN	 300
 #define PIECE_SIZE	 65536
 #define UNCOMMITTED	 "banger: uncommitted\n"
+#define SUBMODULE	 "banger: submodule "
+#define SUBMODULES_MAX	 10 /* that are named; the others are counted */
+#define NAME_SHOWN_MAX	 200
 #define BASE_MAX	 1024
 
 /* How the script ends where it knows why. */
@@ -38,9 +42,36 @@ enum ending {
  * although it is ignored counts, too. With a commit it goes from that commit to what `git add -A`
  * would make of the files, in the guest's own repository.
  *
+ * Work in submodules is not in it: they are named. Each of banger's is compared with what was
+ * shipped, another one with its own index.
+ *
  * What it needs meanwhile is inside the repository, as /tmp is emptied when a guest's init starts.
  * Settings of the guest that change what a patch looks like are overridden.
  */
+#define SUBMODULES                                                             \
+	"inside='for e do\n"                                                   \
+	"	case $e in 160000*) ;; *) continue ;; esac\n"                        \
+	"	p=${e#*\t}\n"                                                        \
+	"	(\n"                                                                 \
+	"		cd -- \"./$p\" && [ -e .git ] || exit 0\n"                          \
+	"		work=$(\n"                                                          \
+	"			if [ -d .git/banger ]; then\n"                                     \
+	"				export GIT_DIR=.git/banger GIT_WORK_TREE=.\n"                     \
+	"				git diff --quiet --no-ext-diff --no-textconv "                    \
+	"--ignore-submodules=all || echo y\n"                                  \
+	"				git -c core.excludesFile=.git/info/exclude ls-files "             \
+	"-o --exclude-standard\n"                                              \
+	"			else git status --porcelain --ignore-submodules=all; fi |\n"       \
+	"				head -c 1\n"                                                      \
+	"		)\n"                                                                \
+	"		[ -z \"$work\" ] || printf \"banger: submodule %s\\n\" \"$up$p\"\n" \
+	"		[ ! -e .gitmodules ] || git ls-files -s -z |\n"                     \
+	"			up=$up$p/ xargs -0 sh -c \"$inside\" sh\n"                         \
+	"	) 2>/dev/null\n"                                                     \
+	"done'\n"                                                              \
+	"export inside\n"                                                      \
+	"[ ! -e .gitmodules ] || git ls-files -s -z | up= xargs -0 sh -c \"$inside\" sh >&2\n"
+
 static const char script[] =
 	"set -u\n"
 	"cd -- \"$1\" 2>/dev/null || exit 81\n"
@@ -54,8 +85,7 @@ static const char script[] =
 	"export GIT_CONFIG_KEY_4=core.protectNTFS GIT_CONFIG_VALUE_4=false\n"
 	"export GIT_CONFIG_KEY_5=core.protectHFS GIT_CONFIG_VALUE_5=false\n"
 	"top=$(git rev-parse --show-toplevel 2>/dev/null) && [ -n \"$top\" ] || exit 83\n"
-	"cd -- \"$top\" || exit 83\n"
-	"base=\n"
+	"cd -- \"$top\" || exit 83\n" SUBMODULES "base=\n"
 	"if [ -n \"$1\" ]; then\n"
 	"	base=$(git rev-parse -q --verify \"$1^{commit}\" 2>/dev/null) || exit 84\n"
 	"fi\n"
@@ -105,6 +135,7 @@ static const char script[] =
 void export_result_done(struct export_result *result)
 {
 	patch_summary_done(&result->summary);
+	strv_done(&result->submodules);
 }
 
 bool export_base_is_fit(const char *text)
@@ -247,6 +278,20 @@ static int judge(const struct export_job *job, struct export_result *result, str
 		       : r;
 }
 
+static void find_submodules(const struct buf *errors, struct export_result *result)
+{
+	struct span rest = buf_span(errors), line;
+
+	while (parse_until(&rest, '\n', &line)) {
+		AUTO_BUF name = BUF_INIT;
+
+		if (!parse_literal(&line, SUBMODULE) || result->submodule_count++ >= SUBMODULES_MAX)
+			continue;
+		text_escape(&name, line, NAME_SHOWN_MAX);
+		strv_take(&result->submodules, buf_detach(&name));
+	}
+}
+
 int export_run(const struct export_job *job, struct export_result *ret, struct err *err)
 {
 	AUTO_CLOSE int errors_fd = memfd_create("export-errors", MFD_CLOEXEC);
@@ -274,6 +319,7 @@ int export_run(const struct export_job *job, struct export_result *ret, struct e
 		r = read_errors(errors_fd, &errors, err);
 	if (r < 0)
 		return r;
+	find_submodules(&errors, ret);
 	if (job->is_bundle && status.status == ENDS_WITHOUT_COMMITS)
 		return 0;
 	if (status.status != 0)

@@ -30,6 +30,8 @@ struct export_result {
 	bool has_uncommitted;	      /* a bundle has only commits, and there is more */
 	uint64_t commits;	      /* references of a bundle */
 	struct patch_summary summary; /* of a patch */
+	uint64_t submodule_count;     /* that have work of their own, which is in neither */
+	struct strv submodules;	      /* owned; escaped names of the first of them */
 };
 
 void export_result_done(struct export_result *result);

@@ -853,6 +853,51 @@ tidy_up() {
 	[ "$status" -eq 0 ]
 }
 
+# Submodules in which an export of $1 (patch or bundle) finds work.
+with_work() {
+	rm -f out
+	run tool export "$SOCKET" "$1" "$PWD/guest/r" out
+	echo "$output"
+	[ "$status" -eq 0 ]
+	found=$(sed -n 's/^submodule //p' <<<"$output")
+}
+
+@test "work in submodules is told by an export, and exported by itself" {
+	make_repo inner
+	make_repo sub
+	git -C sub submodule --quiet add "$PWD/inner" deep
+	git -C sub commit -q -m deep
+	make_repo r
+	for name in 'a b' plain; do
+		git -C r submodule --quiet add "$PWD/sub" "$name"
+	done
+	git -C r commit -q -m subs
+	git -C r submodule --quiet update --init --recursive
+	echo host >>r/plain/one
+	prepare r full
+	for name in 'a b' 'a b/deep' plain plain/deep; do
+		run tool prepare "$SOCKET" "$PWD/r/$name" "$PWD/guest/r/$name" full
+		[ "$status" -eq 0 ]
+	done
+	for kind in patch bundle; do
+		with_work $kind
+		[ -z "$found" ]
+		echo work >>guest/r/plain/one
+		with_work $kind
+		[ "$found" = plain ]
+		cp r/plain/one guest/r/plain/one
+		touch guest/r/plain/deep/new 'guest/r/a b/new'
+		with_work $kind
+		[ "$found" = $'a b\nplain/deep' ]
+		rm guest/r/plain/deep/new 'guest/r/a b/new'
+	done
+	echo work >>'guest/r/a b/one'
+	rm out
+	tool export "$SOCKET" patch "$PWD/guest/r/a b" out
+	git -C 'r/a b' apply ../../out
+	cmp 'r/a b/one' 'guest/r/a b/one'
+}
+
 @test "another git at work in the guest is said, with git's own reason" {
 	make_repo r
 	prepare r

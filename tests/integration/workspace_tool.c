@@ -179,6 +179,8 @@ static int export(const char *socket, bool is_bundle, const char *guest_path, co
 	if (export_run(&job, &result, &err) < 0)
 		return fail(&err);
 	(void)printf("%" PRIu64 "\n", is_bundle ? result.commits : result.summary.files);
+	for (size_t i = 0; i < result.submodules.count; i++)
+		(void)printf("submodule %s\n", result.submodules.items[i]);
 	return 0;
 }
 

@@ -86,9 +86,11 @@ static int look_at_workspace(struct cli *cli, const json_t *answer, bool renews,
 	if (r < 0)
 		return r;
 	if (renews && state == WORKSPACE_UNKNOWN)
-		return err_set(err, ERR_NOT_FOUND, "cannot look at the checkout '%s'", path);
-	if (state == WORKSPACE_CURRENT || state == WORKSPACE_UNKNOWN)
+		return err_context(err, -EIO, "cannot look at the checkout '%s'", path);
+	if (state == WORKSPACE_CURRENT || state == WORKSPACE_UNKNOWN) {
+		*err = ERR_INIT;
 		return 0;
+	}
 	if (renews)
 		return workspace_state_renew(cli, answer, err);
 	/* Whoever made the checkout may have named its folder. */

@@ -200,8 +200,10 @@ static void note_left_out(struct cli *cli, const struct workspace *workspace)
 
 	note_count(cli, scan->left_out, "untracked file is", "untracked files are",
 		   "left out: --include-untracked ships them");
-	note_count(cli, scan->special, "file is", "files are",
-		   "left out: neither file, folder nor link, or a name that git does not take");
+	note_count(
+		cli, scan->special, "file is", "files are",
+		"left out: neither file, folder nor link, a repository inside this one, or a name "
+		"that git does not take");
 	if (workspace->wish.is_full)
 		note_empty(cli, scan);
 	else

@@ -79,10 +79,9 @@ int workspace_state_look(struct cli *cli, const json_t *workspace, enum workspac
 
 	if (r == 0)
 		return 0;
-	if (look_err.kind == ERR_CANCELLED) {
-		*err = look_err;
+	*err = look_err;
+	if (look_err.kind == ERR_CANCELLED)
 		return r;
-	}
 	*ret = WORKSPACE_UNKNOWN;
 	return 0;
 }

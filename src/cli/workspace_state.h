@@ -33,6 +33,7 @@ enum workspace_state {
 	WORKSPACE_UNKNOWN, /* the checkout is gone, or git cannot look at it */
 };
 
-/* Looks at the checkout on the host. Fails only when cancelled. */
+/* Looks at the checkout on the host. Fails only when cancelled; with WORKSPACE_UNKNOWN `err` has
+ * the reason. */
 int workspace_state_look(struct cli *cli, const json_t *workspace, enum workspace_state *ret,
 			 struct err *err) MUST_CHECK;

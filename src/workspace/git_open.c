@@ -66,6 +66,8 @@ static int find_root(const char *path, char **ret, struct err *err)
 	struct stat status;
 	char *slash;
 
+	if (!folder && (errno == ENOENT || errno == ENOTDIR))
+		return err_set(err, ERR_NOT_FOUND, "there is no folder '%s'", path);
 	if (!folder)
 		return err_sys(err, -errno, "find '%s'", path);
 	if (stat(folder, &status) < 0)

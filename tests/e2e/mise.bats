@@ -89,7 +89,7 @@ hint: 'banger vm exec --auto-prepare' ships what is different first, as does 'ba
 	run_for 0 banger vm exec w -- pwd
 	equal "$stderr" ''
 	run_for 1 banger vm exec --auto-prepare w -- pwd
-	contains "$stderr" "cannot look at the checkout '$PWD/repo'"
+	contains "$stderr" "cannot look at the checkout '$PWD/repo': there is no folder '$PWD/repo'"
 	# A workspace that is gone in the guest.
 	banger vm exec -w / w -- rm -r /root/repo
 	run_for 1 banger vm exec w -- pwd

@@ -75,7 +75,7 @@ static const struct {
 	{ "repo s; repo r; git -C r -c protocol.file.allow=always submodule --quiet add ../s m",
 	  "r/m", "r/m", NULL, ERR_NONE },
 	{ "mkdir d", "d", NULL, "is not in a git repository", ERR_NOT_FOUND },
-	{ ":", "nothing", NULL, "find '", ERR_SYSTEM },
+	{ ":", "nothing", NULL, "there is no folder '", ERR_NOT_FOUND },
 	{ "repo r", "r/file", NULL, "is no folder", ERR_INVALID },
 	{ "git init -q --bare r", "r", NULL, "is a bare repository", ERR_INVALID },
 	{ "repo r; git -C r config core.bare true", "r", NULL, "is a bare repository",

@@ -44,8 +44,8 @@ extern const char *const workspace_args_modes[]; /* NULL-terminated */
 		  .name = "from",                                                            \
 		  .offset = WORKSPACE_OPT_FIELD(owner, from),                                \
 		  .metavar = "REF",                                                          \
-		  .help = "where --branch begins; uncommitted work is carried over "         \
-			  "(default: HEAD)" },                                               \
+		  .help = "where --branch begins, each time; uncommitted work is "           \
+			  "carried over (default: HEAD)" },                                  \
 		{ .type = OPT_STRING,                                                        \
 		  .name = "mode",                                                            \
 		  .offset = WORKSPACE_OPT_FIELD(owner, mode),                                \

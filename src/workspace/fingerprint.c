@@ -129,32 +129,36 @@ static void add_untracked(uint64_t *hash, struct folder *folder, const struct bu
 	}
 }
 
+/* What is being taken, of a checkout and of those inside it. */
+struct print {
+	uint64_t hash;
+	const struct cancel *cancel; /* borrowed */
+};
+
 /* What does not lead to a commit counts as such. */
-static int add_commit(uint64_t *hash, const struct git *git, const char *name,
-		      const struct cancel *cancel, struct err *err)
+static int add_commit(struct print *print, const struct git *git, const char *name, struct err *err)
 {
 	AUTO_FREE char *commit = mem_printf("%s^{commit}", name);
 	const char *const args[] = {
 		"rev-parse", "-q", "--verify", "--end-of-options", commit, NULL
 	};
-	const struct git_call call = { .args = args, .cancel = cancel, .may_say_no = true };
+	const struct git_call call = { .args = args, .cancel = print->cancel, .may_say_no = true };
 	AUTO_FREE char *oid = NULL;
 	const int r = git_line(git, &call, &oid, err);
 
 	if (r == 0 && oid)
-		add(hash, oid, strlen(oid));
-	add_number(hash, 0);
+		add(&print->hash, oid, strlen(oid));
+	add_number(&print->hash, 0);
 	return r;
 }
 
-static int add_checkout(uint64_t *hash, const struct git *git, const struct fingerprint_wish *wish,
-			const struct cancel *cancel, unsigned int depth, struct err *err);
+static int add_checkout(struct print *print, const struct git *git,
+			const struct fingerprint_wish *wish, unsigned int depth, struct err *err);
 
 /* One without a working tree of its own is empty, or has nothing that is shipped.
    NOLINTNEXTLINE(misc-no-recursion): SUBMODULES_DEEP */
-static int add_submodule(uint64_t *hash, const struct git *above, const char *name,
-			 const struct fingerprint_wish *wish, const struct cancel *cancel,
-			 unsigned int depth, struct err *err)
+static int add_submodule(struct print *print, const struct git *above, const char *name,
+			 const struct fingerprint_wish *wish, unsigned int depth, struct err *err)
 {
 	const struct fingerprint_wish inside = { .includes_untracked = wish->includes_untracked,
 						 .is_full = true };
@@ -162,28 +166,28 @@ static int add_submodule(uint64_t *hash, const struct git *above, const char *na
 	AUTO_GIT git = GIT_INIT;
 	int r;
 
-	r = git_open(path, cancel, &git, err);
+	r = git_open(path, print->cancel, &git, err);
 	if (r < 0 && err->kind == ERR_CANCELLED)
 		return r;
 	if (r < 0 || !str_eq(git.root, path)) {
 		*err = ERR_INIT;
-		add_number(hash, 0);
+		add_number(&print->hash, 0);
 		return 0;
 	}
-	r = add_commit(hash, &git, "HEAD", cancel, err);
-	return r < 0 ? r : add_checkout(hash, &git, &inside, cancel, depth + 1, err);
+	r = add_commit(print, &git, "HEAD", err);
+	return r < 0 ? r : add_checkout(print, &git, &inside, depth + 1, err);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): SUBMODULES_DEEP */
-static int add_checkout(uint64_t *hash, const struct git *git, const struct fingerprint_wish *wish,
-			const struct cancel *cancel, unsigned int depth, struct err *err)
+static int add_checkout(struct print *print, const struct git *git,
+			const struct fingerprint_wish *wish, unsigned int depth, struct err *err)
 {
 	static const char *const tracked[] = { "ls-files", "-z", "--stage", NULL };
 	static const char *const untracked[] = { "ls-files", "-z", "--others", "--exclude-standard",
 						 NULL };
 	AUTO_CLOSE int root_fd = dir_open(git->root);
 	CLEANUP(folder_done) struct folder folder = { .root_fd = root_fd, .fd = -1 };
-	struct git_call call = { .args = tracked, .cancel = cancel };
+	struct git_call call = { .args = tracked, .cancel = print->cancel };
 	AUTO_STRV submodules = { .items = NULL };
 	AUTO_BUF list = BUF_INIT;
 	int r;
@@ -194,7 +198,7 @@ static int add_checkout(uint64_t *hash, const struct git *git, const struct fing
 	if (r < 0)
 		return r;
 	enter(&folder, ".", NULL);
-	add_tracked(hash, &folder, &list, &submodules);
+	add_tracked(&print->hash, &folder, &list, &submodules);
 	if (folder.waits_in)
 		return err_set(err, ERR_INVALID,
 			       "'%s' in '%s' is no file, but a FIFO, socket or device",
@@ -206,12 +210,12 @@ static int add_checkout(uint64_t *hash, const struct git *git, const struct fing
 		r = git_run(git, &call, &list, err);
 		if (r < 0)
 			return r;
-		add_untracked(hash, &folder, &list);
+		add_untracked(&print->hash, &folder, &list);
 	}
 	if (!wish->is_full || depth > SUBMODULES_DEEP)
 		return 0;
 	for (size_t i = 0; r == 0 && i < submodules.count; i++)
-		r = add_submodule(hash, git, submodules.items[i], wish, cancel, depth, err);
+		r = add_submodule(print, git, submodules.items[i], wish, depth, err);
 	return r;
 }
 
@@ -219,14 +223,14 @@ int fingerprint_checkout(const struct git *git, const struct fingerprint_wish *w
 			 const struct cancel *cancel, char ret[static FINGERPRINT_SIZE],
 			 struct err *err)
 {
-	uint64_t hash = FNV_START;
+	struct print print = { .hash = FNV_START, .cancel = cancel };
 	int r;
 
-	r = add_checkout(&hash, git, wish, cancel, 0, err);
+	r = add_checkout(&print, git, wish, 0, err);
 	if (r == 0 && wish->from)
-		r = add_commit(&hash, git, wish->from, cancel, err);
+		r = add_commit(&print, git, wish->from, err);
 	if (r < 0)
 		return r;
-	(void)snprintf(ret, FINGERPRINT_SIZE, "%016" PRIx64, hash);
+	(void)snprintf(ret, FINGERPRINT_SIZE, "%016" PRIx64, print.hash);
 	return 0;
 }

@@ -94,7 +94,7 @@ static int check_head(struct ship *ship, struct err *err)
 					     .args = args,
 					     .what = "look at the branch",
 					     .input_fd = -1,
-					     .output_max = PATH_SAID_MAX * 2 };
+					     .output_max = (size_t)PATH_SAID_MAX * 2 };
 	struct head_refs refs = { .tip = span_of("", 0) };
 	AUTO_BUF said = BUF_INIT;
 	int r = 0;

@@ -80,20 +80,76 @@ static int make_qcow2(const struct staging *staging, struct err *err)
 	return r < 0 ? file_fail(err, r, "make the disk", staging->new_path) : 0;
 }
 
-static int make_raw(const struct staging *staging, int base_fd, const struct cancel *cancel,
+static int too_large(const struct staging *staging, struct err *err)
+{
+	return err_set(err, ERR_INVALID,
+		       "'%s' is to have %" PRIu64 " bytes, less than what it is copied from",
+		       staging->new_path, staging->size_bytes);
+}
+
+static int make_raw(const struct staging *staging, int from_fd, const struct cancel *cancel,
 		    enum disk_kind *ret_kind, struct err *err)
 {
 	bool is_reflinked = false;
+	struct stat from;
 	int r;
 
-	r = file_clone(base_fd, staging->fd, cancel, &is_reflinked);
+	if (fstat(from_fd, &from) < 0)
+		return file_fail(err, -errno, "copy to", staging->new_path);
+	if ((uint64_t)from.st_size > staging->size_bytes)
+		return too_large(staging, err);
+	r = file_clone(from_fd, staging->fd, cancel, &is_reflinked);
 	if (r < 0)
-		return file_fail(err, r, "copy the image to", staging->new_path);
+		return file_fail(err, r, "copy to", staging->new_path);
 	if (ftruncate(staging->fd, (off_t)staging->size_bytes) < 0)
 		return file_fail(err, -errno, "grow", staging->new_path);
 
 	*ret_kind = is_reflinked ? DISK_REFLINK : DISK_COPY;
 	return 0;
+}
+
+static int copy_qcow2(const struct staging *staging, int from_fd, const struct cancel *cancel,
+		      struct err *err)
+{
+	bool is_reflinked = false;
+	int r;
+
+	r = file_clone(from_fd, staging->fd, cancel, &is_reflinked);
+	if (r == 0)
+		r = qcow2_grow(staging->fd, staging->size_bytes);
+	if (r == -EINVAL)
+		return too_large(staging, err);
+	if (r == -ENOTSUP)
+		return err_set(err, ERR_UNSUPPORTED,
+			       "'%s': what it is copied from cannot have %" PRIu64 " bytes",
+			       staging->new_path, staging->size_bytes);
+	return r < 0 ? file_fail(err, r, "copy to", staging->new_path) : 0;
+}
+
+static int open_source(const char *path, int *ret_fd, struct err *err)
+{
+	struct stat status;
+
+	*ret_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (*ret_fd < 0 || fstat(*ret_fd, &status) < 0)
+		return err_sys(err, -errno, "open the disk '%s'", path);
+	return S_ISREG(status.st_mode) ? 0 : err_set(err, ERR_INVALID, "'%s' is no file", path);
+}
+
+static int fill(const struct disk_request *request, const struct staging *staging, int base_fd,
+		const struct cancel *cancel, enum disk_kind *kind, struct err *err)
+{
+	AUTO_CLOSE int source_fd = -1;
+	int r = 0;
+
+	if (request->source)
+		r = open_source(request->source, &source_fd, err);
+	if (r < 0)
+		return r;
+	if (disk_kind_is_raw(*kind))
+		return make_raw(staging, request->source ? source_fd : base_fd, cancel, kind, err);
+	return request->source ? copy_qcow2(staging, source_fd, cancel, err)
+			       : make_qcow2(staging, err);
 }
 
 /* Opens the image and finds how large the disk becomes. */
@@ -195,10 +251,7 @@ int disk_create(const struct disk_request *request, const struct cancel *cancel,
 	assert(staging.name);
 
 	progress_report(progress, "disk", staging.name, 0, staging.size_bytes);
-	if (kind == DISK_QCOW2)
-		r = make_qcow2(&staging, err);
-	else
-		r = make_raw(&staging, base_fd, cancel, &kind, err);
+	r = fill(request, &staging, base_fd, cancel, &kind, err);
 	if (r == 0)
 		r = put_in_place(request, &staging, err);
 	if (r < 0)
@@ -232,11 +285,11 @@ static int grow_raw(const char *path, uint64_t size_bytes, struct err *err)
 	return 0;
 }
 
-static int grow_qcow2(const char *path, uint64_t size_bytes, const struct cancel *cancel,
-		      struct err *err)
+/* By QEMU's own program, for a file whose tables must be moved. */
+static int resize_qcow2(const char *path, uint64_t size_bytes, const struct cancel *cancel,
+			struct err *err)
 {
 	AUTO_STRV argv = { .items = NULL };
-	int r;
 
 	strv_add(&argv, QEMU_IMG);
 	strv_add(&argv, "resize");
@@ -246,7 +299,24 @@ static int grow_qcow2(const char *path, uint64_t size_bytes, const struct cancel
 	strv_add(&argv, path);
 	strv_addf(&argv, "%" PRIu64, size_bytes);
 	/* Without --shrink qemu-img refuses to make it smaller. */
-	r = run_qemu_img(&argv, cancel, err);
+	return run_qemu_img(&argv, cancel, err);
+}
+
+static int grow_qcow2(const char *path, uint64_t size_bytes, const struct cancel *cancel,
+		      struct err *err)
+{
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "open the disk '%s'", path);
+	r = qcow2_grow(fd, size_bytes);
+	if (r == -EINVAL)
+		return err_set(err, ERR_INVALID, "the disk '%s' is larger: disks only grow", path);
+	if (r < 0 && r != -ENOTSUP)
+		return err_sys(err, r, "grow the disk '%s'", path);
+	if (r == -ENOTSUP)
+		r = resize_qcow2(path, size_bytes, cancel, err);
 	return r < 0 ? err_context(err, r, "grow the disk '%s'", path) : 0;
 }
 

@@ -58,6 +58,9 @@ struct disk_request {
 	const char *folder;  /* absolute: the VM's folder */
 	const char *stem;    /* "system" or "work": the file is stem.suffix */
 	const char *base;    /* absolute: root.ext4 or work-seed.ext4 of the image, raw */
+	/* NULL, or absolute: a disk over the same base, of the same kind as to raw or not, that
+	 * nobody writes to meanwhile: the new one begins with its content. */
+	const char *source;
 	uint64_t size_bytes; /* at least this; the base's size when that is larger */
 };
 
@@ -65,7 +68,8 @@ struct disk_request {
  * Makes the disk: complete and on stable storage when it returns 0. Built as ".new-NAME" and
  * renamed; on failure nothing is left. ERR_EXISTS when the file is there already; an error for a
  * full disk names the file. A reflink that the file system refuses after all becomes a copy (see
- * ret->kind).
+ * ret->kind). ERR_INVALID when the source is larger, ERR_UNSUPPORTED when it is a qcow2 that cannot
+ * become as large as that (qcow2.h).
  */
 int disk_create(const struct disk_request *request, const struct cancel *cancel,
 		const struct progress *progress, struct disk_overlay *ret, struct err *err)

@@ -142,6 +142,24 @@ static void make_with_qemu_img(const char *path, uint64_t size_bytes)
 		fail_msg("%s", err.message);
 }
 
+/* Something in the disk that is not in its image. */
+static void write_with_qemu_io(const char *path)
+{
+	AUTO_STRV argv = { .items = NULL };
+	struct spawn spawn = { .path = "qemu-io" };
+	struct err err = ERR_INIT;
+
+	strv_add(&argv, "qemu-io");
+	strv_add(&argv, "-f");
+	strv_add(&argv, "qcow2");
+	strv_add(&argv, "-c");
+	strv_add(&argv, "write -P 7 1M 256k");
+	strv_add(&argv, path);
+	spawn.argv = strv_argv(&argv);
+	if (spawn_run(&spawn, NULL, 30000, 65536, NULL, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
 static void test_kinds(void **state)
 {
 	(void)state;
@@ -300,10 +318,10 @@ static void test_qcow2(void **state)
 
 		CHECK_INT(json_get_u64(info, "virtual-size"), 96 * MIB);
 	}
-	/* qemu-img itself refuses what our record does not know to be smaller. */
+	/* A wrong record of the size does not make it smaller. */
 	overlay.size_bytes = MIB;
 	assert_true(disk_grow(&overlay, 2 * MIB, NULL, &err) < 0);
-	CHECK_HAS(err.message, "grow the disk '");
+	CHECK_HAS(err.message, "is larger: disks only grow");
 	{
 		AUTO_JSON *info = qemu_info(overlay.path);
 
@@ -346,10 +364,138 @@ static void test_qcow2_sizes(void **state)
 		CHECK_ROW(i, json_equal(json_object_get(info, "format-specific"),
 					json_object_get(wanted, "format-specific")));
 		assert_int_equal(stat(ours, &status) + stat(theirs, &wanted_status), 0);
-		CHECK_INT(status.st_size, wanted_status.st_size);
+		/* The table has its last cluster for itself. */
+		CHECK_ROW(i, status.st_size >= wanted_status.st_size &&
+				     status.st_size < wanted_status.st_size + 65536);
 	}
 	(void)unlink(ours);
 	(void)unlink(theirs);
+}
+
+/* Each step from one size to the next: as long as the table has room, without QEMU. */
+static void test_qcow2_growing(void **state)
+{
+	static const struct {
+		uint64_t from;
+		uint64_t to;
+		int result;
+	} rows[] = {
+		{ 512, 512, 0 },
+		{ 512, 1024, 0 },
+		{ 64 * MIB, 512 * MIB, 0 },
+		{ 64 * MIB, 1024 * MIB, 0 },
+		{ 64 * MIB, 4194304 * MIB, 0 },
+		{ 64 * MIB, (4194304 * MIB) + 512, -ENOTSUP },
+		{ (4194304 * MIB) + 512, 8388608 * MIB, 0 },
+		{ 64 * MIB, 32 * MIB, -EINVAL },
+		{ 64 * MIB, 0, -ENOTSUP },
+	};
+	AUTO_FREE char *path = mem_printf("%s/growing.qcow2", folder);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		AUTO_JSON *info = NULL;
+
+		assert_true(fd >= 0);
+		CHECK_INT(qcow2_write_empty(fd, rows[i].from), 0);
+		CHECK_ROW(i, qcow2_grow(fd, rows[i].to) == rows[i].result);
+		info = qemu_info(path);
+		CHECK_ROW(i, json_get_u64(info, "virtual-size") ==
+				     (rows[i].result == 0 ? rows[i].to : rows[i].from));
+	}
+	(void)unlink(path);
+}
+
+/* Headers that are not to be changed in place. */
+static void test_qcow2_headers(void **state)
+{
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} rows[] = {
+		{ 0, 'q' }, /* another magic */
+		{ 7, 2 },   /* version */
+		{ 23, 12 }, /* size of clusters */
+		{ 35, 1 },  /* encrypted */
+		{ 63, 1 },  /* with a snapshot */
+		{ 79, 1 },  /* dirty */
+		{ 38, 0 },  /* no table to map anything */
+	};
+	AUTO_FREE char *path = mem_printf("%s/header.qcow2", folder);
+	AUTO_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	uint8_t header[QCOW2_HEADER_BYTES];
+	uint64_t now = 0;
+
+	(void)state;
+	assert_true(fd >= 0);
+	CHECK_INT(qcow2_write_empty(fd, 64 * MIB), 0);
+	assert_int_equal(pread(fd, header, sizeof(header), 0), sizeof(header));
+	assert_true(qcow2_has_room(span_of(header, sizeof(header)), 128 * MIB, &now));
+	CHECK_INT(now, 64 * MIB);
+	for (size_t len = 0; len < sizeof(header); len++)
+		CHECK_ROW(len, !qcow2_has_room(span_of(header, len), 128 * MIB, &now));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint8_t other[QCOW2_HEADER_BYTES];
+
+		memcpy(other, header, sizeof(other));
+		other[rows[i].at] = rows[i].value;
+		CHECK_ROW(i, !qcow2_has_room(span_of(other, sizeof(other)), 128 * MIB, &now));
+	}
+	(void)unlink(path);
+}
+
+/* A copy has the content of its source, is as large as was asked for, and leaves the source alone.
+ */
+static void test_copies(void **state)
+{
+	static const enum disk_kind kinds[] = { DISK_COPY, DISK_QCOW2 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct disk_request request = request_of(kinds[i], "system", 4 * BASE_BYTES);
+		AUTO_DISK_OVERLAY first = { .path = NULL };
+		AUTO_DISK_OVERLAY copy = { .path = NULL };
+		AUTO_DISK_OVERLAY refused = { .path = NULL };
+		AUTO_BUF before = BUF_INIT;
+		AUTO_BUF after = BUF_INIT;
+		AUTO_BUF copied = BUF_INIT;
+		struct err err = ERR_INIT;
+
+		clear_vm();
+		CHECK_INT(disk_create(&request, NULL, NULL, &first, &err), 0);
+		if (kinds[i] == DISK_QCOW2)
+			write_with_qemu_io(first.path);
+		CHECK_INT(file_read(AT_FDCWD, first.path, 64 * MIB, &before), 0);
+		request.source = first.path;
+		request.stem = "work";
+		request.size_bytes = 6 * BASE_BYTES;
+		if (disk_create(&request, NULL, NULL, &copy, &err) < 0)
+			fail_msg("%s", err.message);
+		CHECK_INT(copy.size_bytes, 6 * BASE_BYTES);
+		CHECK_STR(copy.base, base);
+		CHECK_INT(file_read(AT_FDCWD, first.path, 64 * MIB, &after), 0);
+		assert_true(span_eq(buf_span(&before), buf_span(&after)));
+		CHECK_INT(file_read(AT_FDCWD, copy.path, 64 * MIB, &copied), 0);
+		if (kinds[i] == DISK_QCOW2) {
+			AUTO_JSON *info = qemu_info(copy.path);
+
+			CHECK_INT(json_get_u64(info, "virtual-size"), 6 * BASE_BYTES);
+			CHECK_INT(copied.len, before.len);
+			assert_memory_equal(copied.ptr + 32, before.ptr + 32, before.len - 32);
+		} else {
+			CHECK_INT(copied.len, 6 * BASE_BYTES);
+			assert_memory_equal(copied.ptr, before.ptr, before.len);
+		}
+
+		/* What would be cut off is refused, and nothing is left of the attempt. */
+		request.stem = "other";
+		request.size_bytes = 2 * BASE_BYTES;
+		assert_true(disk_create(&request, NULL, NULL, &refused, &err) < 0);
+		CHECK_INT(err.kind, ERR_INVALID);
+		CHECK_HAS(err.message, "less than what it is copied from");
+		CHECK_INT(count_files(vm_folder), 2);
+	}
 }
 
 /* The explicit chain: over the image, the empty layer reads as the image grown by zeros. */
@@ -525,11 +671,13 @@ static void test_reflink(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kinds),	    cmocka_unit_test(test_choose),
-		cmocka_unit_test(test_raw),	    cmocka_unit_test(test_raw_sizes),
-		cmocka_unit_test(test_qcow2),	    cmocka_unit_test(test_qcow2_sizes),
-		cmocka_unit_test(test_qcow2_chain), cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_full),	    cmocka_unit_test(test_used),
+		cmocka_unit_test(test_kinds),	      cmocka_unit_test(test_choose),
+		cmocka_unit_test(test_raw),	      cmocka_unit_test(test_raw_sizes),
+		cmocka_unit_test(test_qcow2),	      cmocka_unit_test(test_qcow2_sizes),
+		cmocka_unit_test(test_qcow2_growing), cmocka_unit_test(test_qcow2_headers),
+		cmocka_unit_test(test_copies),	      cmocka_unit_test(test_qcow2_chain),
+		cmocka_unit_test(test_failures),      cmocka_unit_test(test_full),
+		cmocka_unit_test(test_used),
 	};
 	const struct CMUnitTest reflink_tests[] = {
 		cmocka_unit_test(test_reflink),

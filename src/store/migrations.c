@@ -126,6 +126,22 @@ const struct migration store_migrations[] = {
 	  "  CHECK (workspace_untracked IN (0, 1));"
 	  "ALTER TABLE vms ADD COLUMN workspace_pending INTEGER NOT NULL DEFAULT 0"
 	  "  CHECK (workspace_pending IN (0, 1));" },
+	{ "templates", "CREATE TABLE templates ("
+		       "  id           TEXT PRIMARY KEY CHECK (length(id) = 32),"
+		       "  key          TEXT NOT NULL UNIQUE CHECK (length(key) = 64),"
+		       "  image        TEXT NOT NULL REFERENCES images (name) ON DELETE CASCADE,"
+		       "  kernel       TEXT NOT NULL REFERENCES kernels (name) ON DELETE CASCADE,"
+		       "  vcpu         INTEGER NOT NULL CHECK (vcpu > 0),"
+		       "  memory_bytes INTEGER NOT NULL CHECK (memory_bytes > 0),"
+		       "  system_bytes INTEGER NOT NULL CHECK (system_bytes > 0),"
+		       "  work_bytes   INTEGER NOT NULL CHECK (work_bytes > 0),"
+		       "  used_bytes   INTEGER NOT NULL CHECK (used_bytes >= 0),"
+		       "  created_at   INTEGER NOT NULL,"
+		       "  used_at      INTEGER NOT NULL,"
+		       "  build_ms     INTEGER NOT NULL CHECK (build_ms >= 0)"
+		       ") STRICT, WITHOUT ROWID;"
+		       "CREATE INDEX templates_by_image ON templates (image);"
+		       "CREATE INDEX templates_by_kernel ON templates (kernel);" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

@@ -20,6 +20,10 @@
 	{                                                           \
 		column_type, offsetof(struct kernel_record, member) \
 	}
+#define TEMPLATE(column_type, member)                                 \
+	{                                                             \
+		column_type, offsetof(struct template_record, member) \
+	}
 
 static const struct column vm_columns[] = {
 	VM(COLUMN_VM_ID, id),
@@ -75,11 +79,23 @@ static const struct column kernel_columns[] = {
 	KERNEL(COLUMN_I64, pulled_at),	  KERNEL(COLUMN_U64, in_use),
 };
 
+static const struct column template_columns[] = {
+	TEMPLATE(COLUMN_VM_ID, id),	    TEMPLATE(COLUMN_KEY, key),
+	TEMPLATE(COLUMN_TEXT, image),	    TEMPLATE(COLUMN_TEXT, kernel),
+	TEMPLATE(COLUMN_U32, vcpu),	    TEMPLATE(COLUMN_U64, memory_bytes),
+	TEMPLATE(COLUMN_U64, system_bytes), TEMPLATE(COLUMN_U64, work_bytes),
+	TEMPLATE(COLUMN_U64, used_bytes),   TEMPLATE(COLUMN_I64, created_at),
+	TEMPLATE(COLUMN_I64, used_at),	    TEMPLATE(COLUMN_U64, build_ms),
+};
+
 const struct row_layout vm_layout = { vm_columns, ARRAY_LEN(vm_columns), ARRAY_LEN(vm_columns) };
 const struct row_layout image_layout = { image_columns, ARRAY_LEN(image_columns),
 					 ARRAY_LEN(image_columns) - 1 };
 const struct row_layout kernel_layout = { kernel_columns, ARRAY_LEN(kernel_columns),
 					  ARRAY_LEN(kernel_columns) - 1 };
+
+const struct row_layout template_layout = { template_columns, ARRAY_LEN(template_columns),
+					    ARRAY_LEN(template_columns) };
 
 static void bind_ports(sqlite3_stmt *statement, int index, const struct vm_spec *spec)
 {
@@ -111,6 +127,7 @@ static void bind_column(sqlite3_stmt *statement, int index, enum column_type typ
 		statement_bind_text(statement, index, *(char *const *)slot);
 		break;
 	case COLUMN_VM_ID:
+	case COLUMN_KEY:
 		statement_bind_text(statement, index, slot);
 		break;
 	case COLUMN_U32:
@@ -188,6 +205,7 @@ static bool read_column(sqlite3_stmt *statement, int index, enum column_type typ
 		*(char **)slot = statement_text(statement, index);
 		return true;
 	case COLUMN_VM_ID:
+	case COLUMN_KEY:
 	case COLUMN_VM_STATE:
 	case COLUMN_VM_INTENT:
 	case COLUMN_PORTS:
@@ -203,6 +221,10 @@ static bool read_column(sqlite3_stmt *statement, int index, enum column_type typ
 	if (type == COLUMN_VM_ID) {
 		(void)snprintf(slot, VM_ID_SIZE, "%s", text);
 		return name_is_vm_id(text);
+	}
+	if (type == COLUMN_KEY) {
+		(void)snprintf(slot, TEMPLATE_KEY_SIZE, "%s", text);
+		return strlen(text) == TEMPLATE_KEY_SIZE - 1;
 	}
 	if (type == COLUMN_VM_STATE)
 		return vm_state_from_name(text, slot);

@@ -24,6 +24,10 @@
 
 #define KERNEL_IN_USE "(SELECT count(*) FROM vms WHERE vms.kernel = kernels.name)"
 
+#define TEMPLATE_COLUMNS                                                                    \
+	"id, key, image, kernel, vcpu, memory_bytes, system_bytes, work_bytes, used_bytes," \
+	" created_at, used_at, build_ms"
+
 const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_BEGIN] = "BEGIN IMMEDIATE",
 	[QUERY_COMMIT] = "COMMIT",
@@ -80,4 +84,12 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_KERNEL_LIST] =
 		"SELECT " KERNEL_COLUMNS ", " KERNEL_IN_USE " FROM kernels ORDER BY name",
 	[QUERY_KERNEL_STATE] = "SELECT state FROM kernels WHERE name = ?1",
+
+	[QUERY_TEMPLATE_INSERT] = "INSERT INTO templates (" TEMPLATE_COLUMNS ")"
+				  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+	[QUERY_TEMPLATE_SET_USED] = "UPDATE templates SET used_at = ?2 WHERE id = ?1",
+	[QUERY_TEMPLATE_DELETE] = "DELETE FROM templates WHERE id = ?1",
+	[QUERY_TEMPLATE_FIND] = "SELECT " TEMPLATE_COLUMNS " FROM templates WHERE key = ?1",
+	[QUERY_TEMPLATE_LIST] =
+		"SELECT " TEMPLATE_COLUMNS " FROM templates ORDER BY used_at DESC, created_at DESC",
 };

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "model/artifact.h"
+#include "model/template.h"
 #include "model/vm.h"
 
 #define STORE_RESERVE_BYTES 1048576 /* four times what the log grows to */
@@ -179,4 +180,26 @@ int store_kernel_delete(struct store *store, const char *name, struct err *err) 
 int store_kernel_get(struct store *store, const char *name, struct kernel_record *ret,
 		     struct err *err) MUST_CHECK;
 int store_kernel_list(struct store *store, struct kernel_record_list *ret, struct err *err)
+	MUST_CHECK;
+
+/* --- templates --- */
+
+/*
+ * Stores one whose folder is complete. Its image and kernel must have records, and with either goes
+ * the template's. An error when there is one with its key already: callers have a lock for that.
+ */
+int store_template_insert(struct store *store, const struct template_record *record,
+			  struct err *err) MUST_CHECK;
+
+/* ERR_NOT_FOUND, as the next. */
+int store_template_set_used(struct store *store, const char *id, int64_t used_at, struct err *err)
+	MUST_CHECK;
+int store_template_delete(struct store *store, const char *id, struct err *err) MUST_CHECK;
+
+/* The one with that key; `ret` is uninitialised. ERR_NOT_FOUND. */
+int store_template_find(struct store *store, const char *key, struct template_record *ret,
+			struct err *err) MUST_CHECK;
+
+/* All, those used last first; `ret` is uninitialised. */
+int store_template_list(struct store *store, struct template_record_list *ret, struct err *err)
 	MUST_CHECK;

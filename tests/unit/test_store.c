@@ -598,6 +598,109 @@ static void *list_many(void *context)
 	return NULL;
 }
 
+static void fill_template(struct template_record *record, unsigned int number)
+{
+	template_record_init(record);
+	(void)snprintf(record->id, sizeof(record->id), "%032x", number);
+	(void)snprintf(record->key, sizeof(record->key), "%064x", number + 1);
+	record->image = mem_strdup("img");
+	record->kernel = mem_strdup("krn");
+	record->vcpu = 2;
+	record->memory_bytes = GIB;
+	record->system_bytes = 3 * GIB;
+	record->work_bytes = 64 << 20;
+	record->used_bytes = 300 << 20;
+	record->created_at = 1700000000;
+	record->used_at = 1700000000 + number;
+	record->build_ms = 12345;
+}
+
+static void insert_template(struct store *store, unsigned int number)
+{
+	struct err err = ERR_INIT;
+	AUTO_TEMPLATE_RECORD record;
+
+	fill_template(&record, number);
+	if (store_template_insert(store, &record, &err) < 0)
+		fail_msg("%s", err.message);
+}
+
+static size_t count_templates(struct store *store)
+{
+	AUTO_TEMPLATE_RECORD_LIST list = { .items = NULL };
+	struct err err = ERR_INIT;
+
+	CHECK_INT(store_template_list(store, &list, &err), 0);
+	return list.count;
+}
+
+static void test_templates(void **state)
+{
+	struct store *store = fresh();
+	AUTO_TEMPLATE_RECORD_LIST list = { .items = NULL };
+	AUTO_TEMPLATE_RECORD wanted, got, other;
+	struct err err = ERR_INIT;
+	char key[TEMPLATE_KEY_SIZE];
+
+	(void)state;
+	CHECK_INT(count_templates(store), 0);
+	insert_template(store, 1);
+	insert_template(store, 3);
+	insert_template(store, 2);
+	store = reopen(store);
+	fill_template(&wanted, 2);
+	CHECK_INT(store_template_find(store, wanted.key, &got, &err), 0);
+	CHECK_STR(got.id, wanted.id);
+	CHECK_STR(got.key, wanted.key);
+	check_text(got.image, "img");
+	check_text(got.kernel, "krn");
+	CHECK_INT(got.vcpu, wanted.vcpu);
+	CHECK_INT(got.memory_bytes, wanted.memory_bytes);
+	CHECK_INT(got.system_bytes, wanted.system_bytes);
+	CHECK_INT(got.work_bytes, wanted.work_bytes);
+	CHECK_INT(got.used_bytes, wanted.used_bytes);
+	CHECK_INT(got.created_at, wanted.created_at);
+	CHECK_INT(got.used_at, wanted.used_at);
+	CHECK_INT(got.build_ms, wanted.build_ms);
+
+	/* One for each key. */
+	fill_template(&other, 4);
+	memcpy(other.key, wanted.key, sizeof(other.key));
+	assert_true(store_template_insert(store, &other, &err) < 0);
+	err = ERR_INIT;
+
+	/* Used last, listed first. */
+	CHECK_INT(store_template_set_used(store, wanted.id, 1800000000, &err), 0);
+	CHECK_INT(store_template_list(store, &list, &err), 0);
+	CHECK_INT(list.count, 3);
+	CHECK_STR(list.items[0].id, wanted.id);
+	CHECK_INT(list.items[1].used_at, 1700000003);
+	CHECK_INT(list.items[2].used_at, 1700000001);
+
+	CHECK_INT(store_template_delete(store, wanted.id, &err), 0);
+	assert_true(store_template_delete(store, wanted.id, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	assert_true(store_template_set_used(store, wanted.id, 1, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	(void)snprintf(key, sizeof(key), "%064x", 77U);
+	template_record_done(&got);
+	assert_true(store_template_find(store, key, &got, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	CHECK_INT(count_templates(store), 2);
+
+	/* They keep neither image nor kernel, and go with them. */
+	err = ERR_INIT;
+	CHECK_INT(store_image_delete(store, "img", &err), 0);
+	CHECK_INT(count_templates(store), 0);
+	put_image(store, "img");
+	insert_template(store, 5);
+	CHECK_INT(store_kernel_delete(store, "krn", &err), 0);
+	CHECK_INT(count_templates(store), 0);
+	fill_template(&got, 6);
+	assert_true(store_template_insert(store, &got, &err) < 0);
+	store_close(store);
+}
+
 static void test_threads(void **state)
 {
 	CLEANUP(store_closep) struct store *store = fresh();
@@ -651,8 +754,8 @@ int main(void)
 		cmocka_unit_test(test_update),	   cmocka_unit_test(test_states),
 		cmocka_unit_test(test_list),	   cmocka_unit_test(test_named),
 		cmocka_unit_test(test_changes),	   cmocka_unit_test(test_images),
-		cmocka_unit_test(test_kernels),	   cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_kernels),	   cmocka_unit_test(test_templates),
+		cmocka_unit_test(test_threads),	   cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -158,6 +158,58 @@ int vmm_resume(const struct vmm_api *api, struct err *err)
 	return patch_state(api, "Resumed", err);
 }
 
+int vmm_create_snapshot(const struct vmm_api *api, const struct vmm_snapshot *snapshot,
+			struct err *err)
+{
+	json_t *object = json_new_object();
+
+	json_put_str(object, "snapshot_type", "Full");
+	json_put_str(object, "snapshot_path", snapshot->state_path);
+	json_put_str(object, "mem_file_path", snapshot->memory_path);
+	return send_object(api, "PUT", "/snapshot/create", object, err);
+}
+
+static void put_network_override(json_t *object, const struct vmm_snapshot_load *load)
+{
+	json_t *list = json_new_array();
+	json_t *override = json_new_object();
+
+	json_put_str(override, "iface_id", load->network_id);
+	json_put_str(override, "host_dev_name", load->tap);
+	json_add(list, override);
+	json_put(object, "network_overrides", list);
+}
+
+int vmm_load_snapshot(const struct vmm_api *api, const struct vmm_snapshot_load *load,
+		      struct err *err)
+{
+	json_t *object = json_new_object();
+	json_t *memory = json_new_object();
+	json_t *vsock = json_new_object();
+
+	json_put_str(memory, "backend_type", "File");
+	json_put_str(memory, "backend_path", load->snapshot.memory_path);
+	json_put_str(vsock, "uds_path", load->vsock_path);
+	json_put_str(object, "snapshot_path", load->snapshot.state_path);
+	json_put(object, "mem_backend", memory);
+	json_put_bool(object, "resume_vm", load->is_resumed);
+	if (load->network_id)
+		put_network_override(object, load);
+	json_put(object, "vsock_override", vsock);
+	return send_object(api, "PUT", "/snapshot/load", object, err);
+}
+
+int vmm_refresh_drive(const struct vmm_api *api, const char *drive_id, const char *path,
+		      struct err *err)
+{
+	AUTO_FREE char *request = mem_printf("/drives/%s", drive_id);
+	json_t *object = json_new_object();
+
+	json_put_str(object, "drive_id", drive_id);
+	json_put_str(object, "path_on_host", path);
+	return send_object(api, "PATCH", request, object, err);
+}
+
 int vmm_describe(const struct vmm_api *api, struct vmm_description *ret, struct err *err)
 {
 	static const struct fc_request request = { .verb = "GET", .path = "/" };

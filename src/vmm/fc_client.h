@@ -79,6 +79,37 @@ int vmm_put_serial(const struct vmm_api *api, const char *output_path, bool *ret
 int vmm_start_instance(const struct vmm_api *api, struct err *err) MUST_CHECK;
 int vmm_pause(const struct vmm_api *api, struct err *err) MUST_CHECK;
 int vmm_resume(const struct vmm_api *api, struct err *err) MUST_CHECK;
+
+/*
+ * Writes a snapshot of a paused VM: two new files, of which the memory's has holes where it was
+ * never used. The VM stays paused. `api->timeout_ms` must do for writing all of the memory.
+ */
+struct vmm_snapshot {
+	const char *state_path;
+	const char *memory_path;
+};
+int vmm_create_snapshot(const struct vmm_api *api, const struct vmm_snapshot *snapshot,
+			struct err *err) MUST_CHECK;
+
+/*
+ * Instead of configuring and starting: the VM goes on from a snapshot, whose memory file must not
+ * change as long as the VM runs. Its drives are found under the paths that they had, relative ones
+ * from the VMM's working folder.
+ */
+struct vmm_snapshot_load {
+	struct vmm_snapshot snapshot;
+	const char *network_id; /* NULL: it has no interface */
+	const char *tap;	/* instead of the one that it had */
+	const char *vsock_path; /* likewise */
+	bool is_resumed;	/* else it is paused */
+};
+int vmm_load_snapshot(const struct vmm_api *api, const struct vmm_snapshot_load *load,
+		      struct err *err) MUST_CHECK;
+
+/* Tells the guest that the file of a drive has another size now. */
+int vmm_refresh_drive(const struct vmm_api *api, const char *drive_id, const char *path,
+		      struct err *err) MUST_CHECK;
+
 int vmm_send_ctrl_alt_del(const struct vmm_api *api, struct err *err) MUST_CHECK;
 
 enum vmm_state { VMM_NOT_STARTED, VMM_RUNNING, VMM_PAUSED, VMM_STATE_COUNT };

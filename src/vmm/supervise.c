@@ -170,6 +170,7 @@ static int start(const struct vmm_launch *launch, struct process *ret, struct er
 	AUTO_CLOSE int log_fd = -1;
 	struct spawn spawn = {
 		.path = launch->binary,
+		.cwd = launch->folder,
 		.new_session = true,
 		.no_new_privs = true,
 		.spaces = launch->spaces,

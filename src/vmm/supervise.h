@@ -38,6 +38,7 @@ struct vmm_launch {
 	const char *binary;	  /* firecracker or banger-vmm */
 	const char *qemu_path;	  /* QEMU engine: the emulator that banger-vmm runs */
 	const char *id;		  /* the VM's id */
+	const char *folder;	  /* where it works: relative paths in its API are from there */
 	const char *api_sock;	  /* must not exist; its folder must */
 	const char *console_path; /* gets the VMM's stdout: the serial console, unless
 				     vmm_put_serial() took it */
@@ -65,7 +66,7 @@ struct vmm_process {
 void vmm_process_done(struct vmm_process *process);
 
 /*
- * Starts the VMM detached (session of its own, no death signal, cwd "/", stdin /dev/null, no
+ * Starts the VMM detached (session of its own, no death signal, stdin /dev/null, no
  * descriptors but the three, an empty environment, no core dumps) and waits until its API socket
  * takes connections. On failure nothing is left running, and a VMM that died by itself is quoted:
  * how it ended and the last lines of its log. Both files are appended to and made 0600.

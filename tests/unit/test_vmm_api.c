@@ -65,6 +65,38 @@ static int put_serial(const struct vmm_api *api, struct err *err)
 	return r;
 }
 
+static int create_snapshot(const struct vmm_api *api, struct err *err)
+{
+	return vmm_create_snapshot(
+		api, &(struct vmm_snapshot){ .state_path = "/s", .memory_path = "/m" }, err);
+}
+
+static int load_snapshot(const struct vmm_api *api, struct err *err)
+{
+	return vmm_load_snapshot(api,
+				 &(struct vmm_snapshot_load){
+					 .snapshot = { .state_path = "/s", .memory_path = "/m" },
+					 .network_id = "eth0",
+					 .tap = "tap7",
+					 .vsock_path = "/v.sock",
+					 .is_resumed = true },
+				 err);
+}
+
+static int load_without_network(const struct vmm_api *api, struct err *err)
+{
+	return vmm_load_snapshot(api,
+				 &(struct vmm_snapshot_load){
+					 .snapshot = { .state_path = "/s", .memory_path = "/m" },
+					 .vsock_path = "/v.sock" },
+				 err);
+}
+
+static int refresh_drive(const struct vmm_api *api, struct err *err)
+{
+	return vmm_refresh_drive(api, "work", "work.raw", err);
+}
+
 static const struct {
 	int (*call)(const struct vmm_api *api, struct err *err);
 	const char *line;
@@ -89,6 +121,19 @@ static const struct {
 	  "{\"action_type\":\"SendCtrlAltDel\"}" },
 	{ vmm_pause, "PATCH /vm HTTP/1.1\r\n", "{\"state\":\"Paused\"}" },
 	{ vmm_resume, "PATCH /vm HTTP/1.1\r\n", "{\"state\":\"Resumed\"}" },
+	{ create_snapshot, "PUT /snapshot/create HTTP/1.1\r\n",
+	  "{\"snapshot_type\":\"Full\",\"snapshot_path\":\"/s\",\"mem_file_path\":\"/m\"}" },
+	{ load_snapshot, "PUT /snapshot/load HTTP/1.1\r\n",
+	  "{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+	  "\"backend_path\":\"/m\"},\"resume_vm\":true,\"network_overrides\":"
+	  "[{\"iface_id\":\"eth0\",\"host_dev_name\":\"tap7\"}],"
+	  "\"vsock_override\":{\"uds_path\":\"/v.sock\"}}" },
+	{ load_without_network, "PUT /snapshot/load HTTP/1.1\r\n",
+	  "{\"snapshot_path\":\"/s\",\"mem_backend\":{\"backend_type\":\"File\","
+	  "\"backend_path\":\"/m\"},\"resume_vm\":false,"
+	  "\"vsock_override\":{\"uds_path\":\"/v.sock\"}}" },
+	{ refresh_drive, "PATCH /drives/work HTTP/1.1\r\n",
+	  "{\"drive_id\":\"work\",\"path_on_host\":\"work.raw\"}" },
 };
 
 static void test_requests(void **state)

@@ -9,6 +9,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cancel.h"
@@ -57,21 +58,29 @@ int disk_watch(void)
 	return TAKE_FD(fd);
 }
 
+/* Until the kernel announces something, or for a moment without announcements. False: too late. */
+static bool wait_for_event(int watch_fd, uint64_t deadline_ns)
+{
+	const uint64_t now = clock_now_ns();
+	uint64_t until = deadline_ns;
+	char event[4096];
+
+	if (now >= deadline_ns)
+		return false;
+	if (watch_fd < 0 && until - now > LOOK_WITHOUT_EVENTS)
+		until = now + LOOK_WITHOUT_EVENTS;
+	if (cancel_poll(NULL, watch_fd, POLLIN, until) > 0)
+		(void)recv(watch_fd, event, sizeof(event), MSG_DONTWAIT);
+	return true;
+}
+
 int disk_wait(const char *device, int watch_fd, uint64_t deadline_ns, struct err *err)
 {
 	struct stat st;
 
 	while (stat(device, &st) < 0 || !S_ISBLK(st.st_mode)) {
-		const uint64_t now = clock_now_ns();
-		uint64_t until = deadline_ns;
-		char event[4096];
-
-		if (now >= deadline_ns)
+		if (!wait_for_event(watch_fd, deadline_ns))
 			return err_set(err, ERR_TIMEOUT, "%s: the device did not appear", device);
-		if (watch_fd < 0 && until - now > LOOK_WITHOUT_EVENTS)
-			until = now + LOOK_WITHOUT_EVENTS;
-		if (cancel_poll(NULL, watch_fd, POLLIN, until) > 0)
-			(void)recv(watch_fd, event, sizeof(event), MSG_DONTWAIT);
 	}
 	return 0;
 }
@@ -92,6 +101,27 @@ static uint64_t blocks_to_grow_to(const char *device)
 	return bytes / size.block_bytes > size.blocks ? bytes / size.block_bytes : 0;
 }
 
+/* What a remount must say again to leave it as it is. */
+static unsigned long mount_flags(unsigned long has)
+{
+	static const struct {
+		unsigned long has;
+		unsigned long flag;
+	} rows[] = {
+		{ ST_RDONLY, MS_RDONLY },     { ST_NOSUID, MS_NOSUID },
+		{ ST_NODEV, MS_NODEV },	      { ST_NOEXEC, MS_NOEXEC },
+		{ ST_NOATIME, MS_NOATIME },   { ST_NODIRATIME, MS_NODIRATIME },
+		{ ST_RELATIME, MS_RELATIME },
+	};
+	unsigned long flags = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if ((has & rows[i].has) != 0)
+			flags |= rows[i].flag;
+	}
+	return flags;
+}
+
 static int grow(const char *folder, uint64_t blocks)
 {
 	AUTO_CLOSE int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -99,6 +129,42 @@ static int grow(const char *folder, uint64_t blocks)
 	if (fd < 0 || ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks) < 0)
 		return -errno;
 	return 0;
+}
+
+int disk_wait_size(const char *device, uint64_t bytes, int watch_fd, uint64_t deadline_ns,
+		   struct err *err)
+{
+	AUTO_CLOSE int fd = open(device, O_RDONLY | O_CLOEXEC);
+	uint64_t now_bytes = 0;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "open %s", device);
+	while (ioctl(fd, BLKGETSIZE64, &now_bytes) == 0 && now_bytes < bytes) {
+		if (!wait_for_event(watch_fd, deadline_ns))
+			return err_set(err, ERR_TIMEOUT, "%s has %llu bytes, not %llu", device,
+				       (unsigned long long)now_bytes, (unsigned long long)bytes);
+	}
+	return 0;
+}
+
+int disk_grow(const char *device, const char *folder)
+{
+	const uint64_t blocks = blocks_to_grow_to(device);
+	struct statvfs status;
+	unsigned long flags;
+	int r;
+
+	if (blocks == 0)
+		return 0;
+	if (statvfs(folder, &status) < 0)
+		return -errno;
+	flags = mount_flags(status.f_flag);
+	/* As for disk_mount(). */
+	if (mount(NULL, folder, NULL, MS_REMOUNT | flags, "init_itable=10") < 0)
+		return -errno;
+	r = grow(folder, blocks);
+	(void)mount(NULL, folder, NULL, MS_REMOUNT | flags, "noinit_itable");
+	return r;
 }
 
 int disk_mount(const char *device, const char *folder, bool is_read_only, int *ret_grow_error,

@@ -35,3 +35,11 @@ int disk_wait(const char *device, int watch_fd, uint64_t deadline_ns, struct err
  */
 int disk_mount(const char *device, const char *folder, bool is_read_only, int *ret_grow_error,
 	       struct err *err) MUST_CHECK;
+
+/* Waits until `device` has at least so many bytes. ERR_TIMEOUT; `watch_fd` as for disk_wait(). */
+int disk_wait_size(const char *device, uint64_t bytes, int watch_fd, uint64_t deadline_ns,
+		   struct err *err) MUST_CHECK;
+
+/* Grows the ext4 of `device`, mounted at `folder`, to the size of the device. 0, also when it is
+ * that large already, or -errno. */
+int disk_grow(const char *device, const char *folder) MUST_CHECK;

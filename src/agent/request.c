@@ -61,6 +61,13 @@ static const struct json_field freeze_fields[] = {
 	  FREEZE_TIMEOUT_MAX_MS, NULL },
 };
 
+static const struct json_field grow_fields[] = {
+	OP_FIELD,
+	{ "system_bytes", JSON_FIELD_POSITIVE, false, offsetof(struct request, system_bytes), 0,
+	  NULL },
+	{ "work_bytes", JSON_FIELD_POSITIVE, false, offsetof(struct request, work_bytes), 0, NULL },
+};
+
 static const struct json_field shutdown_fields[] = {
 	OP_FIELD,
 	{ "mode", JSON_FIELD_STRING, true, offsetof(struct request, mode), 16, NULL },
@@ -151,6 +158,7 @@ static const struct op_row ops[WIRE_OP_COUNT] = {
 	[WIRE_OP_SSH] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_QUIET] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_FREEZE] = { FIELDS(freeze_fields), .check = NULL },
+	[WIRE_OP_GROW] = { FIELDS(grow_fields), .check = NULL },
 	[WIRE_OP_THAW] = { FIELDS(plain_fields), .check = NULL },
 	[WIRE_OP_LOOK] = { FIELDS(path_fields), .check = check_put },
 };

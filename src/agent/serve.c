@@ -9,6 +9,7 @@
 #include "agent/files.h"
 #include "agent/forward.h"
 #include "agent/freeze.h"
+#include "agent/grow.h"
 #include "agent/power.h"
 #include "agent/proc_net.h"
 #include "agent/quiet.h"
@@ -29,7 +30,7 @@ static const serve_function operations[WIRE_OP_COUNT] = {
 	[WIRE_OP_FORWARD] = forward_serve,   [WIRE_OP_PING] = ping_serve,
 	[WIRE_OP_SSH] = ssh_serve,	     [WIRE_OP_LOOK] = look_serve,
 	[WIRE_OP_QUIET] = quiet_serve,	     [WIRE_OP_FREEZE] = freeze_serve,
-	[WIRE_OP_THAW] = thaw_serve,
+	[WIRE_OP_THAW] = thaw_serve,	     [WIRE_OP_GROW] = grow_serve,
 };
 
 struct http_answer {

@@ -275,3 +275,15 @@ int guest_thaw(const struct guest_target *target, bool *ret_held, struct err *er
 		*ret_held = json_is_true(held);
 	return 0;
 }
+
+int guest_grow(const struct guest_target *target, uint64_t system_bytes, uint64_t work_bytes,
+	       struct err *err)
+{
+	AUTO_JSON *request = json_new_object();
+
+	if (system_bytes > 0)
+		json_put_u64(request, "system_bytes", system_bytes);
+	if (work_bytes > 0)
+		json_put_u64(request, "work_bytes", work_bytes);
+	return guest_ask(target, WIRE_OP_GROW, request, 1, NULL, err);
+}

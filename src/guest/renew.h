@@ -69,3 +69,10 @@ int guest_freeze(const struct guest_target *target, uint64_t timeout_ms, struct 
 /* *ret_held (may be NULL): they have stood still until now, so what was copied meanwhile is clean.
  */
 int guest_thaw(const struct guest_target *target, bool *ret_held, struct err *err) MUST_CHECK;
+
+/*
+ * Grows the guest's file systems once its devices are that large (0: that one stays). Those that
+ * are already stay as they are.
+ */
+int guest_grow(const struct guest_target *target, uint64_t system_bytes, uint64_t work_bytes,
+	       struct err *err) MUST_CHECK;

@@ -11,7 +11,7 @@ static const char *const op_names[WIRE_OP_COUNT] = {
 	[WIRE_OP_FORWARD] = "forward",	 [WIRE_OP_PING] = "ping",
 	[WIRE_OP_SSH] = "ssh",		 [WIRE_OP_LOOK] = "look",
 	[WIRE_OP_QUIET] = "quiet",	 [WIRE_OP_FREEZE] = "freeze",
-	[WIRE_OP_THAW] = "thaw",
+	[WIRE_OP_THAW] = "thaw",	 [WIRE_OP_GROW] = "grow",
 };
 
 const char *wire_op_name(enum wire_op op)

@@ -35,6 +35,7 @@ enum wire_op {
 	WIRE_OP_QUIET,
 	WIRE_OP_FREEZE,
 	WIRE_OP_THAW,
+	WIRE_OP_GROW,
 	WIRE_OP_COUNT,
 };
 

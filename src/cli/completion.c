@@ -295,6 +295,7 @@ static void add_kind(enum opt_completes kind, const struct context *at, const st
 	case COMPLETES_IMAGE:
 	case COMPLETES_IMAGE_HERE:
 	case COMPLETES_KERNEL:
+	case COMPLETES_TEMPLATE:
 		add_live(kind, at, "", offer);
 		break;
 	case COMPLETES_PLACE:
@@ -399,6 +400,7 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		{ COMPLETES_IMAGE, "image.list", "images" },
 		{ COMPLETES_IMAGE_HERE, "image.list", "images" },
 		{ COMPLETES_KERNEL, "kernel.list", "kernels" },
+		{ COMPLETES_TEMPLATE, "template.list", "templates" },
 	};
 	struct err ignored = ERR_INIT;
 
@@ -413,7 +415,8 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		    request_call(context, sources[i].method, NULL, NULL, &result, &ignored) < 0)
 			continue;
 		json_array_foreach(json_object_get(result, sources[i].list), index, item) {
-			const char *name = json_get_str(item, "name");
+			const char *name =
+				json_get_str(item, kind == COMPLETES_TEMPLATE ? "id" : "name");
 
 			if (name)
 				strv_add(names, name);

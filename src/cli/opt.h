@@ -43,6 +43,7 @@ enum opt_completes {
 	COMPLETES_IMAGE, /* also one of the catalog, which is not there yet */
 	COMPLETES_IMAGE_HERE,
 	COMPLETES_KERNEL,
+	COMPLETES_TEMPLATE,
 	COMPLETES_COMMAND, /* help's nouns and verbs */
 	COMPLETES_SHELL,
 	COMPLETES_FILE,

@@ -130,6 +130,8 @@ json_t *spec_args_params(const struct spec_args *args)
 		json_put_str(params, "kernel", args->kernel);
 	if (args->nat)
 		json_put_bool(params, "nat", true);
+	if (args->cold)
+		json_put_bool(params, "cold", true);
 	put_number(params, "vcpu", &args->vcpu);
 	put_number(params, "memory_bytes", &args->memory);
 	put_number(params, "disk_bytes", &args->disk);

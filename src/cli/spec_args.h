@@ -24,6 +24,7 @@ struct spec_args {
 	struct opt_number system_overlay;
 	struct strv publish;
 	bool nat;
+	bool cold;
 };
 
 int spec_args_check_name(const char *text, struct err *err) MUST_CHECK;
@@ -103,6 +104,10 @@ void spec_args_note_memory(struct buf *out);
 		  .name = "nat",                                                               \
 		  .offset = SPEC_OPT_FIELD(owner, nat),                                        \
 		  .help = "let it reach the network through the host" },                       \
+		{ .type = OPT_FLAG,                                                            \
+		  .name = "cold",                                                              \
+		  .offset = SPEC_OPT_FIELD(owner, cold),                                       \
+		  .help = "boot it, also where there is a template" },                         \
 	{                                                                                      \
 		.type = OPT_SIZE, .name = "system-overlay-size",                               \
 		.offset = SPEC_OPT_FIELD(owner, system_overlay), .metavar = "SIZE",            \

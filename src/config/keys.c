@@ -15,8 +15,7 @@
 
 #define AT(member) .offset = offsetof(struct config, member)
 
-#define NO_TEMPLATES "every start is a cold boot in this version"
-#define NO_JAILER    "this version runs Firecracker without its jailer"
+#define NO_JAILER "this version runs Firecracker without its jailer"
 
 static const char *const log_levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const vmms[] = { "auto", "firecracker", "qemu", NULL };
@@ -97,11 +96,11 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_LISTEN, .initial_text = "127.0.0.1:42069", AT(dns_listen) },
 	[CONFIG_TEMPLATES] = {
 		.row = { "templates", "a boolean", "true",
-			 "start VMs from snapshots of booted ones", NO_TEMPLATES },
+			 "start VMs from snapshots of booted ones", NULL },
 		.type = VALUE_BOOL, .initial = true, AT(templates) },
 	[CONFIG_TEMPLATE_CACHE_SIZE] = {
 		.row = { "template_cache_size", "a size, up to 16TiB", "\"8GiB\"",
-			 "what those snapshots may occupy", NO_TEMPLATES },
+			 "what those snapshots may occupy", NULL },
 		.type = VALUE_SIZE, .max = 16 * TIB, .initial = 8 * GIB, AT(template_cache_bytes) },
 	[CONFIG_LIMIT_LAYER_BYTES] = {
 		.row = { "limits.layer_bytes", "a size, 1MiB to 16TiB", "\"64GiB\"",

@@ -24,6 +24,7 @@ struct rpc_method *api_methods(size_t *ret_count)
 		{ api_stats_methods, api_stats_method_count },
 		{ api_image_methods, api_image_method_count },
 		{ api_kernel_methods, api_kernel_method_count },
+		{ api_template_methods, api_template_method_count },
 	};
 	struct rpc_method *all;
 	size_t count = 0;

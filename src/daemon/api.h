@@ -21,6 +21,8 @@ extern const struct rpc_method api_image_methods[];
 extern const size_t api_image_method_count;
 extern const struct rpc_method api_kernel_methods[];
 extern const size_t api_kernel_method_count;
+extern const struct rpc_method api_template_methods[];
+extern const size_t api_template_method_count;
 
 /* All of them in one array, owned by the caller. */
 struct rpc_method *api_methods(size_t *ret_count) MUST_CHECK;

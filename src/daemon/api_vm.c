@@ -54,6 +54,7 @@ struct create_params {
 	struct strv publish;
 	struct json_maybe_bool start;
 	bool ephemeral;
+	bool cold;
 };
 
 static const struct json_field create_fields[] = {
@@ -80,6 +81,8 @@ static const struct json_field create_fields[] = {
 	  "true when absent" },
 	{ "ephemeral", JSON_FIELD_BOOL, false, offsetof(struct create_params, ephemeral), 0,
 	  "delete it when this connection closes" },
+	{ "cold", JSON_FIELD_BOOL, false, offsetof(struct create_params, cold), 0,
+	  "boot it, also where there is a template" },
 };
 
 /* The client of ephemeral VMs is gone. When the daemon ends, the next one looks whether it still
@@ -131,6 +134,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 		.nat = p->nat,
 		.start = !p->start.is_given || p->start.value,
 		.ephemeral = p->ephemeral,
+		.is_cold = p->cold,
 	};
 	AUTO_STRV warnings = { 0 };
 	AUTO_VM vm = { 0 };

@@ -53,6 +53,7 @@ static int add_rows(const struct census *census, struct err *err)
 {
 	AUTO_IMAGE_RECORD_LIST images = { 0 };
 	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
+	AUTO_TEMPLATE_RECORD_LIST templates = { 0 };
 	struct store *store = census->daemon->store;
 	int r;
 
@@ -74,6 +75,11 @@ static int add_rows(const struct census *census, struct err *err)
 	for (size_t i = 0; i < kernels.count && r == 0; i++)
 		json_put_str(census_add(census, "row", kernels.items[i].name, NULL), "detail",
 			     "kernel");
+	if (r == 0)
+		r = store_template_list(store, &templates, err);
+	for (size_t i = 0; i < templates.count && r == 0; i++)
+		json_put_str(census_add(census, "row", templates.items[i].id, NULL), "detail",
+			     "template");
 	return r;
 }
 
@@ -216,7 +222,7 @@ static int add_sockets(const struct census *census, struct err *err)
 	return r;
 }
 
-/* Images or kernels: one folder each, and what operations have not finished. */
+/* Images, kernels, templates: one folder each, and what operations have not finished. */
 static int add_artifacts(const struct census *census, const char *dir, struct err *err)
 {
 	AUTO_STRV names = { 0 };
@@ -236,11 +242,10 @@ static int add_artifacts(const struct census *census, const char *dir, struct er
 
 static bool is_ours_in_state(const char *name)
 {
-	static const char *const known[] = {
-		"state.db",	 "state.db-wal", "state.db-shm", "reserve",
-		"reserve.inode", "bangerd.log",	 "kvm.json",	 "ssh",
-		"images",	 "kernels",	 "vms"
-	};
+	static const char *const known[] = { "state.db", "state.db-wal",  "state.db-shm",
+					     "reserve",	 "reserve.inode", "bangerd.log",
+					     "kvm.json", "ssh",		  "images",
+					     "kernels",	 "vms",		  "templates" };
 
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		if (str_eq(name, known[i]))
@@ -339,6 +344,8 @@ int census_take(struct daemon *daemon, pid_t pid, json_t **ret, struct err *err)
 		r = add_artifacts(&census, daemon->images_dir, err);
 	if (r == 0)
 		r = add_artifacts(&census, daemon->kernels_dir, err);
+	if (r == 0)
+		r = add_artifacts(&census, daemon->templates_dir, err);
 	if (r == 0)
 		r = add_state(&census, err);
 	if (r < 0)

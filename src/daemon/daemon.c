@@ -40,6 +40,8 @@
 #include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
 #include "daemon/stats.h"
+#include "daemon/template_build.h"
+#include "daemon/templates.h"
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"
 #include "oci/blobs.h"
@@ -59,6 +61,7 @@ void daemon_done(struct daemon *daemon)
 	stats_free(daemon->stats);
 	names_free(daemon->names);
 	listing_free(daemon->listing);
+	templates_free(daemon->templates);
 	engine_free(daemon->engine);
 	network_close(daemon->network);
 	priv_close(daemon->priv);
@@ -68,6 +71,7 @@ void daemon_done(struct daemon *daemon)
 	mem_free(daemon->images_dir);
 	mem_free(daemon->kernels_dir);
 	mem_free(daemon->vms_dir);
+	mem_free(daemon->templates_dir);
 	mem_free(daemon->agent_path);
 	mem_free(daemon->ssh_key_path);
 	config_done(&daemon->config);
@@ -217,6 +221,8 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	if (r == 0)
 		r = make_folder(daemon->paths.state_dir, "vms", &daemon->vms_dir, err);
 	if (r == 0)
+		r = make_folder(daemon->paths.state_dir, "templates", &daemon->templates_dir, err);
+	if (r == 0)
 		r = make_folder(daemon->paths.runtime_dir, "vm", &sockets, err);
 	if (r == 0)
 		r = find_agent(&daemon->agent_path, err);
@@ -247,6 +253,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 	daemon->leases = leases_new();
 	daemon->stats = stats_new();
 	daemon->listing = listing_new();
+	daemon->templates = templates_new();
 	r = publish_new(PUBLISH_ANSWER_MS, &daemon->publish, err);
 	if (r < 0)
 		return r;
@@ -330,8 +337,11 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 	if (r == 0)
 		r = autostop_start(daemon, &daemon->autostop, err);
 	if (r == 0)
+		r = template_builder_start(daemon, &daemon->template_builder, err);
+	if (r == 0)
 		r = watcher_start(daemon, &watcher, err);
 	if (r < 0) {
+		template_builder_stop(TAKE_PTR(daemon->template_builder));
 		autostop_stop(TAKE_PTR(daemon->autostop));
 		resolver_stop(TAKE_PTR(daemon->resolver));
 		network_stop(daemon->network);
@@ -349,6 +359,7 @@ static int serve(struct daemon *daemon, int listen_fd, int signal_fd, int *ready
 		rpc_server_stop(server);
 	}
 	stats_worker_stop(stats_worker);
+	template_builder_stop(TAKE_PTR(daemon->template_builder));
 	autostop_stop(TAKE_PTR(daemon->autostop));
 	watcher_stop(watcher);
 	resolver_stop(TAKE_PTR(daemon->resolver));

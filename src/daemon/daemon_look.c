@@ -27,6 +27,7 @@ static int open_to_look(struct daemon *daemon, struct err *err)
 	daemon->images_dir = mem_printf("%s/images", daemon->paths.state_dir);
 	daemon->kernels_dir = mem_printf("%s/kernels", daemon->paths.state_dir);
 	daemon->vms_dir = mem_printf("%s/vms", daemon->paths.state_dir);
+	daemon->templates_dir = mem_printf("%s/templates", daemon->paths.state_dir);
 	daemon->locks = keylock_new(-1);
 	daemon->leases = leases_new();
 	r = process_boot_id(daemon->boot_id);

@@ -110,6 +110,13 @@ bool lease_is_held(struct leases *leases, const char *id)
 	return fd != -ESRCH;
 }
 
+bool lease_is_own(struct leases *leases, const char *id)
+{
+	struct lease lease;
+
+	return lease_get(leases, id, &lease) && lease.connection == 0 && lease.pid == getpid();
+}
+
 void leases_end(struct leases *leases, uint64_t connection, struct strv *ids)
 {
 	(void)pthread_mutex_lock(&leases->mutex);

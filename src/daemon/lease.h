@@ -37,5 +37,8 @@ bool lease_get(struct leases *leases, const char *id, struct lease *ret) MUST_CH
 /* Whether somebody still holds it. What cannot be told (no descriptors left) counts as held. */
 bool lease_is_held(struct leases *leases, const char *id) MUST_CHECK;
 
+/* Whether this process itself holds it: the VM is no user's. */
+bool lease_is_own(struct leases *leases, const char *id) MUST_CHECK;
+
 /* Ends the leases of a connection that has closed, and appends the ids of their VMs. */
 void leases_end(struct leases *leases, uint64_t connection, struct strv *ids);

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "daemon/lease.h"
 #include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
@@ -71,6 +72,9 @@ static int make(struct daemon *daemon, enum listing_form form, struct buf *out, 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < list.count; i++) {
+		/* What a template is being made of is nobody's VM. */
+		if (lease_is_own(daemon->leases, list.items[i].id))
+			continue;
 		AUTO_JSON *vm = vm_describe(daemon, &list.items[i], VM_DETAIL_LIST);
 
 		json_add(vms, form == LISTING_BRIEF ? brief_of(vm) : json_incref(vm));

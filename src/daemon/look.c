@@ -14,6 +14,7 @@
 #include "daemon/lease.h"
 #include "daemon/network.h"
 #include "daemon/private.h"
+#include "daemon/templates.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
@@ -366,6 +367,8 @@ int look_at_all(struct daemon *daemon, bool is_start, struct plan *plan, struct 
 	int r;
 
 	r = artifact_look(daemon, is_start, plan, err);
+	if (r == 0)
+		r = templates_look(daemon, is_start, plan, err);
 	if (r == 0)
 		r = vmm_search(daemon, &found, err);
 	if (r == 0)

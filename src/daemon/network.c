@@ -317,6 +317,7 @@ static int take_tap(struct network *network, const struct vm *vm, struct network
 	}
 	(void)snprintf(tap->vm_id, sizeof(tap->vm_id), "%s", vm->id);
 	tap->has_nat = vm->spec.nat;
+	tap->is_taken = true;
 	*ret = tap;
 	return 0;
 }
@@ -344,7 +345,7 @@ static int join(struct network *network, const struct network_tap *tap, struct e
 	return r;
 }
 
-static int attach(struct network *network, const struct vm *vm, struct err *err)
+static int prepare(struct network *network, const struct vm *vm, struct err *err)
 {
 	struct network_tap *tap;
 	int r = 0;
@@ -368,22 +369,17 @@ static int attach(struct network *network, const struct vm *vm, struct err *err)
 	if (r < 0)
 		return r;
 	failpoint("vm.start.tap");
-	tap->is_joined = true; /* whatever happens now, there is something to take back */
-	tell_change(network);
-	r = join(network, tap, err);
-	if (r == 0)
-		network_note_way_out(network);
-	return r;
+	return 0;
 }
 
-int network_attach(struct network *network, const struct vm *vm, struct network_device *ret,
-		   struct err *err)
+int network_prepare(struct network *network, const struct vm *vm, struct network_device *ret,
+		    struct err *err)
 {
 	uint8_t mac[NET_MAC_SIZE];
 	int r;
 
 	(void)pthread_mutex_lock(&network->lock);
-	r = attach(network, vm, err);
+	r = prepare(network, vm, err);
 	(void)pthread_mutex_unlock(&network->lock);
 	network_wake(network);
 	if (r < 0)
@@ -394,16 +390,48 @@ int network_attach(struct network *network, const struct vm *vm, struct network_
 	return 0;
 }
 
+int network_join(struct network *network, const struct vm *vm, struct err *err)
+{
+	struct network_tap *tap;
+	int r;
+
+	(void)pthread_mutex_lock(&network->lock);
+	tap = tap_of_vm(network, vm->id);
+	if (tap) {
+		tap->is_joined = true; /* whatever happens now, there is something to take back */
+		tell_change(network);
+		r = join(network, tap, err);
+		if (r == 0)
+			network_note_way_out(network);
+	} else {
+		r = err_set(err, ERR_NOT_FOUND, "its TAP device is gone");
+	}
+	(void)pthread_mutex_unlock(&network->lock);
+	return r < 0 ? err_context(err, r, "connect the VM to the network") : 0;
+}
+
+/* Of one that was never connected: promised only, or opened by a VMM that has ended. */
+static int give_back(struct network *network, struct network_tap *tap, struct err *err)
+{
+	int r = 0;
+
+	tap->vm_id[0] = '\0';
+	if (tap->is_taken) {
+		/* What came through it is none of the next guest's. */
+		r = priv_tap_delete(network->net, tap->index, err);
+		network_tap_drop(network, tap);
+	}
+	return r;
+}
+
 static int detach(struct network *network, struct network_tap *tap, struct err *err)
 {
 	const struct net_guest guest = { .index = tap->index, .vm_id = tap->vm_id };
 	const bool had_nat = tap->has_nat;
 	int r;
 
-	if (!tap->is_joined) {
-		tap->vm_id[0] = '\0'; /* only promised: somebody else may have it */
-		return 0;
-	}
+	if (!tap->is_joined)
+		return give_back(network, tap, err);
 	r = priv_guest_leave(network->net, &guest, err);
 	/* Of one that hangs it is taken back when it answers again: see network_mend(). */
 	if (r < 0 && err->kind != ERR_TIMEOUT)

@@ -73,10 +73,13 @@ struct network_device {
 	char mac[NET_MAC_TEXT_SIZE];
 };
 
-/* Makes the VM's TAP ready to be opened by its VMM. Failed or not, network_detach() takes it back.
+/*
+ * Makes the VM's TAP ready to be opened by its VMM: nothing passes it yet. Then connects it. Failed
+ * or not, network_detach() takes both back.
  */
-int network_attach(struct network *network, const struct vm *vm, struct network_device *ret,
-		   struct err *err) MUST_CHECK;
+int network_prepare(struct network *network, const struct vm *vm, struct network_device *ret,
+		    struct err *err) MUST_CHECK;
+int network_join(struct network *network, const struct vm *vm, struct err *err) MUST_CHECK;
 
 /* What the VM's VMM has to enter to find its device. */
 int network_enter(struct network *network, struct priv_net_spaces *ret, struct err *err) MUST_CHECK;

@@ -14,6 +14,7 @@
 struct network_tap {
 	uint32_t index;
 	char vm_id[VM_ID_SIZE]; /* "" for an idle one */
+	bool is_taken;		/* a VMM may have opened it */
 	bool is_joined;
 	bool has_nat;
 	bool is_lost;	  /* somebody has removed it, and it cannot be made anew */

@@ -26,6 +26,8 @@ struct priv;
 struct publish;
 struct resolver;
 struct stats;
+struct template_builder;
+struct templates;
 struct vm_table;
 
 struct daemon {
@@ -44,17 +46,20 @@ struct daemon {
 	struct oci_blobs *blobs;       /* owned: what was downloaded */
 	struct priv *priv;	       /* owned: what of VMs is in the kernel */
 	struct stats *stats;	       /* owned: what VMs use */
+	struct templates *templates;   /* owned: which VMs are begun from */
 	struct listing *listing;       /* owned: the answer to vm.list */
 	struct names *names;	       /* owned: what DNS says of the VMs */
 	struct resolver *resolver;     /* owned while clients are served; how programs find them */
-	struct autostop *autostop;     /* owned while clients are served; NULL: VMs run for ever */
-	struct cancel stop;	       /* fired by daemon.stop and by signals */
-	struct cancel released;	       /* written at each release of a key: the watcher retries */
+	struct template_builder *template_builder; /* as the next; NULL: none are built */
+	struct autostop *autostop; /* owned while clients are served; NULL: VMs run for ever */
+	struct cancel stop;	   /* fired by daemon.stop and by signals */
+	struct cancel released;	   /* written at each release of a key: the watcher retries */
 	uint64_t started_ns;
 	char boot_id[BOOT_ID_SIZE];
-	char *images_dir; /* owned, as the next three: absolute */
+	char *images_dir; /* owned, as the next four: absolute */
 	char *kernels_dir;
 	char *vms_dir;
+	char *templates_dir;
 	char *ssh_key_path; /* owned: the user's private key; its public half authorises */
 	char *agent_path;   /* the static agent that travels in every initramfs */
 };
@@ -65,6 +70,8 @@ struct job {
 	struct daemon *daemon;
 	const struct cancel *cancel;
 	const struct progress *progress;
+	bool is_background; /* nobody waits for it: it has what the processors can spare */
+	bool is_for_copies; /* the guest will be copied: nothing of the user's goes into it */
 };
 
 /* With what is open of it; the rest is NULL, and may be. */

@@ -14,6 +14,7 @@
 #include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
+#include "daemon/templates.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
@@ -309,6 +310,8 @@ int reconcile_all(struct daemon *daemon, struct err *err)
 	int r;
 
 	r = artifact_reconcile(daemon, err);
+	if (r == 0)
+		r = templates_reconcile(daemon, err);
 	if (r < 0)
 		return r;
 	network_adopt(daemon->network);
@@ -321,6 +324,7 @@ void reconcile_pass(struct daemon *daemon)
 	struct err err = ERR_INIT;
 
 	artifact_settle(daemon);
+	templates_pass(daemon);
 	if (reconcile_vms(daemon, false, &err) < 0)
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
 			  "cannot look at the VMs, retrying");

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "daemon/artifacts.h"
 #include "daemon/autostop.h"
@@ -16,6 +17,8 @@
 #include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/ssh_key.h"
+#include "daemon/template_build.h"
+#include "daemon/templates.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "kernel/kernel.h"
@@ -97,8 +100,8 @@ static int write_host_key(const struct daemon *daemon, const struct vm *vm, stru
 	return r < 0 ? err_sys(err, r, "write '%s/host_key'", folder) : 0;
 }
 
-static int make_files(struct daemon *daemon, const struct vm *vm, const struct job *job,
-		      struct err *err)
+/* All but its disks. */
+static int make_files(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	int r;
 
@@ -106,10 +109,6 @@ static int make_files(struct daemon *daemon, const struct vm *vm, const struct j
 	if (r < 0)
 		return r;
 	failpoint("vm.create.folder");
-	r = vm_disks_make(daemon, vm, job, err);
-	if (r < 0)
-		return r;
-	failpoint("vm.create.disks");
 	r = write_host_key(daemon, vm, err);
 	if (r < 0)
 		return r;
@@ -137,6 +136,18 @@ static int read_ports(const struct strv *texts, struct vm_spec *spec, struct err
 	return 0;
 }
 
+static int read_spec(const struct daemon *daemon, const struct vm_create_request *request,
+		     struct vm_spec *ret, struct err *err)
+{
+	int r;
+
+	fill_spec(daemon, request, ret);
+	r = image_origin_name(image_text(daemon, request), &ret->image, err);
+	if (r == 0)
+		r = read_ports(request->publish, ret, err);
+	return r < 0 ? r : vm_spec_check(ret, &daemon->host, err);
+}
+
 /* Fills in what is decided before anything is made. */
 static int prepare(struct daemon *daemon, const struct vm_create_request *request, struct vm *vm,
 		   struct err *err)
@@ -150,15 +161,8 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 		vm->name = mem_strdup(request->name);
 	}
 	r = request->nat ? network_check_nat(daemon->network, err) : 0;
-	if (r < 0)
-		return r;
-	fill_spec(daemon, request, &vm->spec);
-	r = image_origin_name(image_text(daemon, request), &vm->spec.image, err);
-	if (r < 0)
-		return r;
-	r = read_ports(request->publish, &vm->spec, err);
 	if (r == 0)
-		r = vm_spec_check(&vm->spec, &daemon->host, err);
+		r = read_spec(daemon, request, &vm->spec, err);
 	if (r < 0)
 		return r;
 	if (vm->name && is_taken(daemon, vm->name)) {
@@ -200,6 +204,98 @@ static int ensure_artifacts(struct daemon *daemon, const struct vm_create_reques
 	return 0;
 }
 
+int vm_resolve(const struct job *job, const struct vm_create_request *request, struct vm *ret,
+	       struct err *err)
+{
+	const int r = read_spec(job->daemon, request, &ret->spec, err);
+
+	return r < 0 ? r : ensure_artifacts(job->daemon, request, ret, job, err);
+}
+
+/* What the VM may begin from. That there is nothing is no failure, and is said. */
+static void find_template(struct daemon *daemon, const struct vm_create_request *request,
+			  const struct vm *vm, const struct job *job, struct template_hold *ret)
+{
+	const char *why = NULL;
+	struct err err = ERR_INIT;
+	int r = 0;
+
+	*ret = (struct template_hold){ .templates = NULL };
+	if (!request->start)
+		return;
+	if (!request->is_cold)
+		r = templates_find(daemon, vm, job, ret, &why, &err);
+	if (r < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
+			  "cannot look for a template");
+	if (r < 0)
+		progress_report(job->progress, "cold", err.message, 0, 0);
+	else if (r == 0 && why)
+		progress_report(job->progress, "cold", why, 0, 0);
+	else if (r > 0)
+		progress_report(job->progress, "template", ret->record.id, 0, 0);
+}
+
+/* Its disks, and if it is to start, that. `template`: as for vm_boot(). */
+static int make_and_boot(struct daemon *daemon, const struct vm *vm, bool starts,
+			 const struct template_hold *template, const struct job *job,
+			 struct strv *warnings, struct err *err)
+{
+	int r;
+
+	r = vm_disks_make(daemon, vm, template ? template->folder : NULL, job, err);
+	if (r < 0)
+		return r;
+	failpoint("vm.create.disks");
+	return starts ? vm_boot(daemon, vm, template, job, warnings, err) : 0;
+}
+
+/* Takes back what came of going on from a template, so that the VM can boot: nobody needs one. */
+static int give_up_template(struct daemon *daemon, const struct vm *vm, const struct job *job,
+			    struct err *err)
+{
+	struct err undo_err = ERR_INIT;
+	int r;
+
+	log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = err },
+		  "cannot go on from its template, booting it");
+	progress_report(job->progress, "cold", "its template cannot be used", 0, 0);
+	r = vm_teardown(daemon, vm->id, &undo_err);
+	if (r == 0)
+		r = vm_disks_remove(daemon, vm, &undo_err);
+	if (r < 0)
+		err_append(err, &undo_err);
+	else
+		*err = ERR_INIT;
+	return r;
+}
+
+static int bring_up(struct daemon *daemon, const struct vm_create_request *request,
+		    const struct vm *vm, const struct job *job, struct strv *warnings,
+		    struct err *err)
+{
+	AUTO_TEMPLATE_HOLD template;
+	bool has_template;
+	int r;
+
+	find_template(daemon, request, vm, job, &template);
+	has_template = template.templates != NULL;
+	r = make_files(daemon, vm, err);
+	if (r < 0)
+		return r;
+	r = make_and_boot(daemon, vm, request->start, has_template ? &template : NULL, job,
+			  warnings, err);
+	if (r < 0 && has_template && err->kind != ERR_CANCELLED) {
+		template_release(&template);
+		r = give_up_template(daemon, vm, job, err);
+		if (r == 0)
+			r = make_and_boot(daemon, vm, true, NULL, job, warnings, err);
+	} else if (r == 0 && request->start && !has_template && !request->is_cold) {
+		template_builder_want(daemon->template_builder, vm);
+	}
+	return r;
+}
+
 static int create_locked(struct daemon *daemon, const struct vm_create_request *request,
 			 const struct job *job, struct vm *vm, struct strv *warnings,
 			 struct err *err)
@@ -232,9 +328,7 @@ static int create_locked(struct daemon *daemon, const struct vm_create_request *
 	rollback_push(&rollback, vm_erase);
 	if (vm->ephemeral)
 		lease_put(daemon->leases, vm->id, &request->lease);
-	r = make_files(daemon, vm, job, err);
-	if (r == 0 && request->start)
-		r = vm_boot(daemon, vm, job, warnings, err);
+	r = bring_up(daemon, request, vm, job, warnings, err);
 	if (r == 0)
 		r = cancel_check(job->cancel, err);
 	if (r == 0 && request->start) {

@@ -1,6 +1,8 @@
 #include "daemon/vm_disks.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -29,8 +31,38 @@ int vm_disks_explain(struct daemon *daemon, enum disk_engine engine,
 	return disk_choose(daemon->vms_dir, daemon->images_dir, engine, ret, ret_reason, err);
 }
 
-int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *job,
-		  struct err *err)
+/* The file of a disk in a folder, and of which kind it is: its name says so, and only we write
+ * that. NULL when there is none. Owned by the caller. */
+static char *file_in(const char *folder, enum vm_disk disk, enum disk_kind *ret)
+{
+	for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
+		AUTO_FREE char *path = mem_printf("%s/%s.%s", folder, stems[disk],
+						  disk_kind_suffix((enum disk_kind)kind));
+
+		if (access(path, F_OK) < 0)
+			continue;
+		*ret = (enum disk_kind)kind;
+		return TAKE_PTR(path);
+	}
+	return NULL;
+}
+
+static int make_disk(const struct vm *vm, enum vm_disk disk, const char *from,
+		     struct disk_request *request, const struct job *job, struct err *err)
+{
+	AUTO_FREE char *source = from ? file_in(from, disk, &request->kind) : NULL;
+	AUTO_DISK_OVERLAY made = { 0 };
+
+	if (from && !source)
+		return err_set(err, ERR_NOT_FOUND, "the template has no %s disk", stems[disk]);
+	request->stem = stems[disk];
+	request->source = source;
+	request->size_bytes = size_of(vm, disk);
+	return disk_create(request, job->cancel, job->progress, &made, err);
+}
+
+int vm_disks_make(struct daemon *daemon, const struct vm *vm, const char *from,
+		  const struct job *job, struct err *err)
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
 	AUTO_IMAGE_PATHS paths = { 0 };
@@ -50,18 +82,48 @@ int vm_disks_make(struct daemon *daemon, const struct vm *vm, const struct job *
 			     reason, &kind, err);
 	vmm_decision_done(&decision);
 	for (size_t i = 0; i < VM_DISK_COUNT && r == 0; i++) {
-		AUTO_DISK_OVERLAY made = { 0 };
-		const struct disk_request request = {
+		struct disk_request request = {
 			.kind = kind,
 			.folder = folder,
-			.stem = stems[i],
 			.base = base_of(&paths, (enum vm_disk)i),
-			.size_bytes = size_of(vm, (enum vm_disk)i),
 		};
 
-		r = disk_create(&request, job->cancel, job->progress, &made, err);
+		r = make_disk(vm, (enum vm_disk)i, from, &request, job, err);
 	}
 	return r;
+}
+
+int vm_disks_remove(const struct daemon *daemon, const struct vm *vm, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+
+	for (size_t i = 0; i < VM_DISK_COUNT; i++) {
+		enum disk_kind kind;
+		AUTO_FREE char *path = file_in(folder, (enum vm_disk)i, &kind);
+
+		if (path && unlink(path) < 0)
+			return err_sys(err, -errno, "remove '%s'", path);
+	}
+	return 0;
+}
+
+int vm_disks_move(const struct daemon *daemon, const struct vm *vm, const char *to, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+
+	for (size_t i = 0; i < VM_DISK_COUNT; i++) {
+		enum disk_kind kind;
+		AUTO_FREE char *path = file_in(folder, (enum vm_disk)i, &kind);
+		AUTO_FREE char *target = NULL;
+
+		if (!path)
+			return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing",
+				       stems[i], vm->name);
+		target = mem_printf("%s%s", to, strrchr(path, '/'));
+		if (rename(path, target) < 0)
+			return err_sys(err, -errno, "move '%s' to '%s'", path, target);
+	}
+	return 0;
 }
 
 /* KVM, or Firecracker, came to the host after the VM was made. */
@@ -80,29 +142,26 @@ int vm_disk_find(const struct daemon *daemon, const struct vm *vm, enum vm_disk 
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
 	AUTO_IMAGE_PATHS paths = { 0 };
+	AUTO_FREE char *path = NULL;
+	enum disk_kind kind;
 	int r;
 
 	r = image_locate(daemon->images_dir, vm->spec.image, &paths, err);
 	if (r < 0)
 		return r;
-	for (int kind = 0; kind < DISK_KIND_COUNT; kind++) {
-		AUTO_FREE char *path = mem_printf("%s/%s.%s", folder, stems[disk],
-						  disk_kind_suffix((enum disk_kind)kind));
-
-		if (access(path, F_OK) < 0)
-			continue;
-		if (engine == DISK_ENGINE_FIRECRACKER && !disk_kind_is_raw((enum disk_kind)kind))
-			return refuse_qcow2(path, err);
-		*ret = (struct disk_overlay){
-			.kind = (enum disk_kind)kind,
-			.path = TAKE_PTR(path),
-			.base = mem_strdup(base_of(&paths, disk)),
-			.size_bytes = size_of(vm, disk),
-		};
-		return 0;
-	}
-	return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'", stems[disk],
-		       vm->name, folder);
+	path = file_in(folder, disk, &kind);
+	if (!path)
+		return err_set(err, ERR_NOT_FOUND, "the %s disk of '%s' is missing in '%s'",
+			       stems[disk], vm->name, folder);
+	if (engine == DISK_ENGINE_FIRECRACKER && !disk_kind_is_raw(kind))
+		return refuse_qcow2(path, err);
+	*ret = (struct disk_overlay){
+		.kind = kind,
+		.path = TAKE_PTR(path),
+		.base = mem_strdup(base_of(&paths, disk)),
+		.size_bytes = size_of(vm, disk),
+	};
+	return 0;
 }
 
 bool vm_disks_are_in(int vms_fd, const char *name)

@@ -35,8 +35,16 @@ struct vm_create_request {
 	bool nat;
 	bool start;
 	bool ephemeral;
+	bool is_cold;	    /* not from a template */
 	struct lease lease; /* whom an ephemeral VM lives for */
 };
+
+/*
+ * Fills in the spec of the VM that a request would make, and makes or fetches its image and kernel.
+ * `ret` is initialised, ended with vm_done() in any case.
+ */
+int vm_resolve(const struct job *job, const struct vm_create_request *request, struct vm *ret,
+	       struct err *err) MUST_CHECK;
 
 /* Makes a VM and, if asked, starts it; when either fails nothing of it is left. */
 int vm_create(const struct job *job, const struct vm_create_request *request, struct vm *ret,
@@ -109,10 +117,12 @@ int vm_ping(const struct job *job, const char *reference, uint64_t timeout_ms, u
 
 /*
  * Boots the VM and waits for its agent. What a failure leaves is for vm_teardown(), and the row's
- * state is the caller's business too.
+ * state is the caller's business too. `template` is NULL, or what the VM goes on from instead of
+ * booting: then its disks are copies of the template's that nobody has written to.
  */
-int vm_boot(struct daemon *daemon, const struct vm *vm, const struct job *job,
-	    struct strv *warnings, struct err *err) MUST_CHECK;
+struct template_hold;
+int vm_boot(struct daemon *daemon, const struct vm *vm, const struct template_hold *template,
+	    const struct job *job, struct strv *warnings, struct err *err) MUST_CHECK;
 
 /* Sees to it that a VM that is to be started has an address, and stores it. */
 int vm_ensure_address(struct daemon *daemon, struct vm *vm, const struct job *job, struct err *err)
@@ -144,6 +154,16 @@ int vm_finish_set(struct daemon *daemon, const struct vm *vm, struct err *err) M
 
 /* Tells a guest its name, address, the time, and randomness, within two seconds. */
 int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/* The guest's identity, as its agent takes it (docs/agent-protocol.md): it has the ssh host key in
+ * it. Owned by the caller. */
+int vm_make_identity(const struct daemon *daemon, const struct vm *vm, json_t **ret,
+		     struct err *err) MUST_CHECK;
+
+#define VM_SECRET_BYTES_MAX 16384 /* what an identity has as text: reserved at once */
+
+/* The command line of its kernel; owned by the caller. */
+char *vm_kernel_args(const struct daemon *daemon) MUST_CHECK;
 
 /* Adds fresh random bytes, in base64, to what a guest is told. */
 int vm_put_entropy(json_t *identity, struct err *err) MUST_CHECK;

@@ -24,7 +24,7 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 		return r;
 	failpoint("vm.start.intent");
 	rollback_push(&rollback, vm_teardown);
-	r = vm_boot(daemon, vm, job, warnings, err);
+	r = vm_boot(daemon, vm, NULL, job, warnings, err);
 	if (r == 0) {
 		vm->started_at = clock_wall_seconds();
 		r = cancel_check(job->cancel, err);

@@ -79,8 +79,14 @@ static int write_cpu(const struct hierarchy *hierarchy, int fd, const struct pri
 {
 	const uint64_t quota_us = priv_cpus_max(limits) * CPU_PERIOD_US;
 	char text[64];
-	int r;
+	int r = 0;
 
+	/* The smallest that there is of each. */
+	if (limits->is_background)
+		r = write_number(fd, hierarchy->is_v2 ? "cpu.weight" : "cpu.shares",
+				 hierarchy->is_v2 ? 1 : 2);
+	if (r < 0)
+		return r;
 	if (hierarchy->is_v2) {
 		(void)snprintf(text, sizeof(text), "%" PRIu64 " %d", quota_us, CPU_PERIOD_US);
 		return kernel_file_write(fd, "cpu.max", text);

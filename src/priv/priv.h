@@ -46,6 +46,7 @@ struct priv_limits {
 	uint64_t vcpu;
 	uint64_t memory_bytes; /* the guest's */
 	bool is_emulated;      /* TCG, whose translated code takes room */
+	bool is_background;    /* only with the processor time that nobody else wants */
 };
 
 /* What a VMM may have in all. docs/security.md states the rule. */

@@ -44,6 +44,7 @@ write_config() {
 	cat >"$BANGER_CONFIG_DIR/config.toml" <<-TOML
 		default_image_name = "$IMAGE"
 		tap_pool_size = 0
+		templates = false
 		[vm_defaults]
 		vcpu = 1
 		memory_mib = 512

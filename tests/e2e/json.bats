@@ -139,6 +139,16 @@ make_layout() {
 	umoci insert --image "$layout:1" "$BATS_TEST_TMPDIR/zeros" /file
 } >/dev/null 2>&1
 
+@test "templates" {
+	js 'template list' template list
+	js 'template build' template build
+	js 'template build' template build
+	js 'template list' template list
+	js 'template delete' template delete "$(banger --json template list | jq -r '.templates[0].id')"
+	fails template delete 0123
+	checked
+}
+
 @test "the daemon and the rest" {
 	js version version
 	STATUS=1 fails daemon status

@@ -522,7 +522,7 @@ static void count_row(void *context, const struct config_key_row *row)
 
 static void test_without_effect(void **state)
 {
-	static const char text[] = "vmm = \"qemu\"\ntemplates = false\nnetwork = \"none\"\n";
+	static const char text[] = "vmm = \"qemu\"\njailer_enabled = false\nnetwork = \"none\"\n";
 	struct err err = ERR_INIT;
 	AUTO_CONFIG config;
 	size_t count = 0;

@@ -1,0 +1,35 @@
+/* What templates.c and template_look.c share. Functions want the lock held. */
+#pragma once
+
+#include <pthread.h>
+#include <stddef.h>
+
+#include "daemon/templates.h"
+
+#define TEMPLATE_STAGING_PREFIX ".new-"
+
+/* How many VMs are being made from one at the moment. */
+struct template_pin {
+	char id[VM_ID_SIZE];
+	size_t count;
+};
+
+struct templates {
+	pthread_mutex_t lock;	   /* also around what adds and removes folders and rows */
+	struct template_pin *pins; /* owned */
+	size_t pin_count;
+};
+
+/* NULL when none is being made from it. */
+struct template_pin *template_pin_of(const struct templates *templates, const char *id) MUST_CHECK;
+
+/* The row first: what has none is swept. */
+int template_remove(struct daemon *daemon, const char *id, struct err *err) MUST_CHECK;
+
+/* Removes those used longest ago until the rest has room. `kept` (NULL: none) stays in any case. */
+void templates_evict(struct daemon *daemon, const char *kept);
+
+/* The key of what a VM would be begun from now; also without the lock. */
+int template_current_key(struct daemon *daemon, const struct vm *vm, const struct cancel *cancel,
+			 const struct progress *progress, char ret[static TEMPLATE_KEY_SIZE],
+			 struct err *err) MUST_CHECK;

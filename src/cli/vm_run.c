@@ -136,9 +136,15 @@ static int delete_surely(struct cli *cli, const char *vm, struct err *err)
 	return r < 0 && err->kind == ERR_NOT_FOUND ? 0 : r;
 }
 
-static void remind(struct cli *cli, const char *name, bool is_interactive)
+/* Also of a name that was made up, and that nobody has seen yet. */
+static void remind(struct cli *cli, const char *name, bool is_interactive, bool is_made_up)
 {
-	if (is_interactive)
+	if (!is_interactive && is_made_up)
+		out_note(&cli->out,
+			 "'%s' still runs: 'banger vm exec %s -- CMD' runs more in it, 'banger vm "
+			 "delete %s' deletes it",
+			 name, name, name);
+	else if (is_interactive)
 		out_note(&cli->out,
 			 "'%s' still runs: 'banger vm shell %s' returns to it, 'banger vm stop %s' "
 			 "stops it, 'banger vm delete %s' deletes it",
@@ -268,7 +274,7 @@ static int run_in(struct cli *cli, const struct invocation *invocation, const js
 	if (run_session(cli, invocation, vm, is_shell, &status, &err) < 0)
 		status = cli_fail(cli, &err);
 	if (!args->rm) {
-		remind(cli, name, is_shell && session_is_interactive(cli));
+		remind(cli, name, is_shell && session_is_interactive(cli), !args->spec.name);
 		return status;
 	}
 	/* After a signal the end of the connection deletes it: nobody waits for that. */

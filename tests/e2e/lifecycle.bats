@@ -416,3 +416,12 @@ web-one: deleted"
 	after=$(find "/proc/$(daemon_pid)/fd" -mindepth 1 | wc -l)
 	equal "$after descriptors" "$before descriptors"
 }
+
+@test "a VM that stays after its command says its name when nobody gave it one" {
+	local name
+	run_for 0 banger vm run -- true
+	name=$(banger --json vm list | jq -r '.vms[].name')
+	contains "$stderr" "'$name' still runs: 'banger vm exec $name -- CMD' runs more in it, 'banger vm delete $name' deletes it"
+	run_for 0 banger vm run --rm -- true
+	lacks "$stderr" 'still runs'
+}

@@ -18,8 +18,8 @@
 #include "base/span.h"
 
 #define INITRAMFS_FILE "initramfs.img"
-#define INITRAMFS_AGENT_MAX                                                                        \
-	(32ULL << 20)			    /* the agent is under 1 MiB; with sanitizers some more \
+#define INITRAMFS_AGENT_MAX                                                                     \
+	(32ULL << 20)			    /* the agent has 1.1 MiB; with sanitizers some more \
 					     */
 #define INITRAMFS_IDENTITY_MAX (256U << 10) /* keys and settings of one VM */
 

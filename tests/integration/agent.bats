@@ -678,5 +678,5 @@ EOF
 	AGENT=$BANGER_BUILD/src/bin/banger-vsock-agent
 	run file -b "$AGENT"
 	[[ $output == *"statically linked"* && $output == *stripped* ]]
-	[ "$(stat -c %s "$AGENT")" -lt 1048576 ]
+	[ "$(stat -c %s "$AGENT")" -lt 1310720 ]
 }

@@ -254,6 +254,7 @@ static void test_renewal_stays_inside(void **state)
 	AUTO_FREE char *outside = mem_printf("%s/outside", place->path);
 	AUTO_CLOSE int root = -1;
 	struct err err = ERR_INIT;
+	int r;
 
 	make_folder(place, "outside");
 	make_folder(place, "root/etc");
@@ -261,7 +262,9 @@ static void test_renewal_stays_inside(void **state)
 	assert_int_equal(symlinkat(outside, place->root, "root/etc/ssh"), 0);
 	root = dir_open_at(place->root, "root");
 	assert_true(root >= 0);
-	CHECK_INT(renew_files(root, OLD_ID, NEW_ID, &err), 0);
+	r = renew_files(root, OLD_ID, NEW_ID, &err);
+	/* Without openat2() a link is refused, wherever it leads. */
+	assert_true(r == 0 || r == -ENOTDIR);
 	assert_true(is_there(place, "outside/ssh_host_rsa_key"));
 }
 

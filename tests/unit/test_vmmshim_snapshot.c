@@ -597,7 +597,7 @@ static void test_gate(void **state)
 	fd_close(ends[0]);
 	fd_close(ends[1]);
 	assert_int_equal(lseek(memory, 0, SEEK_END), 0);
-	memory = (fd_close(memory), open(shim_path(&shim, "other"), O_RDONLY | O_CLOEXEC));
+	fd_assign(&memory, open(shim_path(&shim, "other"), O_RDONLY | O_CLOEXEC));
 	assert_int_equal(read(memory, text, sizeof(text)), 5);
 	assert_memory_equal(text, "fine\n", 5);
 	shim_done(&shim);

@@ -177,11 +177,10 @@ static const char *nearest_second_word(const char *noun, const char *verb)
 	const char *nearest;
 
 	for (size_t i = 0; i < command_count && count < CANDIDATES_MAX; i++) {
-		const char *its_verb = commands[i]->verb;
+		const char *each = commands[i]->verb;
 
-		if (its_verb && str_eq(commands[i]->noun, noun) &&
-		    first_word_is(its_verb, verb, length))
-			names[count++] = its_verb + length + 1;
+		if (each && str_eq(commands[i]->noun, noun) && first_word_is(each, verb, length))
+			names[count++] = each + length + 1;
 	}
 	nearest = text_nearest(verb + length + 1, names, count);
 	return nearest ? nearest - length - 1 : NULL;
@@ -219,10 +218,9 @@ static const char *nearest_verb(const char *noun, const char *verb)
 static bool find_by_verb(const char *verb, const struct command **ret)
 {
 	for (size_t i = 0; i < command_count; i++) {
-		const char *its_verb = commands[i]->verb;
+		const char *each = commands[i]->verb;
 
-		if (its_verb &&
-		    (str_eq(its_verb, verb) || first_word_is(its_verb, verb, strlen(verb)))) {
+		if (each && (str_eq(each, verb) || first_word_is(each, verb, strlen(verb)))) {
 			*ret = commands[i];
 			return true;
 		}

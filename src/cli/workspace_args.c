@@ -296,10 +296,10 @@ static int ship_submodules(const struct shipping *shipping, const struct workspa
 				   &workspace, err);
 		if (r == 0 && !str_eq(workspace.git.root, path))
 			r = err_set(err, ERR_INVALID, "it is behind a link");
-		if (r == 0)
+		if (r == 0) {
 			note_empty(shipping->cli, &workspace.scan);
-		if (r == 0)
 			r = ship_one(shipping, &workspace, inside, &result, err);
+		}
 		if (r == 0)
 			r = ship_submodules(shipping, &workspace, inside, depth + 1, total, err);
 		total->added += result.added;

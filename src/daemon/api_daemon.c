@@ -222,7 +222,7 @@ static const struct json_field census_fields[] = {
 /* Thousands of VMs do not fit in one reply: as many objects as do, and at least one. */
 static size_t put_objects(const json_t *found, size_t from, json_t *result)
 {
-	json_t *objects = json_new_array();
+	json_t *page = json_new_array();
 	AUTO_BUF text = BUF_INIT;
 	size_t at;
 
@@ -232,9 +232,9 @@ static size_t put_objects(const json_t *found, size_t from, json_t *result)
 		json_write(object, &text);
 		if (at > from && text.len + at - from > CENSUS_BYTES_MAX)
 			break;
-		json_add(objects, json_incref(object));
+		json_add(page, json_incref(object));
 	}
-	json_put(result, "objects", objects);
+	json_put(result, "objects", page);
 	return at;
 }
 

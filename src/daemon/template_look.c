@@ -154,11 +154,11 @@ static int look_after(struct daemon *daemon, bool is_start, struct err *err)
 	r = store_template_list(daemon->store, &list, err);
 	if (r == 0)
 		r = sweep(daemon, &list, is_start, err);
-	if (r == 0)
-		remove_useless(daemon, &list, is_start);
-	if (r == 0)
-		templates_evict(daemon, NULL);
-	return r;
+	if (r < 0)
+		return r;
+	remove_useless(daemon, &list, is_start);
+	templates_evict(daemon, NULL);
+	return 0;
 }
 
 int templates_reconcile(struct daemon *daemon, struct err *err)

@@ -237,10 +237,11 @@ static void find_template(struct daemon *daemon, const struct vm_create_request 
 }
 
 /* Its disks, and if it is to start, that. `template`: as for vm_boot(). */
-static int make_and_boot(struct daemon *daemon, const struct vm *vm, bool starts,
-			 const struct template_hold *template, const struct job *job,
-			 struct strv *warnings, struct err *err)
+static int make_and_boot(const struct job *job, const struct vm *vm, bool starts,
+			 const struct template_hold *template, struct strv *warnings,
+			 struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	int r;
 
 	r = vm_disks_make(daemon, vm, template ? template->folder : NULL, job, err);
@@ -283,13 +284,12 @@ static int bring_up(struct daemon *daemon, const struct vm_create_request *reque
 	r = make_files(daemon, vm, err);
 	if (r < 0)
 		return r;
-	r = make_and_boot(daemon, vm, request->start, has_template ? &template : NULL, job,
-			  warnings, err);
+	r = make_and_boot(job, vm, request->start, has_template ? &template : NULL, warnings, err);
 	if (r < 0 && has_template && err->kind != ERR_CANCELLED) {
 		template_release(&template);
 		r = give_up_template(daemon, vm, job, err);
 		if (r == 0)
-			r = make_and_boot(daemon, vm, true, NULL, job, warnings, err);
+			r = make_and_boot(job, vm, true, NULL, warnings, err);
 	} else if (r == 0 && request->start && !has_template && !request->is_cold) {
 		template_builder_want(daemon->template_builder, vm);
 	}

@@ -131,13 +131,14 @@ static void make_safe(struct guest_machine *machine)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		char **const text = texts[i];
 		AUTO_BUF safe = BUF_INIT;
 
-		if (!*texts[i])
+		if (!*text)
 			continue;
-		text_escape(&safe, span_str(*texts[i]), GUEST_TEXT_MAX);
-		mem_free(*texts[i]);
-		*texts[i] = buf_detach(&safe);
+		text_escape(&safe, span_str(*text), GUEST_TEXT_MAX);
+		mem_free(*text);
+		*text = buf_detach(&safe);
 	}
 }
 

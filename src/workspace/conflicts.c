@@ -171,7 +171,8 @@ static int visit_staged(void *context, const struct manifest_entry *before,
 	static const struct manifest_side nothing = { .mode = 0 };
 	const struct manifest_side *old = before ? &before->index : &nothing;
 	const struct manifest_side *new = now ? &now->index : &nothing;
-	const struct span path = before ? before->path : now->path;
+	/* One of them is there. */
+	const struct span path = before ? before->path : now ? now->path : span_of("", 0);
 	struct staged *staged = context;
 	int r = 0;
 

@@ -69,23 +69,24 @@ static const char *pack_kind(const struct ship *ship)
 }
 
 /* Runs a script on the pack, or on nothing; `pack_index` is empty where the guest makes it. */
-static int send_pack(struct ship *ship, struct guest_script *script, struct buf *ret,
+static int send_pack(struct ship *ship, const struct guest_script *what, struct buf *ret,
 		     struct buf *pack_index, struct err *err)
 {
+	struct guest_script script = *what;
 	AUTO_PACKING packing = PACKING_INIT;
 	struct err pack_err = ERR_INIT;
 	int r;
 
-	script->input_fd = -1;
+	script.input_fd = -1;
 	if (!wants_pack(ship))
-		return guest_script_run(ship->way, script, ret, err);
+		return guest_script_run(ship->way, &script, ret, err);
 	r = start_pack(ship, &packing, err);
 	if (r < 0)
 		return r;
-	script->read = packing_read;
-	script->context = &packing;
-	script->stage = "objects";
-	r = guest_script_run(ship->way, script, ret, err);
+	script.read = packing_read;
+	script.context = &packing;
+	script.stage = "objects";
+	r = guest_script_run(ship->way, &script, ret, err);
 	/* When git has failed of itself, the guest's complaint about half a pack is only its echo.
 	 */
 	if (err->kind != ERR_CANCELLED &&

@@ -5,15 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/engine.h"
 #include "daemon/template_key.h"
 #include "daemon/template_private.h"
 #include "kernel/initramfs.h"
+
+#define USE_SECONDS 60 /* how exactly it is known when one was used */
 
 struct templates *templates_new(void)
 {
@@ -176,6 +180,19 @@ int templates_find(struct daemon *daemon, const struct vm *vm, const struct job 
 	return 1;
 }
 
+void template_note_use(struct daemon *daemon, const struct template_hold *hold)
+{
+	const int64_t now = clock_wall_seconds();
+	struct err err = ERR_INIT;
+
+	/* Each time costs a write to the disk. */
+	if (now >= hold->record.used_at && now < hold->record.used_at + USE_SECONDS)
+		return;
+	if (store_template_set_used(daemon->store, hold->record.id, now, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
+			  "cannot note the use of a template, ignoring");
+}
+
 /* --- adding and removing; behind the lock --- */
 
 int template_remove(struct daemon *daemon, const char *id, struct err *err)
@@ -279,4 +296,23 @@ int templates_delete(struct daemon *daemon, const char *reference, struct templa
 	*ret = record;
 	template_record_init(&record);
 	return 0;
+}
+
+/* What a VMM refuses, and files that are gone; not a host that is short of something. */
+static bool is_its_fault(const struct err *err)
+{
+	return err->kind == ERR_BAD_STATE || err->kind == ERR_NOT_FOUND || err->kind == ERR_INVALID;
+}
+
+void template_give_up(struct daemon *daemon, struct template_hold *hold, const struct err *err)
+{
+	AUTO_TEMPLATE_RECORD record = { .image = NULL };
+	AUTO_FREE char *id = mem_strdup(hold->record.id);
+	struct err delete_err = ERR_INIT;
+
+	template_release(hold);
+	/* Others may be at it: then the last of them, or the next pass, does that. */
+	if (is_its_fault(err) && templates_delete(daemon, id, &record, &delete_err) == 0)
+		log_write(LOG_LEVEL_WARN, NULL, "removed the template of '%s': it cannot be used",
+			  record.image);
 }

@@ -53,6 +53,15 @@ int templates_get(struct daemon *daemon, const struct vm *vm, const struct job *
 int templates_find(struct daemon *daemon, const struct vm *vm, const struct job *job,
 		   struct template_hold *ret, const char **ret_why, struct err *err) MUST_CHECK;
 
+/* A VM has begun from it: it is not the next to be evicted. */
+void template_note_use(struct daemon *daemon, const struct template_hold *hold);
+
+/*
+ * No VM could begin from it, because of `err`: released, and deleted if that is the template's own
+ * fault, so that a new one can be built.
+ */
+void template_give_up(struct daemon *daemon, struct template_hold *hold, const struct err *err);
+
 /* Where its folder is, and is being built. Owned by the caller. */
 char *template_folder(const struct daemon *daemon, const char *id) MUST_CHECK;
 char *template_staging(const struct daemon *daemon, const char *id) MUST_CHECK;

@@ -252,8 +252,8 @@ static int make_and_boot(const struct job *job, const struct vm *vm, bool starts
 }
 
 /* Takes back what came of going on from a template, so that the VM can boot: nobody needs one. */
-static int give_up_template(struct daemon *daemon, const struct vm *vm, const struct job *job,
-			    struct err *err)
+static int begin_anew(struct daemon *daemon, const struct vm *vm, const struct job *job,
+		      struct err *err)
 {
 	struct err undo_err = ERR_INIT;
 	int r;
@@ -286,13 +286,16 @@ static int bring_up(struct daemon *daemon, const struct vm_create_request *reque
 		return r;
 	r = make_and_boot(job, vm, request->start, has_template ? &template : NULL, warnings, err);
 	if (r < 0 && has_template && err->kind != ERR_CANCELLED) {
-		template_release(&template);
-		r = give_up_template(daemon, vm, job, err);
+		template_give_up(daemon, &template, err);
+		has_template = false;
+		r = begin_anew(daemon, vm, job, err);
 		if (r == 0)
 			r = make_and_boot(job, vm, true, NULL, warnings, err);
-	} else if (r == 0 && request->start && !has_template && !request->is_cold) {
-		template_builder_want(daemon->template_builder, vm);
 	}
+	if (r == 0 && has_template)
+		template_note_use(daemon, &template);
+	else if (r == 0 && request->start && !request->is_cold)
+		template_builder_want(daemon->template_builder, vm);
 	return r;
 }
 

@@ -162,9 +162,9 @@ static const char *nearest_name(const char *noun, const char *word)
 }
 
 /* The word that a verb begins with, if it is one of two words. */
-static bool first_word_is(const char *verb, const char *word, size_t length)
+static bool first_word_is(const char *two, const char *begin, size_t length)
 {
-	return strncmp(verb, word, length) == 0 && verb[length] == ' ';
+	return strncmp(two, begin, length) == 0 && two[length] == ' ';
 }
 
 /* The verb of `noun` that begins as `verb` does, up to the blank, and is nearest in what follows.

@@ -690,7 +690,7 @@ static int list_lines(struct span lines, struct span had, struct buf *ret, struc
 int workspace_list(struct workspace *workspace, const struct workspace_way *way,
 		   const struct workspace_ship *wish, struct buf *ret, struct err *err)
 {
-	struct workspace_result result;
+	AUTO_WORKSPACE_RESULT result = { .conflicts = BUF_INIT };
 	CLEANUP(ship_done) struct ship ship;
 	int r;
 

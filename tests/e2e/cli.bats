@@ -281,7 +281,7 @@ has_operations() {
 	pid=$(daemon_pid)
 	run_for 0 banger daemon stop --force
 	wait_for_status "$started" 1
-	matches "$(cat "$BATS_TEST_TMPDIR/create.err")" 'banger: cannot create the VM: '
+	matches "$(cat "$BATS_TEST_TMPDIR/create.err")" 'banger: cannot create .box.: '
 	wait_until 5 process_is_gone "$pid"
 	equal "$(banger vm list -q)" ''
 	equal "$(pgrep -c 'banger-vmm|qemu')" 0

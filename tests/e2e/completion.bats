@@ -50,6 +50,7 @@ complete_line() {
 	type_keys Tab
 	see "$2"
 	type_keys C-c
+	see '^ready> $' # what is typed before that may be thrown away
 	type_keys clear Enter
 	wait_until 10 screen_is_clear
 }

@@ -17,7 +17,7 @@ setup_file() {
 @test "each failpoint of the sources has its test, and each test its failpoint" {
 	local sources tests
 	sources=$(grep -rhoE 'failpoint\("[^"]+"\)' "$BATS_TEST_DIRNAME/../../src" | cut -d '"' -f 2 | sort -u)
-	tests=$(grep -ohE '\b[a-z]+(\.[a-z]+)+\b' "$BATS_TEST_DIRNAME"/*.bats | sort -u)
+	tests=$(grep -ohE '\b[a-z]+(\.[a-z]+)+\b' "$BATS_TEST_DIRNAME"/*.bats "$BATS_TEST_DIRNAME"/../integration/*.bats | sort -u)
 	equal "$(comm -23 <(echo "$sources") <(echo "$tests"))" ""
 	equal "$(grep -oE '^@test "killed at [a-z.]+' "$BATS_TEST_FILENAME" | cut -d ' ' -f 4 | sort -u |
 		comm -13 <(echo "$sources") -)" ""

@@ -442,29 +442,30 @@ qemu_of() {
 	ended source
 	local disk
 	disk=$(sha256sum <old/memory)
-	for step in opened saved chunk@5 written memory published; do
+	for step in vmm.snapshot.opened vmm.snapshot.saved vmm.snapshot.chunk@5 vmm.snapshot.written vmm.snapshot.memory \
+		vmm.snapshot.published; do
 		echo "$step"
 		rm -rf "kill"
 		mkdir -p t
 		cp --sparse=always old/memory old/state t/
 		local sum
 		sum=$(sha256sum <t/state)
-		BANGER_FAILPOINT=vmm.snapshot.$step vmm "kill"
+		BANGER_FAILPOINT=$step vmm "kill"
 		cp --sparse=always old/system.raw kill/system.raw
 		expect "kill" 204 "" PUT /snapshot/load "$(body old)"
 		api "kill" PUT /snapshot/create "{\"snapshot_path\": \"$DIR/t/state\", \"mem_file_path\": \"$DIR/t/memory\"}" >/dev/null 2>&1 || true
 		wait_for test ! -d "/proc/$(cat kill/pid)"
 		[ "$(ls -A t)" = "$(printf 'memory\nstate')" ]
 		case $step in
-		published) [ "$(sha256sum <t/state)" != "$sum" ] ;;
+		*.published) [ "$(sha256sum <t/state)" != "$sum" ] ;;
 		*) [ "$(sha256sum <t/state)" = "$sum" ] ;;
 		esac
 		rm kill/pid
 	done
-	for step in prepared loaded; do
-		echo "load.$step"
+	for step in vmm.load.prepared vmm.load.loaded; do
+		echo "$step"
 		rm -rf "kill"
-		BANGER_FAILPOINT=vmm.load.$step vmm "kill"
+		BANGER_FAILPOINT=$step vmm "kill"
 		cp --sparse=always old/system.raw kill/system.raw
 		api "kill" PUT /snapshot/load "$(body t)" >/dev/null 2>&1 || true
 		wait_for test ! -d "/proc/$(cat kill/pid)"

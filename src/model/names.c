@@ -109,15 +109,25 @@ static const char *excerpt(const char *name, char storage[static 72])
 	return storage;
 }
 
-int name_check_vm(const char *name, struct err *err)
+static int check_label(const char *noun, const char *name, struct err *err)
 {
 	char storage[72];
 
 	if (name_is_vm(name))
 		return 0;
 
-	return err_set(err, ERR_INVALID, "'%s' is no VM name: it must be %s",
-		       excerpt(name, storage), VM_NAME_RULE);
+	return err_set(err, ERR_INVALID, "'%s' is no %s name: it must be %s",
+		       excerpt(name, storage), noun, VM_NAME_RULE);
+}
+
+int name_check_vm(const char *name, struct err *err)
+{
+	return check_label("VM", name, err);
+}
+
+int name_check_snapshot(const char *name, struct err *err)
+{
+	return check_label("snapshot", name, err);
 }
 
 static int check_artifact(const char *noun, const char *name, struct err *err)

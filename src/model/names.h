@@ -27,6 +27,7 @@ bool name_is_vm_id(const char *text);
 
 /* The same as errors (ERR_INVALID) that quote the name and state the rule. NULL counts as empty. */
 int name_check_vm(const char *name, struct err *err) MUST_CHECK;
+int name_check_snapshot(const char *name, struct err *err) MUST_CHECK; /* as a VM's */
 int name_check_image(const char *name, struct err *err) MUST_CHECK;
 int name_check_kernel(const char *name, struct err *err) MUST_CHECK;
 

@@ -54,28 +54,44 @@ void vm_init(struct vm *vm)
 	*vm = (struct vm){ .state = VM_CREATED };
 }
 
-/* Every owned string of a VM outside its spec: one list for releasing and copying. */
+/* Every owned string of a VM outside its spec: lists for releasing and copying. */
 static const size_t vm_texts[] = {
-	offsetof(struct vm, name),
-	offsetof(struct vm, intent_step),
-	offsetof(struct vm, last_error),
-	offsetof(struct vm, ip),
-	offsetof(struct vm, boot_id),
-	offsetof(struct vm, tap_name),
-	offsetof(struct vm, dm_name),
-	offsetof(struct vm, loop_names),
-	offsetof(struct vm, workspace.guest_path),
-	offsetof(struct vm, workspace.host_path),
-	offsetof(struct vm, workspace.head),
-	offsetof(struct vm, workspace.fingerprint),
-	offsetof(struct vm, workspace.branch),
-	offsetof(struct vm, workspace.from),
-	offsetof(struct vm, workspace.mode),
+	offsetof(struct vm, name),	 offsetof(struct vm, intent_step),
+	offsetof(struct vm, last_error), offsetof(struct vm, ip),
+	offsetof(struct vm, boot_id),	 offsetof(struct vm, tap_name),
+	offsetof(struct vm, dm_name),	 offsetof(struct vm, loop_names),
 };
 
-static char **vm_text(struct vm *vm, size_t offset)
+static const size_t workspace_texts[] = {
+	offsetof(struct vm_workspace, guest_path), offsetof(struct vm_workspace, host_path),
+	offsetof(struct vm_workspace, head),	   offsetof(struct vm_workspace, fingerprint),
+	offsetof(struct vm_workspace, branch),	   offsetof(struct vm_workspace, from),
+	offsetof(struct vm_workspace, mode),
+};
+
+static char **text_at(void *object, size_t offset)
 {
-	return (char **)(void *)((char *)vm + offset);
+	return (char **)(void *)((char *)object + offset);
+}
+
+void vm_workspace_done(struct vm_workspace *workspace)
+{
+	for (size_t i = 0; i < ARRAY_LEN(workspace_texts); i++)
+		mem_free(*text_at(workspace, workspace_texts[i]));
+	*workspace = (struct vm_workspace){ .guest_path = NULL };
+}
+
+void vm_workspace_copy(struct vm_workspace *to, const struct vm_workspace *from)
+{
+	struct vm_workspace copy = *from;
+
+	for (size_t i = 0; i < ARRAY_LEN(workspace_texts); i++) {
+		char **text = text_at(&copy, workspace_texts[i]);
+
+		*text = mem_strdup(*text);
+	}
+	vm_workspace_done(to);
+	*to = copy;
 }
 
 void vm_done(struct vm *vm)
@@ -85,7 +101,8 @@ void vm_done(struct vm *vm)
 
 	vm_spec_done(&vm->spec);
 	for (size_t i = 0; i < ARRAY_LEN(vm_texts); i++)
-		mem_free(*vm_text(vm, vm_texts[i]));
+		mem_free(*text_at(vm, vm_texts[i]));
+	vm_workspace_done(&vm->workspace);
 	vm_init(vm);
 }
 
@@ -93,8 +110,10 @@ void vm_copy(struct vm *to, const struct vm *from)
 {
 	*to = *from;
 	vm_spec_copy(&to->spec, &from->spec);
+	to->workspace = (struct vm_workspace){ .guest_path = NULL };
+	vm_workspace_copy(&to->workspace, &from->workspace);
 	for (size_t i = 0; i < ARRAY_LEN(vm_texts); i++) {
-		char **text = vm_text(to, vm_texts[i]);
+		char **text = text_at(to, vm_texts[i]);
 
 		*text = mem_strdup(*text);
 	}

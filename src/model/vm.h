@@ -125,6 +125,10 @@ void vm_spec_init(struct vm_spec *spec);
 void vm_spec_done(struct vm_spec *spec);
 void vm_spec_copy(struct vm_spec *to, const struct vm_spec *from); /* `to` is uninitialised */
 
+void vm_workspace_done(struct vm_workspace *workspace);
+/* Replaces what `to` has. */
+void vm_workspace_copy(struct vm_workspace *to, const struct vm_workspace *from);
+
 void vm_init(struct vm *vm);
 void vm_done(struct vm *vm);
 #define AUTO_VM CLEANUP(vm_done) struct vm

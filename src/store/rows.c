@@ -25,6 +25,14 @@
 		column_type, offsetof(struct template_record, member) \
 	}
 
+#define SNAPSHOT(column_type, member)                                 \
+	{                                                             \
+		column_type, offsetof(struct snapshot_record, member) \
+	}
+#define SNAPSHOT_FILE(part)                                                              \
+	SNAPSHOT(COLUMN_TEXT, files[part].name), SNAPSHOT(COLUMN_U64, files[part].size), \
+		SNAPSHOT(COLUMN_I64, files[part].changed_ns)
+
 static const struct column vm_columns[] = {
 	VM(COLUMN_VM_ID, id),
 	VM(COLUMN_TEXT, name),
@@ -88,6 +96,33 @@ static const struct column template_columns[] = {
 	TEMPLATE(COLUMN_I64, used_at),	    TEMPLATE(COLUMN_U64, build_ms),
 };
 
+static const struct column snapshot_columns[] = {
+	SNAPSHOT(COLUMN_VM_ID, id),
+	SNAPSHOT(COLUMN_VM_ID, vm_id),
+	SNAPSHOT(COLUMN_TEXT, name),
+	SNAPSHOT(COLUMN_KEY, key),
+	SNAPSHOT(COLUMN_KEY, state_sha256),
+	SNAPSHOT_FILE(SNAPSHOT_MEMORY),
+	SNAPSHOT_FILE(SNAPSHOT_SYSTEM),
+	SNAPSHOT_FILE(SNAPSHOT_WORK),
+	SNAPSHOT(COLUMN_U32, vcpu),
+	SNAPSHOT(COLUMN_U64, memory_bytes),
+	SNAPSHOT(COLUMN_U64, system_bytes),
+	SNAPSHOT(COLUMN_U64, work_bytes),
+	SNAPSHOT(COLUMN_TEXT, workspace.guest_path),
+	SNAPSHOT(COLUMN_TEXT, workspace.host_path),
+	SNAPSHOT(COLUMN_TEXT, workspace.head),
+	SNAPSHOT(COLUMN_TEXT, workspace.fingerprint),
+	SNAPSHOT(COLUMN_TEXT, workspace.branch),
+	SNAPSHOT(COLUMN_TEXT, workspace.from),
+	SNAPSHOT(COLUMN_TEXT, workspace.mode),
+	SNAPSHOT(COLUMN_BOOL, workspace.has_untracked),
+	SNAPSHOT(COLUMN_BOOL, workspace.is_pending),
+	SNAPSHOT(COLUMN_U64, used_bytes),
+	SNAPSHOT(COLUMN_U64, pause_us),
+	SNAPSHOT(COLUMN_I64, created_at),
+};
+
 const struct row_layout vm_layout = { vm_columns, ARRAY_LEN(vm_columns), ARRAY_LEN(vm_columns) };
 const struct row_layout image_layout = { image_columns, ARRAY_LEN(image_columns),
 					 ARRAY_LEN(image_columns) - 1 };
@@ -96,6 +131,8 @@ const struct row_layout kernel_layout = { kernel_columns, ARRAY_LEN(kernel_colum
 
 const struct row_layout template_layout = { template_columns, ARRAY_LEN(template_columns),
 					    ARRAY_LEN(template_columns) };
+const struct row_layout snapshot_layout = { snapshot_columns, ARRAY_LEN(snapshot_columns),
+					    ARRAY_LEN(snapshot_columns) };
 
 static void bind_ports(sqlite3_stmt *statement, int index, const struct vm_spec *spec)
 {

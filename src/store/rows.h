@@ -12,7 +12,7 @@ struct connection;
 enum column_type {
 	COLUMN_TEXT,	       /* char *, owned */
 	COLUMN_VM_ID,	       /* char[VM_ID_SIZE], also of others that have such ids */
-	COLUMN_KEY,	       /* char[TEMPLATE_KEY_SIZE] */
+	COLUMN_KEY,	       /* char[TEMPLATE_KEY_SIZE]: any SHA-256 */
 	COLUMN_U32,	       /* uint32_t */
 	COLUMN_U64,	       /* uint64_t, at most INT64_MAX */
 	COLUMN_I64,	       /* int64_t */
@@ -39,6 +39,7 @@ extern const struct row_layout vm_layout;
 extern const struct row_layout image_layout;
 extern const struct row_layout kernel_layout;
 extern const struct row_layout template_layout;
+extern const struct row_layout snapshot_layout;
 
 /* Binds the record's values from index 1. ERR_INVALID when a number does not fit into the database.
  */

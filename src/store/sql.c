@@ -28,6 +28,13 @@
 	"id, key, image, kernel, vcpu, memory_bytes, system_bytes, work_bytes, used_bytes," \
 	" created_at, used_at, build_ms"
 
+#define SNAPSHOT_COLUMNS                                                                       \
+	"id, vm_id, name, key, state_sha256, memory_file, memory_size, memory_changed_ns,"     \
+	" system_file, system_size, system_changed_ns, work_file, work_size, work_changed_ns," \
+	" vcpu, memory_bytes, system_bytes, work_bytes, guest_path, host_path, head,"          \
+	" fingerprint, workspace_branch, workspace_from, workspace_mode, workspace_untracked," \
+	" workspace_pending, used_bytes, pause_us, created_at"
+
 const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_BEGIN] = "BEGIN IMMEDIATE",
 	[QUERY_COMMIT] = "COMMIT",
@@ -92,4 +99,14 @@ const char *const store_sql[QUERY_COUNT] = {
 	[QUERY_TEMPLATE_FIND] = "SELECT " TEMPLATE_COLUMNS " FROM templates WHERE key = ?1",
 	[QUERY_TEMPLATE_LIST] =
 		"SELECT " TEMPLATE_COLUMNS " FROM templates ORDER BY used_at DESC, created_at DESC",
+
+	[QUERY_SNAPSHOT_INSERT] =
+		"INSERT INTO snapshots (" SNAPSHOT_COLUMNS ")"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,"
+		" ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+	[QUERY_SNAPSHOT_DELETE] = "DELETE FROM snapshots WHERE id = ?1",
+	[QUERY_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshots WHERE id = ?1",
+	[QUERY_SNAPSHOT_LIST] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshots ORDER BY seq",
+	[QUERY_SNAPSHOT_LIST_OF] =
+		"SELECT " SNAPSHOT_COLUMNS " FROM snapshots WHERE vm_id = ?1 ORDER BY seq",
 };

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "model/artifact.h"
+#include "model/snapshot.h"
 #include "model/template.h"
 #include "model/vm.h"
 
@@ -203,3 +204,24 @@ int store_template_find(struct store *store, const char *key, struct template_re
 /* All, those used last first; `ret` is uninitialised. */
 int store_template_list(struct store *store, struct template_record_list *ret, struct err *err)
 	MUST_CHECK;
+
+/* --- snapshots --- */
+
+/*
+ * Stores one whose folder is complete. Its VM must have a record, and takes it along when it goes.
+ * ERR_EXISTS when the VM has one with its name already.
+ */
+int store_snapshot_insert(struct store *store, const struct snapshot_record *record,
+			  struct err *err) MUST_CHECK;
+
+/* ERR_NOT_FOUND. */
+int store_snapshot_delete(struct store *store, const char *id, struct err *err) MUST_CHECK;
+
+/* `ret` is uninitialised. ERR_NOT_FOUND. */
+int store_snapshot_get(struct store *store, const char *id, struct snapshot_record *ret,
+		       struct err *err) MUST_CHECK;
+
+/* Those of a VM, or all when `vm_id` is NULL, in the order of their creation; `ret` is
+ * uninitialised. */
+int store_snapshot_list(struct store *store, const char *vm_id, struct snapshot_record_list *ret,
+			struct err *err) MUST_CHECK;

@@ -7,6 +7,7 @@
 
 #define NSEC_PER_SEC  1000000000ULL
 #define NSEC_PER_MSEC 1000000ULL
+#define NSEC_PER_USEC 1000ULL
 
 uint64_t clock_now_ns(void);
 uint64_t clock_now_ms(void);

@@ -148,7 +148,7 @@ static bool is_lease_held(const struct daemon *daemon, const struct vm *vm,
 	if (lease_get(daemon->leases, vm->id, &lease))
 		return lease_is_held(daemon->leases, vm->id);
 	if (!facts->has_vmm || facts->handles.lease_pid <= 0 || !vm_state_is_alive(vm->state) ||
-	    (vm->intent != VM_INTENT_NONE && vm->intent != VM_INTENT_SET))
+	    !vm_intent_lets_run(vm->intent))
 		return false;
 	pidfd = process_open(facts->handles.lease_pid, facts->handles.lease_start_time);
 	fd_close(pidfd);
@@ -308,7 +308,7 @@ static void settle_state(struct vm *vm, const struct plan *plan, size_t from)
 		const enum plan_kind kind = plan->items[i].kind;
 
 		if (kind == PLAN_UNDO || kind == PLAN_NOTE_END || kind == PLAN_NOTE_GONE ||
-		    kind == PLAN_DELETE || (kind == PLAN_FINISH && vm->intent != VM_INTENT_SET))
+		    kind == PLAN_DELETE || (kind == PLAN_FINISH && !vm_intent_lets_run(vm->intent)))
 			vm->state = VM_STOPPED;
 	}
 	vm->intent = VM_INTENT_NONE;

@@ -99,6 +99,7 @@ static const struct {
 	[VM_INTENT_STOP] = { PLAN_FINISH, REST_LEASE, "it was to stop" },
 	[VM_INTENT_DELETE] = { PLAN_FINISH, REST_NONE, "it was to be deleted" },
 	[VM_INTENT_SET] = { PLAN_FINISH, REST_ALL, "it was to be changed" },
+	[VM_INTENT_SNAPSHOT] = { PLAN_FINISH, REST_ALL, "it stood still while it was copied" },
 };
 
 static enum rest plan_intent(const struct vm *vm, struct plan *plan)
@@ -124,7 +125,8 @@ static void plan_adoption(const struct vm *vm, const struct vm_facts *facts, str
 	/* What is wrong with it is not known: it is watched, not killed. */
 	if (!facts->answers)
 		plan_add_vm(plan, PLAN_LEAVE, vm, vmm, "it lives, but does not answer");
-	else if (facts->says != vm->state)
+	/* One that stood still to be copied goes on by what was to be finished. */
+	else if (facts->says != vm->state && vm->intent != VM_INTENT_SNAPSHOT)
 		plan_add_vm(plan, PLAN_SET_STATE, vm, vm_state_name(facts->says),
 			    "its VMM says so");
 }

@@ -15,7 +15,7 @@
 
 enum plan_kind {
 	PLAN_UNDO,	  /* create, start: an operation that was begun */
-	PLAN_FINISH,	  /* stop, delete, set: likewise */
+	PLAN_FINISH,	  /* stop, delete, set, snapshot: likewise */
 	PLAN_ADOPT,	  /* a VMM that lives, of a VM that is to run */
 	PLAN_SET_STATE,	  /* the row gets the state that the VMM says */
 	PLAN_NOTE_END,	  /* a VMM that this daemon watched has ended */

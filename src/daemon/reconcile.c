@@ -15,6 +15,7 @@
 #include "daemon/private.h"
 #include "daemon/publish.h"
 #include "daemon/templates.h"
+#include "daemon/vm_capture.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
@@ -61,6 +62,8 @@ static int undo_or_finish(struct daemon *daemon, const struct vm *vm, struct err
 		return r < 0 ? r : store_vm_set_state(daemon->store, vm->id, VM_STOPPED, NULL, err);
 	case VM_INTENT_SET:
 		return vm_finish_set(daemon, vm, err);
+	case VM_INTENT_SNAPSHOT:
+		return vm_finish_capture(daemon, vm, err);
 	case VM_INTENT_NONE:
 	case VM_INTENT_COUNT:
 		break;
@@ -192,7 +195,8 @@ static int reconcile_one(struct daemon *daemon, const struct vm *vm,
 		r = do_action(daemon, vm, &facts, &plan.items[i], err);
 	}
 	/* A change that cannot be finished is no reason not to watch what runs. */
-	if (r < 0 && vm->intent == VM_INTENT_SET && vm_state_is_alive(vm->state) && facts.has_vmm) {
+	if (r < 0 && vm->intent != VM_INTENT_NONE && vm_intent_lets_run(vm->intent) &&
+	    vm_state_is_alive(vm->state) && facts.has_vmm) {
 		struct err watch_err = ERR_INIT;
 
 		if (adopt(daemon, vm, &facts, &watch_err) < 0)

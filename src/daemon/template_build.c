@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "daemon/template_key.h"
 #include "daemon/templates.h"
+#include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
@@ -87,22 +88,12 @@ static int freeze(const struct build *build, const struct vm *vm, const struct v
 	return r < 0 ? err_context(err, r, "bring the guest to rest") : 0;
 }
 
-static int store_file(const char *folder, const char *name, struct err *err)
-{
-	AUTO_FREE char *path = mem_printf("%s/%s", folder, name);
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_sys(err, -errno, "store '%s'", path);
-	return 0;
-}
-
 static int write_down(struct build *build, const struct vm *vm, const struct vmm_api *api,
 		      struct err *err)
 {
 	struct daemon *daemon = build->job->daemon;
-	AUTO_FREE char *state = mem_printf("%s/" TEMPLATE_STATE_FILE, build->staging);
-	AUTO_FREE char *memory = mem_printf("%s/" TEMPLATE_MEMORY_FILE, build->staging);
+	AUTO_FREE char *state = mem_printf("%s/" VM_CAPTURE_STATE, build->staging);
+	AUTO_FREE char *memory = mem_printf("%s/" VM_CAPTURE_MEMORY, build->staging);
 	const struct vmm_snapshot snapshot = { .state_path = state, .memory_path = memory };
 	int r;
 
@@ -115,11 +106,7 @@ static int write_down(struct build *build, const struct vm *vm, const struct vmm
 	if (r == 0)
 		r = vm_disks_move(daemon, vm, build->staging, err);
 	if (r == 0)
-		r = store_file(build->staging, TEMPLATE_STATE_FILE, err);
-	if (r == 0)
-		r = store_file(build->staging, TEMPLATE_MEMORY_FILE, err);
-	if (r == 0)
-		r = store_file(build->staging, ".", err);
+		r = vm_capture_sync(build->staging, err);
 	if (r == 0)
 		r = disk_used_bytes(build->staging, &build->record.used_bytes, err);
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "daemon/plan.h"
 #include "daemon/template_private.h"
+#include "daemon/vm_capture.h"
 
 void templates_evict(struct daemon *daemon, const char *kept)
 {
@@ -96,8 +97,8 @@ static int sweep(struct daemon *daemon, const struct template_record_list *list,
 static bool is_whole(const struct daemon *daemon, const struct template_record *record)
 {
 	AUTO_FREE char *folder = template_folder(daemon, record->id);
-	AUTO_FREE char *memory = mem_printf("%s/" TEMPLATE_MEMORY_FILE, folder);
-	AUTO_FREE char *state = mem_printf("%s/" TEMPLATE_STATE_FILE, folder);
+	AUTO_FREE char *memory = mem_printf("%s/" VM_CAPTURE_MEMORY, folder);
+	AUTO_FREE char *state = mem_printf("%s/" VM_CAPTURE_STATE, folder);
 
 	return access(memory, F_OK) == 0 && access(state, F_OK) == 0;
 }

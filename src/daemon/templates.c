@@ -180,6 +180,14 @@ int templates_find(struct daemon *daemon, const struct vm *vm, const struct job 
 	return 1;
 }
 
+struct vm_origin template_origin(const struct template_hold *hold)
+{
+	return (struct vm_origin){ .folder = hold->folder,
+				   .system_bytes = hold->record.system_bytes,
+				   .work_bytes = hold->record.work_bytes,
+				   .is_template = true };
+}
+
 void template_note_use(struct daemon *daemon, const struct template_hold *hold)
 {
 	const int64_t now = clock_wall_seconds();

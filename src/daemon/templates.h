@@ -2,9 +2,7 @@
  * Templates (SPEC 7): booted machines at rest, from which VMs begin instead of from power-on.
  * state/templates/ID/ has
  *
- *     memory     the guest's, never written again: VMs map it copy-on-write
- *     state      of the devices, as the VMM wrote it
- *     system.*, work.*   the disks of that moment, which VMs begin with copies of
+ *     memory, state, system.*, work.*   as in daemon/vm_capture.h; never written again
  *
  * A folder is built as ".new-ID" and renamed when it is whole; then it gets its row. So a row has
  * its folder, and a folder without one belongs to nobody. A template goes when its image or kernel
@@ -18,10 +16,8 @@
 #include "base/err.h"
 #include "base/macros.h"
 #include "daemon/private.h"
+#include "daemon/vm_capture.h"
 #include "model/template.h"
-
-#define TEMPLATE_MEMORY_FILE "memory"
-#define TEMPLATE_STATE_FILE  "state"
 
 struct templates;
 
@@ -52,6 +48,9 @@ int templates_get(struct daemon *daemon, const struct vm *vm, const struct job *
  */
 int templates_find(struct daemon *daemon, const struct vm *vm, const struct job *job,
 		   struct template_hold *ret, const char **ret_why, struct err *err) MUST_CHECK;
+
+/* For a VM that goes on from it, as long as it is held. */
+struct vm_origin template_origin(const struct template_hold *hold);
 
 /* A VM has begun from it: it is not the next to be evicted. */
 void template_note_use(struct daemon *daemon, const struct template_hold *hold);

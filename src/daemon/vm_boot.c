@@ -13,6 +13,7 @@
 #include "daemon/engine.h"
 #include "daemon/file_sync.h"
 #include "daemon/publish.h"
+#include "daemon/vm_capture.h"
 #include "daemon/vm_files.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
@@ -225,7 +226,7 @@ static int run_steps(struct boot *boot, struct err *err)
 
 	progress_report(progress, "prepare", NULL, 0, 0);
 	r = find_parts(boot, err);
-	if (r == 0 && !boot->template)
+	if (r == 0 && !boot->origin)
 		r = boot_write_initrd(boot, err);
 	if (r < 0)
 		return r;
@@ -240,7 +241,7 @@ static int run_steps(struct boot *boot, struct err *err)
 	boot->has_network = network_is_on(boot->daemon->network);
 	if (boot->has_network)
 		r = network_prepare(boot->daemon->network, boot->vm, &boot->device, err);
-	if (r == 0 && boot->has_network && !boot->template)
+	if (r == 0 && boot->has_network && !boot->origin)
 		r = network_join(boot->daemon->network, boot->vm, err);
 	if (r < 0)
 		return r;
@@ -260,32 +261,32 @@ static int run_steps(struct boot *boot, struct err *err)
 		return r;
 	}
 	failpoint("vm.start.noted");
-	r = boot->template ? boot_load_template(boot, err) : boot_configure(boot, err);
+	r = boot->origin ? boot_load_origin(boot, err) : boot_configure(boot, err);
 	if (r < 0)
 		return has_ended(boot) ? explain_death(boot, err) : r;
 	failpoint("vm.start.booted");
-	progress_report(progress, boot->template ? "identity" : "boot", NULL, 0, 0);
+	progress_report(progress, boot->origin ? "identity" : "boot", NULL, 0, 0);
 	r = wait_for_agent(boot, err);
-	if (r == 0 && boot->template)
+	if (r == 0 && boot->origin)
 		r = boot_introduce(boot, err);
 	if (r == 0)
 		failpoint("vm.start.healthy");
 	return r;
 }
 
-int vm_boot(struct daemon *daemon, const struct vm *vm, const struct template_hold *template,
+int vm_boot(struct daemon *daemon, const struct vm *vm, const struct vm_origin *origin,
 	    const struct job *job, struct strv *warnings, struct err *err)
 {
 	struct boot boot = { .daemon = daemon,
 			     .vm = vm,
-			     .template = template,
+			     .origin = origin,
 			     .job = job,
 			     .process = VMM_PROCESS_INIT };
 	int r;
 
 	r = run_steps(&boot, err);
-	/* Before anybody can run a command in it. */
-	if (r == 0 && !job->is_for_copies)
+	/* Before anybody can run a command in it. One that goes on has them as it left them. */
+	if (r == 0 && !job->is_for_copies && (!origin || origin->is_template))
 		r = file_sync_run(job, vm, boot.vsock_socket, warnings, err);
 	if (r == 0) {
 		failpoint("vm.start.files");

@@ -11,13 +11,13 @@
 #include "vmm/fc_client.h"
 #include "vmm/supervise.h"
 
-struct template_hold;
+struct vm_origin;
 
 /* One boot: what its steps hand to one another. Paths are owned. */
 struct boot {
 	struct daemon *daemon;
 	const struct vm *vm;
-	const struct template_hold *template; /* NULL: from power-on */
+	const struct vm_origin *origin; /* NULL: from power-on */
 	const struct job *job;
 	struct vmm_decision decision;
 	struct disk_overlay disks[VM_DISK_COUNT];
@@ -51,9 +51,9 @@ int boot_write_initrd(const struct boot *boot, struct err *err) MUST_CHECK;
 /* Tells the VMM everything, and starts the guest. */
 int boot_configure(const struct boot *boot, struct err *err) MUST_CHECK;
 
-/* --- vm_restore.c: going on from a template --- */
+/* --- vm_restore.c: going on from a captured machine --- */
 
-int boot_load_template(const struct boot *boot, struct err *err) MUST_CHECK;
+int boot_load_origin(const struct boot *boot, struct err *err) MUST_CHECK;
 
 /* Once its agent answers: tells the guest who it is now; then it may be reached. */
 int boot_introduce(const struct boot *boot, struct err *err) MUST_CHECK;

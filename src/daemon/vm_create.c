@@ -19,6 +19,7 @@
 #include "daemon/ssh_key.h"
 #include "daemon/template_build.h"
 #include "daemon/templates.h"
+#include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
 #include "kernel/kernel.h"
@@ -175,6 +176,8 @@ static int prepare(struct daemon *daemon, const struct vm_create_request *reques
 	if (r < 0)
 		return err_sys(err, r, "make an id");
 	vm->ephemeral = request->ephemeral;
+	if (request->workspace)
+		vm_workspace_copy(&vm->workspace, request->workspace);
 	vm->state = VM_CREATED;
 	vm->intent = VM_INTENT_CREATE;
 	vm->created_at = clock_wall_seconds();
@@ -221,7 +224,7 @@ static void find_template(struct daemon *daemon, const struct vm_create_request 
 	int r = 0;
 
 	*ret = (struct template_hold){ .templates = NULL };
-	if (!request->start)
+	if (!request->start || request->origin)
 		return;
 	if (!request->is_cold)
 		r = templates_find(daemon, vm, job, ret, &why, &err);
@@ -236,19 +239,18 @@ static void find_template(struct daemon *daemon, const struct vm_create_request 
 		progress_report(job->progress, "template", ret->record.id, 0, 0);
 }
 
-/* Its disks, and if it is to start, that. `template`: as for vm_boot(). */
+/* Its disks, and if it is to start, that. `origin`: as for vm_boot(). */
 static int make_and_boot(const struct job *job, const struct vm *vm, bool starts,
-			 const struct template_hold *template, struct strv *warnings,
-			 struct err *err)
+			 const struct vm_origin *origin, struct strv *warnings, struct err *err)
 {
 	struct daemon *daemon = job->daemon;
 	int r;
 
-	r = vm_disks_make(daemon, vm, template ? template->folder : NULL, job, err);
+	r = vm_disks_make(daemon, vm, origin ? origin->folder : NULL, job, err);
 	if (r < 0)
 		return r;
 	failpoint("vm.create.disks");
-	return starts ? vm_boot(daemon, vm, template, job, warnings, err) : 0;
+	return starts ? vm_boot(daemon, vm, origin, job, warnings, err) : 0;
 }
 
 /* Takes back what came of going on from a template, so that the VM can boot: nobody needs one. */
@@ -276,15 +278,18 @@ static int bring_up(struct daemon *daemon, const struct vm_create_request *reque
 		    struct err *err)
 {
 	AUTO_TEMPLATE_HOLD template;
+	struct vm_origin origin;
 	bool has_template;
 	int r;
 
 	find_template(daemon, request, vm, job, &template);
 	has_template = template.templates != NULL;
+	origin = template_origin(&template);
 	r = make_files(daemon, vm, err);
 	if (r < 0)
 		return r;
-	r = make_and_boot(job, vm, request->start, has_template ? &template : NULL, warnings, err);
+	r = make_and_boot(job, vm, request->start, has_template ? &origin : request->origin,
+			  warnings, err);
 	if (r < 0 && has_template && err->kind != ERR_CANCELLED) {
 		template_give_up(daemon, &template, err);
 		has_template = false;
@@ -294,7 +299,7 @@ static int bring_up(struct daemon *daemon, const struct vm_create_request *reque
 	}
 	if (r == 0 && has_template)
 		template_note_use(daemon, &template);
-	else if (r == 0 && request->start && !request->is_cold)
+	else if (r == 0 && request->start && !request->is_cold && !request->origin)
 		template_builder_want(daemon->template_builder, vm);
 	return r;
 }

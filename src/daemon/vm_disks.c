@@ -54,7 +54,8 @@ static int make_disk(const struct vm *vm, enum vm_disk disk, const char *from,
 	AUTO_DISK_OVERLAY made = { 0 };
 
 	if (from && !source)
-		return err_set(err, ERR_NOT_FOUND, "the template has no %s disk", stems[disk]);
+		return err_set(err, ERR_NOT_FOUND, "there is no %s disk in '%s'", stems[disk],
+			       from);
 	request->stem = stems[disk];
 	request->source = source;
 	request->size_bytes = size_of(vm, disk);
@@ -105,6 +106,27 @@ int vm_disks_remove(const struct daemon *daemon, const struct vm *vm, struct err
 			return err_sys(err, -errno, "remove '%s'", path);
 	}
 	return 0;
+}
+
+int vm_disks_copy(const struct daemon *daemon, const struct vm *vm, const char *to,
+		  const struct cancel *cancel, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_IMAGE_PATHS paths = { 0 };
+	int r;
+
+	r = image_locate(daemon->images_dir, vm->spec.image, &paths, err);
+	for (size_t i = 0; i < VM_DISK_COUNT && r == 0; i++) {
+		const struct job job = { .cancel = cancel };
+		struct disk_request request = {
+			.folder = to,
+			.base = base_of(&paths, (enum vm_disk)i),
+			.is_synced_later = true,
+		};
+
+		r = make_disk(vm, (enum vm_disk)i, folder, &request, &job, err);
+	}
+	return r;
 }
 
 int vm_disks_move(const struct daemon *daemon, const struct vm *vm, const char *to, struct err *err)

@@ -13,13 +13,19 @@ enum vm_disk { VM_DISK_SYSTEM, VM_DISK_WORK, VM_DISK_COUNT };
 
 /*
  * Makes both, by the best way that the engine and the file system have. `from` is NULL, or the
- * folder of a template: then they begin as its disks are.
+ * folder of a captured machine (vm_capture.h): then they begin as its disks are.
  */
 int vm_disks_make(struct daemon *daemon, const struct vm *vm, const char *from,
 		  const struct job *job, struct err *err) MUST_CHECK;
 
 /* Removes what vm_disks_make() made. Nothing there is fine. */
 int vm_disks_remove(const struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/*
+ * Copies both, of a VM that does not write to them, into a folder; not to stable storage yet.
+ */
+int vm_disks_copy(const struct daemon *daemon, const struct vm *vm, const char *to,
+		  const struct cancel *cancel, struct err *err) MUST_CHECK;
 
 /* Moves them, of a VM that has ended, into the folder of a template. */
 int vm_disks_move(const struct daemon *daemon, const struct vm *vm, const char *to, struct err *err)

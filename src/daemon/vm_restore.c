@@ -1,22 +1,22 @@
-/* A VM that goes on from a template instead of booting. */
+/* A VM that goes on from another one's memory instead of booting. */
 #include "daemon/vm_boot_private.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "daemon/templates.h"
+#include "daemon/vm_capture.h"
 #include "daemon/vm_service.h"
 #include "guest/renew.h"
 
 #define IDENTITY_TIMEOUT_NS (20 * NSEC_PER_SEC)
 
-int boot_load_template(const struct boot *boot, struct err *err)
+int boot_load_origin(const struct boot *boot, struct err *err)
 {
 	const struct vmm_api api = boot_api(boot);
-	const char *folder = boot->template->folder;
-	AUTO_FREE char *state = mem_printf("%s/" TEMPLATE_STATE_FILE, folder);
-	AUTO_FREE char *memory = mem_printf("%s/" TEMPLATE_MEMORY_FILE, folder);
+	const char *folder = boot->origin->folder;
+	AUTO_FREE char *state = mem_printf("%s/" VM_CAPTURE_STATE, folder);
+	AUTO_FREE char *memory = mem_printf("%s/" VM_CAPTURE_MEMORY, folder);
 	const struct vmm_snapshot_load load = {
 		.snapshot = { .state_path = state, .memory_path = memory },
 		.network_id = boot->has_network ? "eth0" : NULL,
@@ -26,15 +26,15 @@ int boot_load_template(const struct boot *boot, struct err *err)
 	};
 	const int r = vmm_load_snapshot(&api, &load, err);
 
-	return r < 0 ? err_context(err, r, "load the template") : 0;
+	return r < 0 ? err_context(err, r, "load '%s'", folder) : 0;
 }
 
-/* Its disks are as large as was asked for; the guest has seen them as large as the template's. */
+/* Its disks are as large as was asked for; the guest has seen them as large as they were. */
 static int grow_disks(const struct boot *boot, const struct guest_target *target, struct err *err)
 {
 	const struct vmm_api api = boot_api(boot);
-	const uint64_t had[] = { [VM_DISK_SYSTEM] = boot->template->record.system_bytes,
-				 [VM_DISK_WORK] = boot->template->record.work_bytes };
+	const uint64_t had[] = { [VM_DISK_SYSTEM] = boot->origin->system_bytes,
+				 [VM_DISK_WORK] = boot->origin->work_bytes };
 	uint64_t wanted[VM_DISK_COUNT] = { 0 };
 	bool is_larger = false;
 	int r = 0;

@@ -22,6 +22,8 @@
 #define VM_AGENT_TIMEOUT_MS \
 	120000 /* from power-on to the agent; 3 s under TCG when nothing is wrong */
 
+struct vm_origin;
+
 /* What the user asked for; 0 and NULL stand for the default. */
 struct vm_create_request {
 	const char *name;
@@ -35,8 +37,12 @@ struct vm_create_request {
 	bool nat;
 	bool start;
 	bool ephemeral;
-	bool is_cold;	    /* not from a template */
-	struct lease lease; /* whom an ephemeral VM lives for */
+	bool is_cold; /* not from a template */
+	/* NULL, or what it goes on from, and from nothing else; of the same image, kernel, vcpus
+	 * and memory, with disks that are no larger. Borrowed, as the next. */
+	const struct vm_origin *origin;
+	const struct vm_workspace *workspace; /* what is in it already; may be NULL */
+	struct lease lease;		      /* whom an ephemeral VM lives for */
 };
 
 /*
@@ -117,11 +123,10 @@ int vm_ping(const struct job *job, const char *reference, uint64_t timeout_ms, u
 
 /*
  * Boots the VM and waits for its agent. What a failure leaves is for vm_teardown(), and the row's
- * state is the caller's business too. `template` is NULL, or what the VM goes on from instead of
- * booting: then its disks are copies of the template's that nobody has written to.
+ * state is the caller's business too. `origin` is NULL, or what the VM goes on from instead of
+ * booting: then its disks are copies of those there that nobody has written to.
  */
-struct template_hold;
-int vm_boot(struct daemon *daemon, const struct vm *vm, const struct template_hold *template,
+int vm_boot(struct daemon *daemon, const struct vm *vm, const struct vm_origin *origin,
 	    const struct job *job, struct strv *warnings, struct err *err) MUST_CHECK;
 
 /* Sees to it that a VM that is to be started has an address, and stores it. */

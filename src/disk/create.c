@@ -213,7 +213,7 @@ static int stage(const struct disk_request *request, struct staging *staging, st
 static int put_in_place(const struct disk_request *request, struct staging *staging,
 			struct err *err)
 {
-	if (fsync(staging->fd) < 0)
+	if (!request->is_synced_later && fsync(staging->fd) < 0)
 		return file_fail(err, -errno, "store", staging->new_path);
 	failpoint("disk.create.made");
 
@@ -224,7 +224,7 @@ static int put_in_place(const struct disk_request *request, struct staging *stag
 	staging->is_made = false;
 	failpoint("disk.create.renamed");
 
-	if (fsync(staging->folder_fd) < 0) {
+	if (!request->is_synced_later && fsync(staging->folder_fd) < 0) {
 		const int r = err_sys(err, -errno, "store the folder '%s'", request->folder);
 
 		(void)unlinkat(staging->folder_fd, staging->name, 0);

@@ -61,15 +61,16 @@ struct disk_request {
 	/* NULL, or absolute: a disk over the same base, of the same kind as to raw or not, that
 	 * nobody writes to meanwhile: the new one begins with its content. */
 	const char *source;
-	uint64_t size_bytes; /* at least this; the base's size when that is larger */
+	uint64_t size_bytes;  /* at least this; the base's size when that is larger */
+	bool is_synced_later; /* the caller sees to stable storage, once there is time */
 };
 
 /*
- * Makes the disk: complete and on stable storage when it returns 0. Built as ".new-NAME" and
- * renamed; on failure nothing is left. ERR_EXISTS when the file is there already; an error for a
- * full disk names the file. A reflink that the file system refuses after all becomes a copy (see
- * ret->kind). ERR_INVALID when the source is larger, ERR_UNSUPPORTED when it is a qcow2 that cannot
- * become as large as that (qcow2.h).
+ * Makes the disk: complete and, unless `is_synced_later`, on stable storage when it returns 0.
+ * Built as ".new-NAME" and renamed; on failure nothing is left. ERR_EXISTS when the file is there
+ * already; an error for a full disk names the file. A reflink that the file system refuses after
+ * all becomes a copy (see ret->kind). ERR_INVALID when the source is larger, ERR_UNSUPPORTED when
+ * it is a qcow2 that cannot become as large as that (qcow2.h).
  */
 int disk_create(const struct disk_request *request, const struct cancel *cancel,
 		const struct progress *progress, struct disk_overlay *ret, struct err *err)

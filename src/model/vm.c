@@ -14,8 +14,10 @@ static const char *const state_names[] = {
 _Static_assert(ARRAY_LEN(state_names) == VM_STATE_COUNT, "every state has a name");
 
 static const char *const intent_names[] = {
-	[VM_INTENT_NONE] = NULL,   [VM_INTENT_CREATE] = "create", [VM_INTENT_START] = "start",
-	[VM_INTENT_STOP] = "stop", [VM_INTENT_DELETE] = "delete", [VM_INTENT_SET] = "set",
+	[VM_INTENT_NONE] = NULL,	   [VM_INTENT_CREATE] = "create",
+	[VM_INTENT_START] = "start",	   [VM_INTENT_STOP] = "stop",
+	[VM_INTENT_DELETE] = "delete",	   [VM_INTENT_SET] = "set",
+	[VM_INTENT_SNAPSHOT] = "snapshot",
 };
 _Static_assert(ARRAY_LEN(intent_names) == VM_INTENT_COUNT, "every intent has a name");
 

@@ -27,6 +27,7 @@ enum vm_intent {
 	VM_INTENT_STOP,
 	VM_INTENT_DELETE,
 	VM_INTENT_SET,
+	VM_INTENT_SNAPSHOT,
 	VM_INTENT_COUNT,
 };
 
@@ -46,6 +47,8 @@ enum vm_verb {
 	VM_VERB_PING,
 	VM_VERB_SSH,
 	VM_VERB_HEALTH,
+	VM_VERB_SNAPSHOT,
+	VM_VERB_FORK,
 	VM_VERB_COUNT,
 };
 
@@ -153,6 +156,8 @@ struct vm *vm_list_add(struct vm_list *list);
 const char *vm_state_name(enum vm_state state);
 bool vm_state_from_name(const char *name, enum vm_state *ret) MUST_CHECK;
 const char *vm_intent_name(enum vm_intent intent); /* NULL for VM_INTENT_NONE */
+/* Whether a VM that runs goes on running when what was begun is finished or undone. */
+bool vm_intent_lets_run(enum vm_intent intent);
 bool vm_intent_from_name(const char *name, enum vm_intent *ret) MUST_CHECK; /* NULL is none */
 
 /* The verb as the CLI and RPC call it: "start". */

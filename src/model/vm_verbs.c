@@ -33,6 +33,9 @@ static const struct verb_row verbs[] = {
 	[VM_VERB_CP] = { "cp", "copy files of", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_PORTS] = { "ports", "list the ports of", IN(VM_RUNNING), SAME_STATE },
 	[VM_VERB_PING] = { "ping", "ping", IN(VM_RUNNING), SAME_STATE },
+	[VM_VERB_SNAPSHOT] = { "snapshot", "take a snapshot of", IN(VM_RUNNING) | IN(VM_PAUSED),
+			       SAME_STATE },
+	[VM_VERB_FORK] = { "fork", "fork", IN(VM_RUNNING) | IN(VM_PAUSED), SAME_STATE },
 	[VM_VERB_HEALTH] = { "health", "ask the agent of", IN(VM_RUNNING), SAME_STATE },
 };
 _Static_assert(ARRAY_LEN(verbs) == VM_VERB_COUNT, "every verb has a row");
@@ -52,6 +55,11 @@ const char *vm_verb_name(enum vm_verb verb)
 bool vm_state_is_alive(enum vm_state state)
 {
 	return state == VM_RUNNING || state == VM_PAUSED;
+}
+
+bool vm_intent_lets_run(enum vm_intent intent)
+{
+	return intent == VM_INTENT_NONE || intent == VM_INTENT_SET || intent == VM_INTENT_SNAPSHOT;
 }
 
 bool vm_verb_allowed(enum vm_verb verb, enum vm_state state)

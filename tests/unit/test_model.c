@@ -272,7 +272,7 @@ static void test_states(void **state)
 	assert_false(vm_state_from_name(NULL, &got_state));
 	CHECK_INT(got_state, VM_ERROR);
 	assert_false(vm_intent_from_name("", &got_intent));
-	CHECK_INT(got_intent, VM_INTENT_SET);
+	CHECK_INT(got_intent, VM_INTENT_SNAPSHOT);
 }
 
 /* One row a verb: a letter for each state in which it works, in the order of the enumeration. */
@@ -297,6 +297,8 @@ static void test_verbs(void **state)
 		[VM_VERB_CP] = { "cp", "-r---", VM_RUNNING },
 		[VM_VERB_PORTS] = { "ports", "-r---", VM_RUNNING },
 		[VM_VERB_PING] = { "ping", "-r---", VM_RUNNING },
+		[VM_VERB_SNAPSHOT] = { "snapshot", "-rp--", VM_RUNNING },
+		[VM_VERB_FORK] = { "fork", "-rp--", VM_RUNNING },
 		[VM_VERB_HEALTH] = { "health", "-r---", VM_RUNNING },
 	};
 	_Static_assert(ARRAY_LEN(rows) == VM_VERB_COUNT, "every verb has a row");

@@ -54,6 +54,12 @@ static const struct {
 	    .says = VM_RUNNING,
 	    .handles = VMM },
 	  "finish(set) adopt(VMM 7)" },
+	{ VM_RUNNING,
+	  VM_INTENT_SNAPSHOT,
+	  false,
+	  { .has_vmm = true, .is_noted = true, .answers = true, .says = VM_PAUSED, .handles = VMM },
+	  "finish(snapshot) adopt(VMM 7)" },
+	{ VM_RUNNING, VM_INTENT_SNAPSHOT, false, { .has = 0 }, "finish(snapshot) note-gone" },
 	/* VMs that are to run. */
 	{ VM_RUNNING,
 	  VM_INTENT_NONE,

@@ -20,6 +20,7 @@ const struct command *const commands[] = {
 	&vm_delete_command,
 	&vm_pause_command,
 	&vm_resume_command,
+	&vm_fork_command,
 	&vm_set_command,
 	&vm_ssh_command,
 	&vm_shell_command,

@@ -14,6 +14,7 @@ extern const struct command vm_kill_command;
 extern const struct command vm_delete_command;
 extern const struct command vm_pause_command;
 extern const struct command vm_resume_command;
+extern const struct command vm_fork_command;
 extern const struct command vm_set_command;
 extern const struct command vm_ssh_command;
 extern const struct command vm_shell_command;

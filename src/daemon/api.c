@@ -19,6 +19,7 @@ struct rpc_method *api_methods(size_t *ret_count)
 	} tables[] = {
 		{ api_daemon_methods, api_daemon_method_count },
 		{ api_vm_methods, api_vm_method_count },
+		{ api_fork_methods, api_fork_method_count },
 		{ api_ssh_methods, api_ssh_method_count },
 		{ api_workspace_methods, api_workspace_method_count },
 		{ api_stats_methods, api_stats_method_count },
@@ -39,6 +40,15 @@ struct rpc_method *api_methods(size_t *ret_count)
 	}
 	*ret_count = count;
 	return all;
+}
+
+json_t *api_strings_json(const struct strv *list)
+{
+	json_t *json = json_new_array();
+
+	for (size_t i = 0; i < list->count; i++)
+		json_add(json, json_new_str(list->items[i]));
+	return json;
 }
 
 void api_put_time(json_t *json, const char *key, int64_t wall_seconds)

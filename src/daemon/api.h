@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "base/strv.h"
 #include "daemon/private.h"
 #include "rpc/server.h"
 
@@ -11,6 +12,8 @@ extern const struct rpc_method api_daemon_methods[];
 extern const size_t api_daemon_method_count;
 extern const struct rpc_method api_vm_methods[];
 extern const size_t api_vm_method_count;
+extern const struct rpc_method api_fork_methods[];
+extern const size_t api_fork_method_count;
 extern const struct rpc_method api_ssh_methods[];
 extern const size_t api_ssh_method_count;
 extern const struct rpc_method api_workspace_methods[];
@@ -33,6 +36,9 @@ int api_around(void *context, struct rpc_call *call, const struct rpc_method *me
 
 /* "defaults" of daemon.status. */
 json_t *api_defaults_json(const struct vm_defaults *defaults) MUST_CHECK;
+
+/* Texts as an array. */
+json_t *api_strings_json(const struct strv *list) MUST_CHECK;
 
 /* A time as RFC 3339; null for 0, which is unknown. */
 void api_put_time(json_t *json, const char *key, int64_t wall_seconds);

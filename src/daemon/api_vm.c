@@ -26,15 +26,6 @@
 #define REFERENCE_MAX	    VM_NAME_MAX
 #define SIGNAL_LAST	    31 /* those with a name; real-time signals are the libraries' */
 
-static json_t *strings_json(const struct strv *list)
-{
-	json_t *json = json_new_array();
-
-	for (size_t i = 0; i < list->count; i++)
-		json_add(json, json_new_str(list->items[i]));
-	return json;
-}
-
 static void put_vm(struct rpc_call *call, const struct vm *vm, json_t *result)
 {
 	json_put(result, "vm", vm_describe(rpc_call_context(call), vm, VM_DETAIL_ALL));
@@ -146,7 +137,7 @@ static int vm_create_call(struct rpc_call *call, const void *params, json_t *res
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
-	json_put(result, "warnings", strings_json(&warnings));
+	json_put(result, "warnings", api_strings_json(&warnings));
 	return 0;
 }
 
@@ -199,7 +190,7 @@ static int vm_set_call(struct rpc_call *call, const void *params, json_t *result
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
-	json_put(result, "warnings", strings_json(&warnings));
+	json_put(result, "warnings", api_strings_json(&warnings));
 	return 0;
 }
 
@@ -265,7 +256,7 @@ static int vm_start_call(struct rpc_call *call, const void *params, json_t *resu
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
-	json_put(result, "warnings", strings_json(&warnings));
+	json_put(result, "warnings", api_strings_json(&warnings));
 	vm_done(&vm);
 	return 0;
 }
@@ -300,7 +291,7 @@ static int vm_restart_call(struct rpc_call *call, const void *params, json_t *re
 	if (r < 0)
 		return r;
 	put_vm(call, &vm, result);
-	json_put(result, "warnings", strings_json(&warnings));
+	json_put(result, "warnings", api_strings_json(&warnings));
 	vm_done(&vm);
 	return 0;
 }
@@ -489,7 +480,7 @@ static int vm_health_call(struct rpc_call *call, const void *params, json_t *res
 	json_put_str(result, "hostname", health.hostname);
 	json_put_u64(result, "uptime_ms", health.uptime_ms);
 	json_put_u64(result, "round_trip_us", health.round_trip_us);
-	json_put(result, "stages", strings_json(&health.stages));
+	json_put(result, "stages", api_strings_json(&health.stages));
 	guest_health_done(&health);
 	return err->kind == ERR_CANCELLED ? r : 0;
 }

@@ -56,6 +56,8 @@ checked() {
 	echo text >"$BATS_TEST_TMPDIR/file"
 	js 'vm cp' vm cp "$BATS_TEST_TMPDIR/file" box:/root/
 	js 'vm cp' vm cp box:/etc/hostname "$BATS_TEST_TMPDIR/back"
+	js 'vm fork' vm fork box --name copy --count 2
+	banger --quiet vm delete copy-1 copy-2
 	js 'vm pause' vm pause box
 	js 'vm list' ps
 	js 'vm resume' vm resume box

@@ -103,27 +103,29 @@ static int thaw(const struct capture *capture, struct err *err)
 		       "copying took too long: the guest's file systems went on meanwhile");
 }
 
-/* `r` is what has been until here: what fails now is added to it. */
-static int go_on(struct capture *capture, int r, struct err *err)
+/* Whether it does. `r` is what has been until here: what fails now is added to it. */
+static bool go_on(struct capture *capture, int *r, struct err *err)
 {
 	const struct vmm_api api = { .socket_path = capture->api_socket, .timeout_ms = RESUME_MS };
 	struct err end_err = ERR_INIT;
+	bool is_going = true;
 	int end = 0;
 
 	if (capture->is_paused) {
 		end = vmm_resume(&api, &end_err);
+		is_going = end == 0;
 		capture->pause_us = (clock_now_ns() - capture->paused_ns) / NSEC_PER_USEC;
 	}
 	failpoint("vm.capture.resumed");
 	if (end == 0 && capture->is_frozen)
 		end = thaw(capture, &end_err);
-	if (end == 0)
-		return r;
-	if (r == 0)
+	if (end < 0 && *r == 0)
 		*err = end_err;
-	else
+	else if (end < 0)
 		err_append(err, &end_err);
-	return r < 0 ? r : end;
+	if (*r == 0)
+		*r = end;
+	return is_going;
 }
 
 /* It has not noticed that it stood still. An agent that is down is no failure. */
@@ -141,6 +143,7 @@ static int capture_locked(struct capture *capture, struct err *err)
 	struct daemon *daemon = capture->job->daemon;
 	const struct vm *vm = capture->vm;
 	struct err store_err = ERR_INIT;
+	bool is_going;
 	int r;
 
 	r = store_vm_set_intent(daemon->store, vm->id, VM_INTENT_SNAPSHOT, NULL, err);
@@ -151,11 +154,12 @@ static int capture_locked(struct capture *capture, struct err *err)
 		r = stand_still(capture, err);
 	if (r == 0)
 		r = write_down(capture, err);
-	r = go_on(capture, r, err);
-	if (capture->is_paused)
+	is_going = go_on(capture, &r, err);
+	if (capture->is_paused && is_going)
 		set_clock(capture->job, vm);
-	/* It may stand still yet: reconcile finds that out. */
-	if (vm_finish_capture(daemon, vm, &store_err) < 0) {
+	/* Else the intent stays, and reconcile tries again. */
+	if (is_going &&
+	    store_vm_set_state(daemon->store, vm->id, vm->state, NULL, &store_err) < 0) {
 		if (r == 0)
 			*err = store_err;
 		else
@@ -216,10 +220,10 @@ int vm_finish_capture(struct daemon *daemon, const struct vm *vm, struct err *er
 	int r = 0;
 
 	/* One that is gone, or does not answer, is the business of whoever looks at its process. */
-	if (vm->state == VM_RUNNING && vmm_describe(&api, &description, &ignored) == 0 &&
-	    vm_state_of_vmm(description.state, vm->state) == VM_PAUSED) {
-		r = vmm_resume(&api, err);
-		/* Else it does so by itself. */
+	if (vm->state == VM_RUNNING && vmm_describe(&api, &description, &ignored) == 0) {
+		if (vm_state_of_vmm(description.state, vm->state) == VM_PAUSED)
+			r = vmm_resume(&api, err);
+		/* Else its file systems go on by themselves. */
 		if (r == 0)
 			IGNORE_RESULT(guest_thaw(&target, NULL, &ignored));
 	}

@@ -140,7 +140,7 @@ census() {
 	[ -n "${IS_WITHIN_HOME:-}" ] || nft -s list ruleset
 	sysctl -n net.ipv4.ip_forward
 	echo "loops:"
-	losetup -n -O BACK-FILE | grep -F banger-e2e- | sort || true
+	losetup -n -O BACK-FILE | grep -F "$HOME_DIR/" | sort || true
 	echo "mounts:"
 	cut -d ' ' -f 1-3 /proc/self/mounts
 	echo "namespaces:"

@@ -306,21 +306,37 @@ int templates_delete(struct daemon *daemon, const char *reference, struct templa
 	return 0;
 }
 
-/* What a VMM refuses, and files that are gone; not a host that is short of something. */
-static bool is_its_fault(const struct err *err)
+static bool is_its_fault(const struct err *why)
 {
-	return err->kind == ERR_BAD_STATE || err->kind == ERR_NOT_FOUND || err->kind == ERR_INVALID;
+	switch (why->kind) {
+	case ERR_INVALID:
+	case ERR_NOT_FOUND:
+	case ERR_BAD_STATE:
+	case ERR_PROTOCOL:
+	case ERR_TIMEOUT:
+		return true;
+	case ERR_NONE:
+	case ERR_SYSTEM:
+	case ERR_EXISTS:
+	case ERR_BUSY:
+	case ERR_LIMIT:
+	case ERR_CANCELLED:
+	case ERR_UNSUPPORTED:
+	case ERR_KIND_COUNT:
+		break;
+	}
+	return false;
 }
 
-void template_give_up(struct daemon *daemon, struct template_hold *hold, const struct err *err)
+void template_give_up(struct daemon *daemon, const char *id, const struct err *why)
 {
 	AUTO_TEMPLATE_RECORD record = { .image = NULL };
-	AUTO_FREE char *id = mem_strdup(hold->record.id);
-	struct err delete_err = ERR_INIT;
+	struct err err = ERR_INIT;
 
-	template_release(hold);
-	/* Others may be at it: then the last of them, or the next pass, does that. */
-	if (is_its_fault(err) && templates_delete(daemon, id, &record, &delete_err) == 0)
+	if (!is_its_fault(why))
+		return;
+	/* Others may be at it: then that is theirs to do. */
+	if (templates_delete(daemon, id, &record, &err) == 0)
 		log_write(LOG_LEVEL_WARN, NULL, "removed the template of '%s': it cannot be used",
 			  record.image);
 }

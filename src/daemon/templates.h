@@ -56,10 +56,10 @@ struct vm_origin template_origin(const struct template_hold *hold);
 void template_note_use(struct daemon *daemon, const struct template_hold *hold);
 
 /*
- * No VM could begin from it, because of `err`: released, and deleted if that is the template's own
- * fault, so that a new one can be built.
+ * A VM could not begin from it, because of `why`, but boots: the template is deleted, so that
+ * another can be built, unless the host was short of something or somebody ended the VM.
  */
-void template_give_up(struct daemon *daemon, struct template_hold *hold, const struct err *err);
+void template_give_up(struct daemon *daemon, const char *id, const struct err *why);
 
 /* Where its folder is, and is being built. Owned by the caller. */
 char *template_folder(const struct daemon *daemon, const char *id) MUST_CHECK;

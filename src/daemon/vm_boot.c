@@ -19,8 +19,10 @@
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
 #include "priv/priv.h"
+#include "vmm/blame.h"
 
 #define HEALTH_SLICE_MS 500 /* how often a VMM that died while its guest boots is noticed */
+#define ENDING_MS	20  /* its sockets are closed before it is gone */
 #define CONSOLE_LINES	20
 
 const char *const boot_drive_ids[] = { [VM_DISK_SYSTEM] = "rootfs", [VM_DISK_WORK] = "work" };
@@ -129,20 +131,24 @@ static int note_process(struct boot *boot, struct err *err)
 
 /* --- the guest --- */
 
+/* Of one that was to go on from elsewhere: ERR_BAD_STATE when that is what it ended of. */
 static int explain_death(const struct boot *boot, struct err *err)
 {
+	enum err_kind kind = ERR_SYSTEM;
 	AUTO_BUF console = BUF_INIT;
 	AUTO_BUF log = BUF_INIT;
 	int r;
 
 	vmm_log_tail(boot->vmm_log, 3, &log);
 	vmm_log_tail(boot->console, CONSOLE_LINES, &console);
+	if (boot->origin && vmm_blame(buf_span(&log)) == VMM_BLAME_VM)
+		kind = ERR_BAD_STATE;
 	/* The end of either says most, and a message has room for both ends only. */
 	if (console.len > 300)
 		buf_consume(&console, console.len - 300);
 	if (log.len > 120)
 		buf_consume(&log, log.len - 120);
-	r = err_set(err, ERR_SYSTEM, "the VM ended while it booted; log: %s; console: %s",
+	r = err_set(err, kind, "the VM ended while it booted; log: %s; console: %s",
 		    log.len ? log.ptr : "(empty)", console.len ? console.ptr : "(empty)");
 	err_hint(err, "with log_level = \"debug\" the kernel tells more on its console");
 	return r;
@@ -152,7 +158,7 @@ static bool has_ended(const struct boot *boot)
 {
 	struct pollfd wait = { .fd = boot->process.pidfd, .events = POLLIN };
 
-	return poll(&wait, 1, 0) > 0;
+	return poll(&wait, 1, ENDING_MS) > 0;
 }
 
 /* Until the work disk is there: then commands can run, though the image's services are still
@@ -267,8 +273,11 @@ static int run_steps(struct boot *boot, struct err *err)
 	failpoint("vm.start.booted");
 	progress_report(progress, boot->origin ? "identity" : "boot", NULL, 0, 0);
 	r = wait_for_agent(boot, err);
-	if (r == 0 && boot->origin)
+	if (r == 0 && boot->origin) {
 		r = boot_introduce(boot, err);
+		if (r < 0 && err->kind != ERR_CANCELLED && has_ended(boot))
+			return explain_death(boot, err);
+	}
 	if (r == 0)
 		failpoint("vm.start.healthy");
 	return r;

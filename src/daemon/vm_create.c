@@ -254,8 +254,8 @@ static int make_and_boot(const struct job *job, const struct vm *vm, bool starts
 }
 
 /* Takes back what came of going on from a template, so that the VM can boot: nobody needs one. */
-static int begin_anew(struct daemon *daemon, const struct vm *vm, const struct job *job,
-		      struct err *err)
+static int undo_beginning(struct daemon *daemon, const struct vm *vm, const struct job *job,
+			  struct err *err)
 {
 	struct err undo_err = ERR_INIT;
 	int r;
@@ -270,6 +270,23 @@ static int begin_anew(struct daemon *daemon, const struct vm *vm, const struct j
 		err_append(err, &undo_err);
 	else
 		*err = ERR_INIT;
+	return r;
+}
+
+/* A VM that comes up without its template, on the same host: so it was the template. */
+static int begin_anew(struct daemon *daemon, const struct vm *vm, const struct job *job,
+		      struct template_hold *template, struct strv *warnings, struct err *err)
+{
+	AUTO_FREE char *id = mem_strdup(template->record.id);
+	const struct err why = *err;
+	int r;
+
+	template_release(template);
+	r = undo_beginning(daemon, vm, job, err);
+	if (r == 0)
+		r = make_and_boot(job, vm, true, NULL, warnings, err);
+	if (r == 0)
+		template_give_up(daemon, id, &why);
 	return r;
 }
 
@@ -291,11 +308,8 @@ static int bring_up(struct daemon *daemon, const struct vm_create_request *reque
 	r = make_and_boot(job, vm, request->start, has_template ? &origin : request->origin,
 			  warnings, err);
 	if (r < 0 && has_template && err->kind != ERR_CANCELLED) {
-		template_give_up(daemon, &template, err);
 		has_template = false;
-		r = begin_anew(daemon, vm, job, err);
-		if (r == 0)
-			r = make_and_boot(job, vm, true, NULL, warnings, err);
+		r = begin_anew(daemon, vm, job, &template, warnings, err);
 	}
 	if (r == 0 && has_template)
 		template_note_use(daemon, &template);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "vmm/blame.h"
 #include "vmm/fc_http.h"
 
 /* What Firecracker answers for a path that it does not have. */
@@ -186,6 +187,7 @@ int vmm_load_snapshot(const struct vmm_api *api, const struct vmm_snapshot_load 
 	json_t *object = json_new_object();
 	json_t *memory = json_new_object();
 	json_t *vsock = json_new_object();
+	int r;
 
 	json_put_str(memory, "backend_type", "File");
 	json_put_str(memory, "backend_path", load->snapshot.memory_path);
@@ -196,7 +198,11 @@ int vmm_load_snapshot(const struct vmm_api *api, const struct vmm_snapshot_load 
 	if (load->network_id)
 		put_network_override(object, load);
 	json_put(object, "vsock_override", vsock);
-	return send_object(api, "PUT", "/snapshot/load", object, err);
+	r = send_object(api, "PUT", "/snapshot/load", object, err);
+	if (r < 0 && err->kind == ERR_BAD_STATE &&
+	    vmm_blame(span_str(err->message)) == VMM_BLAME_HOST)
+		err->kind = ERR_SYSTEM;
+	return r;
 }
 
 int vmm_refresh_drive(const struct vmm_api *api, const char *drive_id, const char *path,

@@ -94,7 +94,8 @@ int vmm_create_snapshot(const struct vmm_api *api, const struct vmm_snapshot *sn
 /*
  * Instead of configuring and starting: the VM goes on from a snapshot, whose memory file must not
  * change as long as the VM runs. Its drives are found under the paths that they had, relative ones
- * from the VMM's working folder.
+ * from the VMM's working folder. ERR_BAD_STATE: it cannot be loaded; ERR_SYSTEM: the host was short
+ * of something, or somebody ended QEMU, and another time it may.
  */
 struct vmm_snapshot_load {
 	struct vmm_snapshot snapshot;

@@ -204,6 +204,12 @@ boots_without_it() {
 	folder=$(template_folder)
 	rm "$folder"/work.*
 	boots_without_it "$folder"
+	# What no check finds: the guest's memory is there, and empty.
+	folder=$(template_folder)
+	truncate -s 0 "$folder/memory"
+	truncate -s 512M "$folder/memory"
+	boots_without_it "$folder"
+	log_has "the VM ended while it booted"
 	run_for 0 banger vm run --rm -- true
 	began_from_template
 	folder=$(template_folder)
@@ -214,6 +220,30 @@ boots_without_it() {
 	equal "$(templates .id)" '[]'
 	[ ! -e "$folder" ]
 	banger --quiet template build >/dev/null
+}
+
+# kill_it SIGNAL PATTERN: whoever loads a template, as soon as there is somebody.
+kill_it() {
+	local deadline=$((SECONDS + 30))
+	until pkill "-$1" -f -- "$2" || [ "$SECONDS" -ge "$deadline" ]; do :; done
+}
+
+@test "a VM that somebody kills while it begins says nothing against its template" {
+	local folder killer row
+	folder=$(template_folder)
+	for row in 'KILL -incoming defer' 'TERM -incoming defer' 'KILL ^[^ ]*/banger-vmm --id'; do
+		kill_it "${row%% *}" "${row#* }" 3>&- &
+		killer=$!
+		# Growing takes a while, so it cannot be late.
+		run_for 0 banger vm create --name box --disk-size 3GiB
+		wait_for_status "$killer" 0
+		contains "$row: $stderr" "cold: its template cannot be used"
+		contains "$row: $stderr" "boot: begun"
+		banger --quiet vm delete box
+		equal "$row: $(ls "$BANGER_STATE_DIR/templates")" "$row: $(basename "$folder")"
+	done
+	run_for 0 banger vm run --rm -- true
+	began_from_template
 }
 
 @test "a VM goes on when its template is deleted; what is over the limit goes" {

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "vmm/blame.h"
 #include "vmm/fc_http.h"
 
 #define OK_204 "HTTP/1.1 204 \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n\r\n"
@@ -399,6 +400,43 @@ static void test_describe(void **state)
 	CHECK_ROW(0, !strstr(request, "Content-"));
 }
 
+/* --- whose fault it was ----------------------------------------------------------------------- */
+
+static void test_blame(void **state)
+{
+	static const struct {
+		const char *words;
+		enum vmm_blame wanted;
+	} rows[] = {
+		{ "", VMM_BLAME_UNKNOWN },
+		{ "[x:main] snapshot loaded: checked 4 ms", VMM_BLAME_UNKNOWN },
+		{ "Load snapshot error: Invalid snapshot state: it was made with kvm, this is tcg",
+		  VMM_BLAME_UNKNOWN },
+		{ "the guest ends: guest-reset | QEMU ended | banger-vmm ends, exit status 0",
+		  VMM_BLAME_VM },
+		{ "QEMU ended with status 1: load of migration failed: Invalid argument",
+		  VMM_BLAME_VM },
+		{ "QEMU was killed by signal 11", VMM_BLAME_VM },
+		{ "QEMU was killed by signal 7: Guest moved used index", VMM_BLAME_VM },
+		{ "QEMU was killed by signal 9", VMM_BLAME_HOST },
+		{ "QEMU was killed by signal 11 | QEMU was killed by signal 9", VMM_BLAME_HOST },
+		{ "QEMU was killed by signal ", VMM_BLAME_HOST },
+		{ "QEMU ended with status 1: cannot set up guest memory 'ram0': Cannot allocate "
+		  "memory",
+		  VMM_BLAME_HOST },
+		{ "Failed to open snapshot file: Too many open files", VMM_BLAME_HOST },
+		{ "QEMU: terminating on signal 15 from pid 7 (sh) | QEMU ended", VMM_BLAME_HOST },
+		{ "the guest ends: host-signal | QEMU ended", VMM_BLAME_HOST },
+		{ "[x:main] signal 15: ending | QEMU ended", VMM_BLAME_HOST },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (vmm_blame(span_str(rows[i].words)) != rows[i].wanted)
+			fail_msg("'%s' is not judged as it should be", rows[i].words);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -406,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_answer_limit),   cmocka_unit_test(test_silence_and_cancel),
 		cmocka_unit_test(test_nobody_listens), cmocka_unit_test(test_serial_support),
 		cmocka_unit_test(test_descriptions),   cmocka_unit_test(test_describe),
+		cmocka_unit_test(test_blame),
 	};
 
 	/* Neither may lead the requests elsewhere. */

@@ -260,7 +260,8 @@ static void add_live(enum opt_completes kind, const struct context *at, const ch
 
 	if (!offer->source)
 		return;
-	offer->source(offer->context, kind, &names);
+	offer->source(offer->context, kind,
+		      at && at->operands.count > 0 ? at->operands.items[0] : "", &names);
 	for (size_t i = 0; i < names.count; i++) {
 		AUTO_FREE char *word = mem_printf("%s%s", names.items[i], after);
 
@@ -296,6 +297,7 @@ static void add_kind(enum opt_completes kind, const struct context *at, const st
 	case COMPLETES_IMAGE_HERE:
 	case COMPLETES_KERNEL:
 	case COMPLETES_TEMPLATE:
+	case COMPLETES_SNAPSHOT:
 		add_live(kind, at, "", offer);
 		break;
 	case COMPLETES_PLACE:
@@ -318,6 +320,7 @@ static void add_kind(enum opt_completes kind, const struct context *at, const st
 		if (at)
 			add_explained(&at->operands, offer);
 		break;
+	case COMPLETES_NEW_NAME:
 	case COMPLETES_NOTHING:
 		break;
 	}
@@ -353,8 +356,9 @@ static enum opt_completes kind_of_operand(const struct context *at)
 {
 	const struct command *command = at->command;
 
-	return at->operands.count == 1 && command->completes_second ? command->completes_second
-								    : command->completes;
+	if (at->operands.count > 0 && command->completes_second)
+		return command->completes_second;
+	return command->completes;
 }
 
 void completion_candidates(const char *const *words, size_t count, completion_source *source,
@@ -387,8 +391,22 @@ void completion_candidates(const char *const *words, size_t count, completion_so
 	}
 }
 
+static json_t *source_params(enum opt_completes kind, const char *first)
+{
+	json_t *params, *vms;
+
+	if (kind != COMPLETES_SNAPSHOT)
+		return NULL;
+	params = json_new_object();
+	vms = json_new_array();
+	json_add(vms, json_new_str(first));
+	json_put(params, "vms", vms);
+	return params;
+}
+
 /* A running daemon's names; nothing, and no word about it, when there is none. */
-static void names_of_daemon(void *context, enum opt_completes kind, struct strv *names)
+static void names_of_daemon(void *context, enum opt_completes kind, const char *first,
+			    struct strv *names)
 {
 	static const struct {
 		enum opt_completes kind;
@@ -401,6 +419,7 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		{ COMPLETES_IMAGE_HERE, "image.list", "images" },
 		{ COMPLETES_KERNEL, "kernel.list", "kernels" },
 		{ COMPLETES_TEMPLATE, "template.list", "templates" },
+		{ COMPLETES_SNAPSHOT, "vm.snapshot.list", "snapshots" },
 	};
 	struct err ignored = ERR_INIT;
 
@@ -412,7 +431,8 @@ static void names_of_daemon(void *context, enum opt_completes kind, struct strv 
 		size_t index;
 
 		if (sources[i].kind != kind ||
-		    request_call(context, sources[i].method, NULL, NULL, &result, &ignored) < 0)
+		    request_call(context, sources[i].method, source_params(kind, first), NULL,
+				 &result, &ignored) < 0)
 			continue;
 		json_array_foreach(json_object_get(result, sources[i].list), index, item) {
 			const char *name =

@@ -10,8 +10,12 @@
 #include "base/strv.h"
 #include "cli/opt.h"
 
-/* Adds the names of VMs, images or kernels that exist; adds none when they cannot be had. */
-typedef void completion_source(void *context, enum opt_completes kind, struct strv *names);
+/*
+ * Adds the names of what exists; adds none when they cannot be had. `first` is the line's first
+ * operand, "" without one: snapshots are those of that VM.
+ */
+typedef void completion_source(void *context, enum opt_completes kind, const char *first,
+			       struct strv *names);
 
 /*
  * Adds the candidates for the last of `words` (without the program's name; at least one, "" for a

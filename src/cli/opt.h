@@ -44,7 +44,9 @@ enum opt_completes {
 	COMPLETES_IMAGE_HERE,
 	COMPLETES_KERNEL,
 	COMPLETES_TEMPLATE,
-	COMPLETES_COMMAND, /* help's nouns and verbs */
+	COMPLETES_SNAPSHOT, /* of the VM before it */
+	COMPLETES_NEW_NAME, /* which nobody has yet: nothing is offered */
+	COMPLETES_COMMAND,  /* help's nouns and verbs */
 	COMPLETES_SHELL,
 	COMPLETES_FILE,
 	COMPLETES_FOLDER,

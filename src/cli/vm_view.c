@@ -286,6 +286,20 @@ static void pair_workspace(struct buf *out, const json_t *workspace)
 	view_pair(out, "workspace", text.ptr);
 }
 
+/* Only of a VM that has some. */
+static void pair_snapshots(struct buf *out, const json_t *snapshots, size_t width)
+{
+	AUTO_BUF text = BUF_INIT;
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(snapshots, i, name) {
+		buf_addf(&text, "%s%s", i ? ", " : "", json_string_value(name));
+	}
+	if (text.len > 0)
+		view_pair_prose(out, "snapshots", text.ptr, width);
+}
+
 void vm_view_details(const json_t *vm, int64_t now, size_t width, bool has_colour, struct buf *out)
 {
 	const uint64_t pid = json_get_u64(vm, "pid");
@@ -307,6 +321,7 @@ void vm_view_details(const json_t *vm, int64_t now, size_t width, bool has_colou
 	pair_ports(out, vm);
 	view_pair(out, "deleted at the end", json_get_bool(vm, "ephemeral") ? "yes" : "no");
 	pair_workspace(out, json_object_get(vm, "workspace"));
+	pair_snapshots(out, json_object_get(vm, "snapshots"), width);
 	pair_time(out, "created", json_get_str(vm, "created_at"), now);
 	pair_time(out, "started", json_get_str(vm, "started_at"), now);
 	pair_engine(out, vm);

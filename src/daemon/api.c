@@ -20,6 +20,7 @@ struct rpc_method *api_methods(size_t *ret_count)
 		{ api_daemon_methods, api_daemon_method_count },
 		{ api_vm_methods, api_vm_method_count },
 		{ api_fork_methods, api_fork_method_count },
+		{ api_snapshot_methods, api_snapshot_method_count },
 		{ api_ssh_methods, api_ssh_method_count },
 		{ api_workspace_methods, api_workspace_method_count },
 		{ api_stats_methods, api_stats_method_count },

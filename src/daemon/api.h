@@ -14,6 +14,8 @@ extern const struct rpc_method api_vm_methods[];
 extern const size_t api_vm_method_count;
 extern const struct rpc_method api_fork_methods[];
 extern const size_t api_fork_method_count;
+extern const struct rpc_method api_snapshot_methods[];
+extern const size_t api_snapshot_method_count;
 extern const struct rpc_method api_ssh_methods[];
 extern const size_t api_ssh_method_count;
 extern const struct rpc_method api_workspace_methods[];

@@ -54,6 +54,7 @@ static int add_rows(const struct census *census, struct err *err)
 	AUTO_IMAGE_RECORD_LIST images = { 0 };
 	AUTO_KERNEL_RECORD_LIST kernels = { 0 };
 	AUTO_TEMPLATE_RECORD_LIST templates = { 0 };
+	AUTO_SNAPSHOT_RECORD_LIST snapshots = { 0 };
 	struct store *store = census->daemon->store;
 	int r;
 
@@ -80,6 +81,12 @@ static int add_rows(const struct census *census, struct err *err)
 	for (size_t i = 0; i < templates.count && r == 0; i++)
 		json_put_str(census_add(census, "row", templates.items[i].id, NULL), "detail",
 			     "template");
+	if (r == 0)
+		r = store_snapshot_list(store, NULL, &snapshots, err);
+	for (size_t i = 0; i < snapshots.count && r == 0; i++)
+		json_put_str(census_add(census, "row", snapshots.items[i].name,
+					snapshots.items[i].vm_id),
+			     "detail", "snapshot");
 	return r;
 }
 
@@ -146,6 +153,30 @@ static bool is_hex(const char *name, size_t length)
 	return strlen(name) == length && strspn(name, "0123456789abcdef") == length;
 }
 
+/* Of a VM: a folder each, and what operations have not finished. */
+static int add_snapshots(const struct census *census, const char *folder, const char *id,
+			 struct err *err)
+{
+	AUTO_FREE char *dir = mem_printf("%s/snapshots", folder);
+	AUTO_STRV names = { 0 };
+	int r;
+
+	r = list(dir, &names, err);
+	for (size_t i = 0; i < names.count && r == 0; i++) {
+		AUTO_FREE char *path = mem_printf("%s/%s", dir, names.items[i]);
+		json_t *object;
+
+		if (!is_hex(names.items[i], VM_ID_LENGTH) && !str_starts(names.items[i], ".new-")) {
+			(void)census_add_foreign(census, "file", path);
+			continue;
+		}
+		object = census_add(census, "folder", path, id);
+		put_used(object, path);
+		r = put_files(object, path, err);
+	}
+	return r;
+}
+
 static int add_vm_folders(const struct census *census, struct err *err)
 {
 	const char *dir = census->daemon->vms_dir;
@@ -165,6 +196,8 @@ static int add_vm_folders(const struct census *census, struct err *err)
 		folder = census_add(census, "folder", path, id);
 		put_used(folder, path);
 		r = put_files(folder, path, err);
+		if (r == 0)
+			r = add_snapshots(census, path, id, err);
 	}
 	return r;
 }

@@ -14,6 +14,7 @@
 #include "daemon/lease.h"
 #include "daemon/network.h"
 #include "daemon/private.h"
+#include "daemon/snapshots.h"
 #include "daemon/templates.h"
 #include "daemon/vm_disks.h"
 #include "daemon/vm_files.h"
@@ -137,6 +138,12 @@ static unsigned look_at_things(struct daemon *daemon, const struct vm *vm)
 	return has;
 }
 
+/* One that leaves the VM as it is. */
+static bool is_undone_restore(const struct vm *vm, const struct vm_facts *facts)
+{
+	return vm->intent == VM_INTENT_RESTORE && !facts->is_decided;
+}
+
 /* A client of an earlier daemon holds its lease by living, as long as the VM is one that goes on:
  * with the run ends what handles.json says. */
 static bool is_lease_held(const struct daemon *daemon, const struct vm *vm,
@@ -148,7 +155,7 @@ static bool is_lease_held(const struct daemon *daemon, const struct vm *vm,
 	if (lease_get(daemon->leases, vm->id, &lease))
 		return lease_is_held(daemon->leases, vm->id);
 	if (!facts->has_vmm || facts->handles.lease_pid <= 0 || !vm_state_is_alive(vm->state) ||
-	    !vm_intent_lets_run(vm->intent))
+	    (!vm_intent_lets_run(vm->intent) && !is_undone_restore(vm, facts)))
 		return false;
 	pidfd = process_open(facts->handles.lease_pid, facts->handles.lease_start_time);
 	fd_close(pidfd);
@@ -174,6 +181,7 @@ int look_at_vm(struct daemon *daemon, const struct vm *vm, const struct vmm_sigh
 		facts.has = look_at_things(daemon, vm);
 	else if (facts.has_vmm)
 		ask_vmm(daemon, vm, &facts);
+	facts.is_decided = snapshot_restore_is_decided(daemon, vm);
 	facts.is_lease_held = is_lease_held(daemon, vm, &facts);
 	*ret = facts;
 	return 0;
@@ -307,8 +315,9 @@ static void settle_state(struct vm *vm, const struct plan *plan, size_t from)
 	for (size_t i = from; i < plan->count; i++) {
 		const enum plan_kind kind = plan->items[i].kind;
 
-		if (kind == PLAN_UNDO || kind == PLAN_NOTE_END || kind == PLAN_NOTE_GONE ||
-		    kind == PLAN_DELETE || (kind == PLAN_FINISH && !vm_intent_lets_run(vm->intent)))
+		if ((kind == PLAN_UNDO && vm->intent != VM_INTENT_RESTORE) ||
+		    kind == PLAN_NOTE_END || kind == PLAN_NOTE_GONE || kind == PLAN_DELETE ||
+		    (kind == PLAN_FINISH && !vm_intent_lets_run(vm->intent)))
 			vm->state = VM_STOPPED;
 	}
 	vm->intent = VM_INTENT_NONE;
@@ -347,6 +356,7 @@ static int add_vm(struct sweep *sweep, struct vm *vm, struct err *err)
 		plan_add_vm(plan, PLAN_LEAVE, &now, NULL, look_err.message);
 	} else {
 		plan_vm(&now, &facts, plan);
+		snapshots_look(daemon, &now, plan);
 		if (facts.handles.has_network)
 			strv_add(&sweep->connected, now.id);
 	}

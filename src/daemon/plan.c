@@ -100,10 +100,17 @@ static const struct {
 	[VM_INTENT_DELETE] = { PLAN_FINISH, REST_NONE, "it was to be deleted" },
 	[VM_INTENT_SET] = { PLAN_FINISH, REST_ALL, "it was to be changed" },
 	[VM_INTENT_SNAPSHOT] = { PLAN_FINISH, REST_ALL, "it stood still while it was copied" },
+	[VM_INTENT_RESTORE] = { PLAN_FINISH, REST_LEASE, "it was to have a snapshot's disks" },
 };
 
-static enum rest plan_intent(const struct vm *vm, struct plan *plan)
+static enum rest plan_intent(const struct vm *vm, const struct vm_facts *facts, struct plan *plan)
 {
+	/* Nothing has been done to the VM yet. */
+	if (vm->intent == VM_INTENT_RESTORE && !facts->is_decided) {
+		plan_add_vm(plan, PLAN_UNDO, vm, vm_intent_name(vm->intent),
+			    "bangerd ended before it was restored");
+		return REST_ALL;
+	}
 	if (intents[vm->intent].reason)
 		plan_add_vm(plan, intents[vm->intent].kind, vm, vm_intent_name(vm->intent),
 			    intents[vm->intent].reason);
@@ -171,7 +178,7 @@ static void plan_process(const struct vm *vm, const struct vm_facts *facts, stru
 
 void plan_vm(const struct vm *vm, const struct vm_facts *facts, struct plan *plan)
 {
-	const enum rest rest = plan_intent(vm, plan);
+	const enum rest rest = plan_intent(vm, facts, plan);
 
 	if (rest == REST_ALL)
 		plan_process(vm, facts, plan);

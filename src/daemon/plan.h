@@ -14,8 +14,8 @@
 #include "model/vm.h"
 
 enum plan_kind {
-	PLAN_UNDO,	  /* create, start: an operation that was begun */
-	PLAN_FINISH,	  /* stop, delete, set, snapshot: likewise */
+	PLAN_UNDO,	  /* create, start, restore: an operation that was begun */
+	PLAN_FINISH,	  /* stop, delete, set, snapshot, restore: likewise */
 	PLAN_ADOPT,	  /* a VMM that lives, of a VM that is to run */
 	PLAN_SET_STATE,	  /* the row gets the state that the VMM says */
 	PLAN_NOTE_END,	  /* a VMM that this daemon watched has ended */
@@ -77,6 +77,7 @@ struct vm_facts {
 	enum vm_state says; /* then: the state that it said */
 	struct handles handles;
 	bool is_lease_held;
+	bool is_decided;    /* VM_INTENT_RESTORE has come so far that it is to be finished */
 	bool is_other_boot; /* the row was last started in another boot of this host */
 	unsigned has;	    /* VM_HAS_* */
 };

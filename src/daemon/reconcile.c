@@ -14,6 +14,7 @@
 #include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/publish.h"
+#include "daemon/snapshots.h"
 #include "daemon/templates.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_files.h"
@@ -64,6 +65,8 @@ static int undo_or_finish(struct daemon *daemon, const struct vm *vm, struct err
 		return vm_finish_set(daemon, vm, err);
 	case VM_INTENT_SNAPSHOT:
 		return vm_finish_capture(daemon, vm, err);
+	case VM_INTENT_RESTORE:
+		return snapshot_finish_restore(daemon, vm, err);
 	case VM_INTENT_NONE:
 	case VM_INTENT_COUNT:
 		break;
@@ -132,9 +135,10 @@ static int do_action(struct daemon *daemon, const struct vm *vm, const struct vm
 		return vm_teardown(daemon, vm->id, err);
 	case PLAN_DELETE:
 		return vm_erase(daemon, vm->id, err);
+	case PLAN_REMOVE:
+		return snapshots_remove(daemon, vm, action->object, err);
 	case PLAN_SET_ADDRESS:
 	case PLAN_END:
-	case PLAN_REMOVE:
 	case PLAN_RECORD:
 	case PLAN_RESTORE:
 	case PLAN_LEAVE:
@@ -184,6 +188,7 @@ static int reconcile_one(struct daemon *daemon, const struct vm *vm,
 	if (r < 0)
 		return r;
 	plan_vm(vm, &facts, &plan);
+	snapshots_look(daemon, vm, &plan);
 	/* A VMM that handles.json does not name is to be found by whatever ends it. */
 	if (plan.count > 0 && facts.has_vmm && !facts.is_noted) {
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id },

@@ -43,35 +43,61 @@ static int add_file(struct buf *text, const char *path, struct err *err)
 	return 0;
 }
 
-static int add_files(const struct daemon *daemon, const struct vm *vm,
-		     const struct vmm_decision *decision, struct buf *text, struct err *err)
+/* Those that there are: no emulator with Firecracker. */
+static int add_files(const char *const *paths, size_t count, struct buf *text, struct err *err)
 {
-	AUTO_FREE char *kernel =
-		mem_printf("%s/%s/%s", daemon->kernels_dir, vm->spec.kernel, KERNEL_ELF_FILE);
-	AUTO_FREE char *initramfs =
-		mem_printf("%s/%s/%s", daemon->kernels_dir, vm->spec.kernel, INITRAMFS_FILE);
-	AUTO_IMAGE_PATHS image = { 0 };
-	int r;
+	int r = 0;
 
-	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
-	if (r < 0)
-		return r;
-	const char *const paths[] = { image.root, image.seed,	    kernel,
-				      initramfs,  decision->binary, decision->qemu_path };
-
-	for (size_t i = 0; i < ARRAY_LEN(paths) && r == 0; i++) {
-		if (paths[i]) /* no emulator with Firecracker */
+	for (size_t i = 0; i < count && r == 0; i++) {
+		if (paths[i])
 			r = add_file(text, paths[i], err);
 	}
 	return r;
+}
+
+static int make_key(const struct buf *text, char ret[static TEMPLATE_KEY_SIZE], struct err *err)
+{
+	uint8_t digest[(TEMPLATE_KEY_SIZE - 1) / 2];
+
+	if (EVP_Digest(text->ptr, text->len, digest, NULL, EVP_sha256(), NULL) != 1)
+		return err_set(err, ERR_SYSTEM, "make a key: OpenSSL refused");
+	for (size_t i = 0; i < sizeof(digest); i++)
+		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+	return 0;
+}
+
+int machine_key(const struct daemon *daemon, const struct vm *vm,
+		const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
+		struct err *err)
+{
+	AUTO_IMAGE_PATHS image = { 0 };
+	AUTO_BUF text = BUF_INIT;
+	int r;
+
+	buf_addf(&text, "banger machine %d\n%s\n%s\n", FORM, vmm_engine_name(decision->engine),
+		 vmm_accelerator_name(decision->accelerator));
+	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %d\n", vm->spec.vcpu, vm->spec.memory_bytes,
+		 network_is_on(daemon->network));
+	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
+	if (r < 0)
+		return r;
+	const char *const paths[] = { image.root, image.seed, decision->binary,
+				      decision->qemu_path };
+
+	r = add_files(paths, ARRAY_LEN(paths), &text, err);
+	return r < 0 ? r : make_key(&text, ret, err);
 }
 
 int template_key(const struct daemon *daemon, const struct vm *vm,
 		 const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
 		 struct err *err)
 {
+	AUTO_FREE char *kernel =
+		mem_printf("%s/%s/%s", daemon->kernels_dir, vm->spec.kernel, KERNEL_ELF_FILE);
+	AUTO_FREE char *initramfs =
+		mem_printf("%s/%s/%s", daemon->kernels_dir, vm->spec.kernel, INITRAMFS_FILE);
 	AUTO_FREE char *args = vm_kernel_args(daemon);
-	uint8_t digest[(TEMPLATE_KEY_SIZE - 1) / 2];
+	AUTO_IMAGE_PATHS image = { 0 };
 	AUTO_BUF text = BUF_INIT;
 	uint64_t system_bytes, work_bytes;
 	int r;
@@ -83,12 +109,12 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d\n%s\n", vm->spec.vcpu,
 		 vm->spec.memory_bytes, system_bytes, work_bytes, network_is_on(daemon->network),
 		 args);
-	r = add_files(daemon, vm, decision, &text, err);
+	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
 	if (r < 0)
 		return r;
-	if (EVP_Digest(text.ptr, text.len, digest, NULL, EVP_sha256(), NULL) != 1)
-		return err_set(err, ERR_SYSTEM, "make a template's key: OpenSSL refused");
-	for (size_t i = 0; i < sizeof(digest); i++)
-		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
-	return 0;
+	const char *const paths[] = { image.root, image.seed,	    kernel,
+				      initramfs,  decision->binary, decision->qemu_path };
+
+	r = add_files(paths, ARRAY_LEN(paths), &text, err);
+	return r < 0 ? r : make_key(&text, ret, err);
 }

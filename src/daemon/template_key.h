@@ -28,3 +28,11 @@ void template_disk_sizes(const struct daemon *daemon, const struct vm_spec *spec
 int template_key(const struct daemon *daemon, const struct vm *vm,
 		 const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
 		 struct err *err) MUST_CHECK;
+
+/*
+ * The same for a VM that goes on from what was once itself: of what is outside of its folder, only
+ * what has no part in the captured machine. Its kernel has, and its disks are copied with it.
+ */
+int machine_key(const struct daemon *daemon, const struct vm *vm,
+		const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
+		struct err *err) MUST_CHECK;

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "daemon/engine.h"
 #include "daemon/vm_files.h"
 #include "image/image.h"
@@ -108,25 +110,72 @@ int vm_disks_remove(const struct daemon *daemon, const struct vm *vm, struct err
 	return 0;
 }
 
-int vm_disks_copy(const struct daemon *daemon, const struct vm *vm, const char *to,
-		  const struct cancel *cancel, struct err *err)
+static int copy_all(const struct daemon *daemon, const struct vm *vm, const char *from,
+		    const struct disk_request *like, const struct job *job, struct err *err)
 {
-	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
 	AUTO_IMAGE_PATHS paths = { 0 };
 	int r;
 
 	r = image_locate(daemon->images_dir, vm->spec.image, &paths, err);
 	for (size_t i = 0; i < VM_DISK_COUNT && r == 0; i++) {
-		const struct job job = { .cancel = cancel };
-		struct disk_request request = {
-			.folder = to,
-			.base = base_of(&paths, (enum vm_disk)i),
-			.is_synced_later = true,
-		};
+		struct disk_request request = *like;
 
-		r = make_disk(vm, (enum vm_disk)i, folder, &request, &job, err);
+		request.base = base_of(&paths, (enum vm_disk)i);
+		r = make_disk(vm, (enum vm_disk)i, from, &request, job, err);
 	}
 	return r;
+}
+
+int vm_disks_copy(const struct daemon *daemon, const struct vm *vm, const char *to,
+		  const struct cancel *cancel, struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	const struct disk_request like = { .folder = to, .is_synced_later = true };
+	const struct job job = { .cancel = cancel };
+
+	return copy_all(daemon, vm, folder, &like, &job, err);
+}
+
+int vm_disks_copy_back(const struct daemon *daemon, const struct vm *vm, const char *from,
+		       const char *to, const struct job *job, struct err *err)
+{
+	const struct disk_request like = { .folder = to };
+
+	return copy_all(daemon, vm, from, &like, job, err);
+}
+
+int vm_disks_replace(const struct daemon *daemon, const struct vm *vm, const char *from,
+		     struct err *err)
+{
+	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
+	AUTO_CLOSE int fd = dir_open(folder);
+
+	if (fd < 0)
+		return err_sys(err, fd, "open '%s'", folder);
+	for (size_t i = 0; i < VM_DISK_COUNT; i++) {
+		enum disk_kind kind;
+		AUTO_FREE char *path = file_in(from, (enum vm_disk)i, &kind);
+		AUTO_FREE char *old = file_in(folder, (enum vm_disk)i, &kind);
+		AUTO_FREE char *target = NULL;
+
+		if (!path)
+			continue;
+		target = mem_printf("%s%s", folder, strrchr(path, '/'));
+		/* One of another kind would be there beside it. */
+		if (old && !str_eq(old, target) && unlink(old) < 0)
+			return err_sys(err, -errno, "remove '%s'", old);
+		if (rename(path, target) < 0)
+			return err_sys(err, -errno, "move '%s' to '%s'", path, target);
+	}
+	return fsync(fd) < 0 ? err_sys(err, -errno, "store '%s'", folder) : 0;
+}
+
+char *vm_disk_name_in(const char *folder, enum vm_disk disk)
+{
+	enum disk_kind kind;
+	AUTO_FREE char *path = file_in(folder, disk, &kind);
+
+	return path ? mem_strdup(strrchr(path, '/') + 1) : NULL;
 }
 
 int vm_disks_move(const struct daemon *daemon, const struct vm *vm, const char *to, struct err *err)

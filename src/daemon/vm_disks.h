@@ -27,6 +27,18 @@ int vm_disks_remove(const struct daemon *daemon, const struct vm *vm, struct err
 int vm_disks_copy(const struct daemon *daemon, const struct vm *vm, const char *to,
 		  const struct cancel *cancel, struct err *err) MUST_CHECK;
 
+/* Makes disks for `vm` in the folder `to` that begin as those in `from` are. */
+int vm_disks_copy_back(const struct daemon *daemon, const struct vm *vm, const char *from,
+		       const char *to, const struct job *job, struct err *err) MUST_CHECK;
+
+/* Puts the disks that are in `from` in the place of those of a VM that has ended. Some may have
+ * been put there before. */
+int vm_disks_replace(const struct daemon *daemon, const struct vm *vm, const char *from,
+		     struct err *err) MUST_CHECK;
+
+/* The name of a disk's file in a folder, NULL when there is none; owned by the caller. */
+char *vm_disk_name_in(const char *folder, enum vm_disk disk) MUST_CHECK;
+
 /* Moves them, of a VM that has ended, into the folder of a template. */
 int vm_disks_move(const struct daemon *daemon, const struct vm *vm, const char *to, struct err *err)
 	MUST_CHECK;

@@ -12,8 +12,11 @@ enum vm_file {
 	VM_FILE_INITRD,	 /* initramfs of the kernel and the identity */
 	VM_FILE_CONSOLE, /* serial console */
 	VM_FILE_VMM_LOG,
-	VM_FILE_HOST_KEY, /* the guest's ssh host key, made by us */
-	VM_FILE_RUNTIME,  /* runtime/vm/first 12 of the id: sockets, whose paths must be short */
+	VM_FILE_HOST_KEY,  /* the guest's ssh host key, made by us */
+	VM_FILE_SNAPSHOTS, /* daemon/snapshots.h, as the next two */
+	VM_FILE_NEW_RESTORE,
+	VM_FILE_RESTORE,
+	VM_FILE_RUNTIME, /* runtime/vm/first 12 of the id: sockets, whose paths must be short */
 	VM_FILE_API_SOCKET,
 	VM_FILE_VSOCK_SOCKET,
 	VM_FILE_COUNT,

@@ -105,11 +105,25 @@ int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct c
 	return r;
 }
 
+/* Their names, if they can be had. */
+static bool list_snapshots(struct daemon *daemon, const struct vm *vm, struct strv *names)
+{
+	AUTO_SNAPSHOT_RECORD_LIST list = { .items = NULL };
+	struct err ignored = ERR_INIT;
+
+	if (store_snapshot_list(daemon->store, vm->id, &list, &ignored) < 0)
+		return false;
+	for (size_t i = 0; i < list.count; i++)
+		strv_add(names, list.items[i].name);
+	return true;
+}
+
 json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail detail)
 {
 	AUTO_FREE char *folder = vm_file(daemon, vm->id, VM_FILE_FOLDER);
 	AUTO_FREE char *console = vm_file(daemon, vm->id, VM_FILE_CONSOLE);
 	AUTO_FREE char *log = vm_file(daemon, vm->id, VM_FILE_VMM_LOG);
+	AUTO_STRV snapshots = { .items = NULL };
 	struct vm_runtime runtime = { .directory = folder, .console_log = console, .vmm_log = log };
 	struct err ignored = ERR_INIT;
 	struct handles handles;
@@ -122,9 +136,12 @@ json_t *vm_describe(struct daemon *daemon, const struct vm *vm, enum vm_detail d
 	runtime.ports_open = publish_served(daemon->publish, vm);
 	runtime.trouble = network_trouble(daemon->network, vm);
 	/* A look at each file of its folder: too much for hundreds of VMs in a list. */
-	if (detail == VM_DETAIL_ALL)
+	if (detail == VM_DETAIL_ALL) {
 		runtime.has_disk_used =
 			disk_used_bytes(folder, &runtime.disk_used_bytes, &ignored) == 0;
+		if (list_snapshots(daemon, vm, &snapshots))
+			runtime.snapshots = &snapshots;
+	}
 	return vm_to_json(vm, &runtime);
 }
 

@@ -129,6 +129,10 @@ int vm_ping(const struct job *job, const char *reference, uint64_t timeout_ms, u
 int vm_boot(struct daemon *daemon, const struct vm *vm, const struct vm_origin *origin,
 	    const struct job *job, struct strv *warnings, struct err *err) MUST_CHECK;
 
+/* vm_start() of a VM whose lock is held and that does not run. `origin` as for vm_boot(). */
+int vm_start_locked(const struct job *job, struct vm *vm, const struct vm_origin *origin,
+		    struct strv *warnings, struct err *err) MUST_CHECK;
+
 /* Sees to it that a VM that is to be started has an address, and stores it. */
 int vm_ensure_address(struct daemon *daemon, struct vm *vm, const struct job *job, struct err *err)
 	MUST_CHECK;

@@ -6,10 +6,11 @@
 #include "daemon/autostop.h"
 #include "daemon/publish.h"
 
-/* Boots under the lock that is held, with the intent before and the result after. */
-static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *job,
+/* With the intent before and the result after. */
+static int start_locked(const struct job *job, struct vm *vm, const struct vm_origin *origin,
 			struct strv *warnings, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	const enum vm_state before = vm->state == VM_CREATED ? VM_CREATED : VM_STOPPED;
 	struct rollback rollback = { .daemon = daemon, .id = vm->id };
 	struct err store_err = ERR_INIT;
@@ -24,7 +25,7 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 		return r;
 	failpoint("vm.start.intent");
 	rollback_push(&rollback, vm_teardown);
-	r = vm_boot(daemon, vm, NULL, job, warnings, err);
+	r = vm_boot(daemon, vm, origin, job, warnings, err);
 	if (r == 0) {
 		vm->started_at = clock_wall_seconds();
 		r = cancel_check(job->cancel, err);
@@ -47,6 +48,16 @@ static int start_locked(struct daemon *daemon, struct vm *vm, const struct job *
 	return 0;
 }
 
+int vm_start_locked(const struct job *job, struct vm *vm, const struct vm_origin *origin,
+		    struct strv *warnings, struct err *err)
+{
+	const int r = start_locked(job, vm, origin, warnings, err);
+
+	if (r < 0)
+		publish_close(job->daemon->publish, vm->id);
+	return r;
+}
+
 int vm_start(const struct job *job, const char *reference, struct vm *ret, struct strv *warnings,
 	     struct err *err)
 {
@@ -61,11 +72,9 @@ int vm_start(const struct job *job, const char *reference, struct vm *ret, struc
 	r = vm_check_verb(&vm, VM_VERB_START, err);
 	if (r < 0)
 		return r;
-	r = start_locked(daemon, &vm, job, warnings, err);
-	if (r < 0) {
-		publish_close(daemon->publish, vm.id);
+	r = vm_start_locked(job, &vm, NULL, warnings, err);
+	if (r < 0)
 		return err_context(err, r, "cannot start '%s'", vm.name);
-	}
 	vm_copy(ret, &vm);
 	return 0;
 }
@@ -85,11 +94,8 @@ int vm_restart(const struct job *job, const char *reference, uint64_t timeout_ms
 	r = vm_check_verb(&vm, VM_VERB_RESTART, err);
 	if (r == 0 && vm_verb_allowed(VM_VERB_STOP, vm.state))
 		r = vm_stop_locked(daemon, &vm, timeout_ms, job, &is_forced, err);
-	if (r == 0) {
-		r = start_locked(daemon, &vm, job, warnings, err);
-		if (r < 0)
-			publish_close(daemon->publish, vm.id);
-	}
+	if (r == 0)
+		r = vm_start_locked(job, &vm, NULL, warnings, err);
 	if (r < 0)
 		return err_context(err, r, "cannot restart '%s'", vm.name);
 	vm_copy(ret, &vm);

@@ -17,7 +17,7 @@ static const char *const intent_names[] = {
 	[VM_INTENT_NONE] = NULL,	   [VM_INTENT_CREATE] = "create",
 	[VM_INTENT_START] = "start",	   [VM_INTENT_STOP] = "stop",
 	[VM_INTENT_DELETE] = "delete",	   [VM_INTENT_SET] = "set",
-	[VM_INTENT_SNAPSHOT] = "snapshot",
+	[VM_INTENT_SNAPSHOT] = "snapshot", [VM_INTENT_RESTORE] = "restore",
 };
 _Static_assert(ARRAY_LEN(intent_names) == VM_INTENT_COUNT, "every intent has a name");
 
@@ -231,6 +231,20 @@ static json_t *ports_to_json(const struct vm_spec *spec, uint64_t open)
 	return list;
 }
 
+static void put_snapshots(json_t *object, const struct strv *names)
+{
+	json_t *list;
+
+	if (!names) {
+		json_put_str(object, "snapshots", NULL);
+		return;
+	}
+	list = json_new_array();
+	for (size_t i = 0; i < names->count; i++)
+		json_add(list, json_new_str(names->items[i]));
+	json_put(object, "snapshots", list);
+}
+
 static void put_runtime(json_t *object, const struct vm_runtime *runtime)
 {
 	json_put_str(object, "engine", runtime->engine);
@@ -243,6 +257,7 @@ static void put_runtime(json_t *object, const struct vm_runtime *runtime)
 		json_put_u64(object, "disk_used_bytes", runtime->disk_used_bytes);
 	else
 		json_put_str(object, "disk_used_bytes", NULL);
+	put_snapshots(object, runtime->snapshots);
 	json_put_str(object, "directory", runtime->directory);
 	json_put_str(object, "console_log", runtime->console_log);
 	json_put_str(object, "vmm_log", runtime->vmm_log);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/macros.h"
+#include "base/strv.h"
 #include "model/names.h"
 
 #define VM_PORTS_MAX 64 /* published ports of one VM; each costs the daemon a listener */
@@ -28,6 +29,7 @@ enum vm_intent {
 	VM_INTENT_DELETE,
 	VM_INTENT_SET,
 	VM_INTENT_SNAPSHOT,
+	VM_INTENT_RESTORE,
 	VM_INTENT_COUNT,
 };
 
@@ -120,8 +122,9 @@ struct vm_runtime {
 	const char *directory;
 	const char *console_log;
 	const char *vmm_log;
-	const char *trouble; /* what is wrong with it though it runs, or NULL */
-	uint64_t ports_open; /* a bit for each of its ports that takes connections */
+	const char *trouble;	      /* what is wrong with it though it runs, or NULL */
+	const struct strv *snapshots; /* their names; NULL: not known, shown as null */
+	uint64_t ports_open;	      /* a bit for each of its ports that takes connections */
 };
 
 void vm_spec_init(struct vm_spec *spec);

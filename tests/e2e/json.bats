@@ -141,6 +141,21 @@ make_layout() {
 	umoci insert --image "$layout:1" "$BATS_TEST_TMPDIR/zeros" /file
 } >/dev/null 2>&1
 
+@test "snapshots" {
+	js 'vm create' vm create --name box
+	js 'vm snapshot create' vm snapshot create box
+	js 'vm snapshot create' vm snapshot create box mine
+	fails vm snapshot create box mine
+	js 'vm snapshot list' vm snapshot list
+	js 'vm snapshot list' vm snapshot list box
+	js 'vm snapshot show' vm snapshot show box mine
+	js 'vm show' vm show box
+	js 'vm snapshot restore' vm snapshot restore box snap0
+	fails vm snapshot restore box nothing
+	STATUS=1 js 'vm snapshot delete' vm snapshot delete box mine nothing
+	checked
+}
+
 @test "templates" {
 	js 'template list' template list
 	js 'template build' template build

@@ -507,9 +507,13 @@ static void test_log_text_in_pieces(void **state)
 	}
 }
 
-static void names(void *context, enum opt_completes kind, struct strv *ret)
+static void names(void *context, enum opt_completes kind, const char *first, struct strv *ret)
 {
 	(void)context;
+	if (kind == COMPLETES_SNAPSHOT && str_eq(first, "box")) {
+		strv_add(ret, "snap0");
+		strv_add(ret, "snap1");
+	}
 	if (kind == COMPLETES_VM) {
 		strv_add(ret, "box");
 		strv_add(ret, "web");
@@ -575,6 +579,13 @@ static void test_completion(void **state)
 		{ { "vm", "workspace", "export", "box", "" }, "" },
 		{ { "vm", "workspace", "export", "-o", "" }, ":files" },
 		{ { "vm", "workspace", "export", "--output=x" }, ":files" },
+		{ { "vm", "snapshot", "" }, "create list show delete restore" },
+		{ { "vm", "snapshot", "create", "" }, "box web" },
+		{ { "vm", "snapshot", "create", "box", "" }, "" },
+		{ { "vm", "snapshot", "list", "box", "" }, "web" },
+		{ { "vm", "snapshot", "restore", "box", "" }, "snap0 snap1" },
+		{ { "vm", "snapshot", "restore", "web", "" }, "" },
+		{ { "vm", "snapshot", "delete", "box", "snap0", "" }, "snap1" },
 		{ { "image", "delete", "" }, "mine" },
 		{ { "image", "show", "" }, "mine" },
 		{ { "image", "promote", "" }, "mine" },

@@ -272,7 +272,7 @@ static void test_states(void **state)
 	assert_false(vm_state_from_name(NULL, &got_state));
 	CHECK_INT(got_state, VM_ERROR);
 	assert_false(vm_intent_from_name("", &got_intent));
-	CHECK_INT(got_intent, VM_INTENT_SNAPSHOT);
+	CHECK_INT(got_intent, VM_INTENT_RESTORE);
 }
 
 /* One row a verb: a letter for each state in which it works, in the order of the enumeration. */
@@ -545,14 +545,17 @@ static void test_json(void **state)
 		"\"ephemeral\":false,"
 		"\"created_at\":\"2001-09-09T01:46:40Z\",\"started_at\":null,\"last_error\":null,"
 		"\"workspace\":null,\"engine\":null,\"accelerator\":null,\"pid\":null,"
-		"\"disk_used_bytes\":null,\"directory\":null,\"console_log\":null,\"vmm_log\":"
+		"\"disk_used_bytes\":null,\"snapshots\":null,\"directory\":null,\"console_log\":"
+		"null,\"vmm_log\":"
 		"null}";
+	AUTO_STRV snapshots = { .items = NULL };
 	const struct vm_runtime runtime = {
 		.engine = "qemu",
 		.accelerator = "tcg",
 		.pid = 42,
 		.has_disk_used = true,
 		.disk_used_bytes = 4096,
+		.snapshots = &snapshots,
 		.directory = "/d",
 		.console_log = "/d/console.log",
 		.vmm_log = "/d/vmm.log",
@@ -561,6 +564,7 @@ static void test_json(void **state)
 	AUTO_VM vm;
 
 	(void)state;
+	strv_add(&snapshots, "snap0");
 	fill_vm(&vm);
 	{
 		AUTO_JSON *json = vm_to_json(&vm, NULL);
@@ -578,6 +582,7 @@ static void test_json(void **state)
 		CHECK_INT(json_get_u64(json, "pid"), 42);
 		CHECK_STR(json_get_str(json, "console_log"), "/d/console.log");
 		CHECK_STR(json_get_str(json, "last_error"), "it broke");
+		CHECK_INT(json_array_size(json_object_get(json, "snapshots")), 1);
 		CHECK_STR(json_get_str(json, "started_at"), "2001-09-09T01:46:41Z");
 		CHECK_STR(json_get_str(json_object_get(json, "workspace"), "guest_path"),
 			  "/root/repo");

@@ -60,6 +60,18 @@ static const struct {
 	  { .has_vmm = true, .is_noted = true, .answers = true, .says = VM_PAUSED, .handles = VMM },
 	  "finish(snapshot) adopt(VMM 7)" },
 	{ VM_RUNNING, VM_INTENT_SNAPSHOT, false, { .has = 0 }, "finish(snapshot) note-gone" },
+	/* A restore that was not decided has done nothing; one that was is finished. */
+	{ VM_RUNNING,
+	  VM_INTENT_RESTORE,
+	  false,
+	  { .has_vmm = true, .answers = true, .says = VM_RUNNING, .handles = VMM },
+	  "undo(restore) adopt(VMM 7)" },
+	{ VM_STOPPED, VM_INTENT_RESTORE, false, { .has = 0 }, "undo(restore)" },
+	{ VM_RUNNING,
+	  VM_INTENT_RESTORE,
+	  false,
+	  { .has_vmm = true, .is_decided = true, .handles = VMM },
+	  "finish(restore)" },
 	/* VMs that are to run. */
 	{ VM_RUNNING,
 	  VM_INTENT_NONE,

@@ -1,0 +1,349 @@
+#!/usr/bin/env bats
+# Snapshots of VMs: what comes back with one, what is refused, and what is left when something fails.
+# shellcheck disable=SC2154,SC2016,SC2030,SC2031,SC2034 # bats sets status, output, stderr, lines; expressions for other shells; each
+# test is a subshell
+
+load helper
+load crash_helper
+
+# All tests share a home.
+setup_file() {
+	share_home
+	banger --quiet vm list >/dev/null # each test finds a daemon
+}
+
+teardown_file() {
+	end_shared_home
+}
+
+setup() {
+	watch_census
+}
+
+teardown() {
+	delete_vms_but
+	compare_census
+}
+
+take() {
+	banger --quiet vm snapshot create "$@" >/dev/null
+}
+
+# Of a VM: take a snapshot as the name given, with this in its files.
+take_with() {
+	in_vm "$1" sh -c "echo $3 >/root/what && echo $3 >/etc/what && echo $3 >/dev/shm/what && sync"
+	take "$1" "$2"
+}
+
+# What is in its files, and in its memory.
+has() {
+	equal "$(in_vm "$1" cat /root/what /etc/what /dev/shm/what | xargs)" "$2 $2 $2"
+}
+
+restore() {
+	banger --quiet vm snapshot restore "$@" >/dev/null
+}
+
+snapshot_get() {
+	banger --json vm snapshot show "$1" "$2" | jq -r ".snapshot$3"
+}
+
+snapshots_of() {
+	banger --json vm snapshot list "$1" | jq -c '[.snapshots[].name]'
+}
+
+# The guest's clock is the host's.
+clock_is_right() {
+	local there
+	there=$(in_vm "$1" date +%s)
+	[ $((EPOCHSECONDS - there)) -le 1 ] && [ $((there - EPOCHSECONDS)) -le 1 ]
+}
+
+# The VM's folder has nothing half done, and one folder for each snapshot.
+is_tidy() {
+	equal "$(find "$(folder_of "$1")" -name '.new-*' -o -name .restore)" ''
+	equal "$(find "$(folder_of "$1")/snapshots" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" "$2"
+	equal "$(banger --json doctor --plan | jq -c .actions)" '[]'
+}
+
+@test "create, list, show, restore and delete as a user types them" {
+	local id counter session
+	run_vm box
+	# A process that counts, and a session that stays open.
+	in_vm box sh -c 'nohup sh -c "i=0; while :; do i=\$((i+1)); echo \$i >/dev/shm/count; sleep 0.1; done" >/dev/null 2>&1 & echo $! >/root/counter'
+	start session "$BANGER" --quiet vm exec box -- sh -c 'echo begun; while [ ! -e /root/go ]; do sleep 0.1; done; echo done'
+	session=$started
+	wait_until 10 file_has "$BATS_TEST_TMPDIR/session.out" begun
+	in_vm box sh -c 'echo before >/root/what'
+	run_for 0 banger vm snapshot create box
+	equal "$output" "box: snapshot snap0"
+	matches "$stderr" "it stood still for [0-9]+ ms"
+	clock_is_right box
+	counter=$(in_vm box cat /dev/shm/count)
+	run_for 0 banger vm snapshot create box mine
+	equal "$output" "box: snapshot mine"
+	id=$(snapshot_get box mine .id)
+	run_for 0 banger vm snapshot list
+	matches "${lines[0]}" '^VM +NAME +ID +VCPU +MEMORY +DISK +SIZE +CREATED$'
+	matches "${lines[1]}" "^box +snap0 +[0-9a-f]{12} +1 +512 MiB +1 GiB +[0-9.]+ MiB"
+	matches "${lines[2]}" "^box +mine +${id:0:12}"
+	run_for 0 banger vm show box
+	matches "$output" 'snapshots +snap0, mine'
+	run_for 0 banger vm snapshot show box "${id:0:6}"
+	matches "$output" 'name +mine'
+	matches "$output" 'can be restored +yes'
+	# What has happened since is gone; the process goes on where it was.
+	in_vm box sh -c 'echo after >/root/what; kill $(cat /root/counter); touch /root/go; sync'
+	wait_for_status "$session" 0
+	equal "$(tail -n 1 "$BATS_TEST_TMPDIR/session.out")" "done"
+	run_for 0 banger vm snapshot restore box snap0
+	equal "$output" "box: running, as in snapshot snap0"
+	clock_is_right box
+	equal "$(in_vm box cat /root/what)" before
+	in_vm box sh -c 'kill -0 $(cat /root/counter)'
+	wait_until 5 counts_on "$counter"
+	equal "$(in_vm box sh -c 'hostname; ls /root/go 2>&1 >/dev/null | wc -l' | xargs)" "box 1"
+	run_for 0 banger vm snapshot delete box snap0 "$id"
+	equal "$output" $'snap0: deleted\nmine: deleted'
+	equal "$(snapshots_of box)" '[]'
+	is_tidy box 0
+	# It maps what is deleted, and can be kept again.
+	equal "$(in_vm box sh -c 'find / -xdev -type f -size -50k -exec cat {} + >/dev/null; cat /root/what')" before
+	take_with box again again
+	in_vm box sh -c 'echo other >/root/what'
+	restore box again
+	has box again
+}
+
+counts_on() {
+	[ "$(in_vm box cat /dev/shm/count)" -gt "$1" ]
+}
+
+@test "restored from every state, to its memory and disks of then; names, ports and address stay those of now" {
+	local ip port
+	run_vm box
+	take_with box one 1
+	take_with box two 2
+	ip=$(vm_get box .ip)
+	in_vm box sh -c 'echo 3 >/root/what'
+	banger --quiet vm pause box >/dev/null
+	restore box one
+	vm_is box running
+	has box 1
+	stop_vm box
+	banger --quiet vm set box --memory 768 --vcpu 2 --disk-size 2GiB --name cart >/dev/null
+	restore cart two
+	has cart 2
+	equal "$(vm_get cart '| "\(.name) \(.state) \(.memory_bytes) \(.vcpu) \(.disk_bytes) \(.ip) \(.last_error)"')" \
+		"cart running 536870912 1 1073741824 $ip null"
+	equal "$(in_vm cart hostname)" cart
+	clock_is_right cart
+	# One that is paused stays so.
+	banger --quiet vm pause cart >/dev/null
+	take cart asleep
+	vm_is cart paused
+	restore cart asleep
+	has cart 2
+	# With what it had, it stops and boots.
+	stop_vm cart
+	start_vm cart
+	equal "$(in_vm cart cat /root/what /etc/what | xargs)" '2 2'
+	delete_vm cart
+	# Published ports come back.
+	banger --quiet vm run --name web -d -p 0:8080 >/dev/null
+	take web up
+	restore web up
+	equal "$(vm_get web '.ports[0].open')" true
+	port=$(vm_get web '.ports[0].host')
+	in_vm web sh -c 'command -v python3 >/dev/null || exit 0'
+	stop_vm web
+	restore web up
+	equal "$(vm_get web '.ports[0] | "\(.open) \(.host)"')" "true $port"
+}
+
+@test "file systems of a snapshot are clean, and its files are the user's alone" {
+	local folder disk
+	run_vm box
+	in_vm box sh -c 'dd if=/dev/urandom of=/root/big bs=1M count=20 2>/dev/null; cp /root/big /var/big'
+	take box
+	folder=$(snapshot_get box snap0 .directory)
+	equal "$(stat -c %a "$folder" "$folder"/* | sort -u | xargs)" '600 700'
+	for disk in system work; do
+		qemu-img convert -f qcow2 -O raw \
+			"json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\",\"filename\":\"$folder/$disk.qcow2\"},\"backing\":{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":\"$(base_of "$disk")\"}}}" \
+			"$BATS_TEST_TMPDIR/$disk" 2>/dev/null || cp --sparse=always "$folder/$disk".* "$BATS_TEST_TMPDIR/$disk"
+		e2fsck -fn "$BATS_TEST_TMPDIR/$disk"
+		rm "$BATS_TEST_TMPDIR/$disk"
+	done
+	# They go with the VM.
+	delete_vm box
+	assert_no_vms
+	equal "$(change_database 'SELECT count(*) FROM snapshots')" '(0,)'
+}
+
+base_of() {
+	if [ "$1" = system ]; then echo "$BANGER_CACHE/state/images/$IMAGE/root.ext4"; else echo "$BANGER_CACHE/state/images/$IMAGE/work-seed.ext4"; fi
+}
+
+@test "wrong inputs are told so" {
+	run_vm box
+	make_vm off
+	take box one
+	run_for 2 banger vm snapshot create
+	run_for 2 banger vm snapshot create box a b
+	run_for 2 banger vm snapshot create box 'Not one'
+	contains "$stderr" "is no snapshot name"
+	run_for 1 banger vm snapshot create box one
+	contains "$stderr" "'box' has a snapshot named 'one' already"
+	run_for 1 banger vm snapshot create off
+	contains "$stderr" "cannot take a snapshot of 'off': it was never started"
+	run_for 1 banger vm snapshot create nobody
+	contains "$stderr" "there is no VM 'nobody'"
+	run_for 2 banger vm snapshot restore box
+	run_for 1 banger vm snapshot restore box onne
+	contains "$stderr" "did you mean 'one'?"
+	run_for 1 banger vm snapshot restore off one
+	contains "$stderr" "'off' has no snapshot 'one'"
+	run_for 1 banger vm snapshot show box two
+	run_for 1 banger vm snapshot list nobody
+	run_for 1 banger vm snapshot delete box two one
+	contains "$stderr" "'box' has no snapshot 'two'"
+	equal "$output" "one: deleted"
+	run_for 0 banger completion words -- vm snapshot restore box ''
+	equal "$output" ''
+	take box one
+	run_for 0 banger completion words -- vm snapshot restore box ''
+	equal "$output" one
+	vm_is box running
+}
+
+# Restoring is refused with these words, and the VM goes on as if nobody had asked.
+refused() {
+	run_for 1 banger vm snapshot restore box "$1"
+	contains "$stderr" "$2"
+	contains "$(banger --json vm snapshot show box "$1" | jq -r .problem)" "$2"
+	has box now
+	is_tidy box 2
+}
+
+@test "what is damaged, cut off, exchanged or missing is refused before the VM is touched" {
+	local folder other kept=$BATS_TEST_TMPDIR/kept
+	run_vm box
+	take box one
+	take box two
+	in_vm box sh -c 'echo now >/root/what; cp /root/what /etc/what; cp /root/what /dev/shm/what'
+	folder=$(snapshot_get box one .directory) other=$(snapshot_get box two .directory)
+	cp -a --sparse=always "$folder" "$kept"
+	printf '\xff' | dd of="$folder/state" bs=1 seek=3000 conv=notrunc status=none
+	refused one "'$folder/state' is damaged"
+	cp -a "$kept/state" "$folder/state"
+	printf '\xff' | dd of="$folder/memory" bs=1 seek=3000 conv=notrunc status=none
+	refused one "'$folder/memory' has been changed since it was made"
+	truncate -s -4096 "$folder/memory"
+	refused one "'$folder/memory' has another size"
+	rm "$folder/memory"
+	refused one "'$folder/memory' is missing"
+	cp -a --reflink=auto --sparse=always "$other/memory" "$folder/memory"
+	refused one "'$folder/memory' has been changed"
+	cp -a --sparse=always "$kept/memory" "$folder/memory"
+	mv "$folder"/work.* "$BATS_TEST_TMPDIR/"
+	refused one "/work."
+	mv "$BATS_TEST_TMPDIR"/work.* "$folder/"
+	# Another VMM than the one that it was made with.
+	touch -r "$PROGRAMS/banger-vmm" "$BATS_TEST_TMPDIR/as-it-was"
+	touch "$PROGRAMS/banger-vmm"
+	banger doctor >/dev/null 2>&1 || true # looks at the host
+	run_for 1 banger vm snapshot restore box one
+	touch -r "$BATS_TEST_TMPDIR/as-it-was" "$PROGRAMS/banger-vmm"
+	contains "$stderr" "is not the one that it was made with"
+	has box now
+	restore box one
+	vm_is box running
+	# Without its folder it is forgotten; a folder that no row knows goes.
+	mv "$folder" "$(dirname "$folder")/00112233445566778899aabbccddeeff"
+	restart_daemon
+	equal "$(snapshots_of box)" '["two"]'
+	is_tidy box 1
+}
+
+@test "a full disk: the VM goes on, and there is no snapshot" {
+	banger --quiet daemon stop >/dev/null
+	# What the memory has does not fit: files of 100 MiB at most, for the VMM that this daemon starts.
+	(
+		ulimit -f $((100 * 1024))
+		trap '' XFSZ
+		run_vm box
+	)
+	banger --quiet daemon stop >/dev/null
+	in_vm box sh -c 'dd if=/dev/urandom of=/dev/shm/big bs=1M count=150 2>/dev/null; echo now >/root/what'
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "cannot take a snapshot of 'box'"
+	contains "$stderr" "File too large"
+	vm_is box running
+	equal "$(in_vm box cat /root/what)" now
+	equal "$(snapshots_of box)" '[]'
+	is_tidy box 0
+	in_vm box rm /dev/shm/big
+	stop_vm box
+	start_vm box
+	take box
+	equal "$(snapshots_of box)" '["snap0"]'
+}
+
+@test "killed at vm.snapshot.captured, vm.snapshot.renamed and vm.snapshot.stored: all of it or nothing" {
+	local point wanted
+	run_vm box
+	take_with box one 1
+	for point in vm.snapshot.captured vm.snapshot.renamed vm.snapshot.stored; do
+		wanted='["one"]'
+		crash_at "$point" banger vm snapshot create box new
+		recover "$point"
+		[ "$point" != vm.snapshot.stored ] || wanted='["one","new"]'
+		equal "$point $(snapshots_of box)" "$point $wanted"
+		vm_is box running
+		has box 1
+	done
+	is_tidy box 2
+	restore box new
+	has box 1
+	crash_at vm.snapshot.delete.row banger vm snapshot delete box new
+	recover vm.snapshot.delete.row
+	equal "$(snapshots_of box)" '["one"]'
+	is_tidy box 1
+}
+
+@test "killed at vm.restore.intent and vm.restore.staged: nothing has happened" {
+	local point
+	run_vm box
+	take_with box one 1
+	in_vm box sh -c 'echo now >/root/what; cp /root/what /etc/what; cp /root/what /dev/shm/what'
+	for point in vm.restore.intent vm.restore.staged; do
+		crash_at "$point" banger vm snapshot restore box one
+		recover "$point"
+		vm_is box running
+		has box now
+		is_tidy box 1
+	done
+	restore box one
+	has box 1
+}
+
+@test "killed at vm.restore.committed, vm.restore.ended, vm.restore.swapped and vm.restore.spec: it has the snapshot's disks" {
+	local point
+	run_vm box
+	take_with box one 1
+	for point in vm.restore.committed vm.restore.ended vm.restore.swapped vm.restore.spec; do
+		in_vm box sh -c 'echo now >/root/what; cp /root/what /etc/what; sync'
+		crash_at "$point" banger vm snapshot restore box one
+		recover "$point"
+		vm_is box stopped
+		assert_stopped box
+		contains "$(vm_get box .last_error)" "it has the disks of its snapshot 'one'"
+		is_tidy box 1
+		restore box one
+		has box 1
+	done
+	stop_vm box
+	start_vm box
+	equal "$(in_vm box cat /root/what /etc/what | xargs)" '1 1'
+}

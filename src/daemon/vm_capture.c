@@ -155,6 +155,9 @@ static int capture_locked(struct capture *capture, struct err *err)
 	if (r == 0)
 		r = write_down(capture, err);
 	is_going = go_on(capture, &r, err);
+	/* Where the disk is full what comes next needs the room. */
+	if (r < 0 && dir_remove_tree(AT_FDCWD, capture->folder) < 0)
+		log_error("cannot remove '%s', leaving that to the next start", capture->folder);
 	if (capture->is_paused && is_going)
 		set_clock(capture->job, vm);
 	/* Else the intent stays, and reconcile tries again. */

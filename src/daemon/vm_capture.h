@@ -38,7 +38,7 @@ struct vm_captured {
  * goes on in any case, its file systems are clean in the copies, and its open streams stay; in a
  * paused one's copies they are as after a power cut, but for what the memory has. Nothing is on
  * stable storage yet. The intent that is stored meanwhile lets a reconcile do what is left when
- * this process ends half way. On failure the folder has whatever was written until then.
+ * this process ends half way. On failure the folder is gone.
  * ERR_TIMEOUT when the guest does not come to rest.
  */
 int vm_capture(const struct job *job, const struct vm *vm, const char *folder,

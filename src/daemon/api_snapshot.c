@@ -43,17 +43,21 @@ static const struct json_field snapshot_fields[] = {
 	  VM_NAME_MAX, "name, id, or a unique prefix of the id" },
 };
 
+static json_t *describe(const struct job *job, const struct snapshot_of *of)
+{
+	return snapshot_describe(job->daemon, &of->snapshot, of->vm.name);
+}
+
 static int create_call(struct rpc_call *call, const void *params, json_t *result, struct err *err)
 {
 	const struct create_params *p = params;
 	const struct job job = api_job(call);
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
-	AUTO_VM vm = { 0 };
-	const int r = snapshot_create(&job, p->vm, p->name, &vm, &record, err);
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
+	const int r = snapshot_create(&job, p->vm, p->name, &of, err);
 
 	if (r < 0)
 		return r;
-	json_put(result, "snapshot", snapshot_describe(job.daemon, &record, vm.name));
+	json_put(result, "snapshot", describe(&job, &of));
 	return 0;
 }
 
@@ -102,16 +106,15 @@ static int show_call(struct rpc_call *call, const void *params, json_t *result, 
 {
 	const struct snapshot_params *p = params;
 	const struct job job = api_job(call);
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
 	struct err problem = ERR_INIT;
-	AUTO_VM vm = { 0 };
 	int r;
 
-	r = snapshot_find(job.daemon, p->vm, p->snapshot, &vm, &record, err);
+	r = snapshot_find(job.daemon, p->vm, p->snapshot, &of, err);
 	if (r < 0)
 		return r;
-	r = snapshot_check(&job, &vm, &record, &problem);
-	json_put(result, "snapshot", snapshot_describe(job.daemon, &record, vm.name));
+	r = snapshot_check(&job, &of.vm, &of.snapshot, &problem);
+	json_put(result, "snapshot", describe(&job, &of));
 	json_put_str(result, "problem", r < 0 ? problem.message : NULL);
 	return cancel_check(job.cancel, err);
 }
@@ -120,13 +123,12 @@ static int delete_call(struct rpc_call *call, const void *params, json_t *result
 {
 	const struct snapshot_params *p = params;
 	const struct job job = api_job(call);
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
-	AUTO_VM vm = { 0 };
-	const int r = snapshot_delete(&job, p->vm, p->snapshot, &vm, &record, err);
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
+	const int r = snapshot_delete(&job, p->vm, p->snapshot, &of, err);
 
 	if (r < 0)
 		return r;
-	json_put(result, "snapshot", snapshot_describe(job.daemon, &record, vm.name));
+	json_put(result, "snapshot", describe(&job, &of));
 	return 0;
 }
 
@@ -134,15 +136,14 @@ static int restore_call(struct rpc_call *call, const void *params, json_t *resul
 {
 	const struct snapshot_params *p = params;
 	const struct job job = api_job(call);
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
 	AUTO_STRV warnings = { .items = NULL };
-	AUTO_VM vm = { 0 };
-	const int r = snapshot_restore(&job, p->vm, p->snapshot, &vm, &record, &warnings, err);
+	const int r = snapshot_restore(&job, p->vm, p->snapshot, &of, &warnings, err);
 
 	if (r < 0)
 		return r;
-	json_put(result, "vm", vm_describe(job.daemon, &vm, VM_DETAIL_ALL));
-	json_put(result, "snapshot", snapshot_describe(job.daemon, &record, vm.name));
+	json_put(result, "vm", vm_describe(job.daemon, &of.vm, VM_DETAIL_ALL));
+	json_put(result, "snapshot", describe(&job, &of));
 	json_put(result, "warnings", api_strings_json(&warnings));
 	return 0;
 }

@@ -206,24 +206,23 @@ static int restore_locked(const struct job *job, struct vm *vm,
 	return 0;
 }
 
-int snapshot_restore(const struct job *job, const char *vm, const char *snapshot, struct vm *ret_vm,
-		     struct snapshot_record *ret, struct strv *warnings, struct err *err)
+int snapshot_restore(const struct job *job, const char *vm, const char *snapshot,
+		     struct snapshot_of *ret, struct strv *warnings, struct err *err)
 {
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_VM found = { 0 };
 	int r;
 
-	r = daemon_claim_vm(job->daemon, vm, job->cancel, &hold, &found, err);
+	r = daemon_claim_vm(job->daemon, vm, job->cancel, &hold, &of.vm, err);
 	if (r == 0)
-		r = snapshot_get(job->daemon, &found, snapshot, &record, err);
+		r = snapshot_get(job->daemon, &of.vm, snapshot, &of.snapshot, err);
 	if (r < 0)
 		return r;
-	r = restore_locked(job, &found, &record, warnings, err);
+	r = restore_locked(job, &of.vm, &of.snapshot, warnings, err);
 	if (r < 0)
-		return err_context(err, r, "cannot restore '%s' to '%s'", found.name, record.name);
-	vm_copy(ret_vm, &found);
-	*ret = record;
-	snapshot_record_init(&record);
+		return err_context(err, r, "cannot restore '%s' to '%s'", of.vm.name,
+				   of.snapshot.name);
+	*ret = of;
+	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
 	return 0;
 }

@@ -34,7 +34,7 @@ int snapshot_get(struct daemon *daemon, const struct vm *vm, const char *snapsho
 		 struct snapshot_record *ret, struct err *err)
 {
 	AUTO_SNAPSHOT_RECORD_LIST list = { .items = NULL };
-	size_t index;
+	size_t index = 0; /* gcc cannot follow it through the other file */
 	int r;
 
 	r = store_snapshot_list(daemon->store, vm->id, &list, err);
@@ -47,18 +47,27 @@ int snapshot_get(struct daemon *daemon, const struct vm *vm, const char *snapsho
 	return 0;
 }
 
-int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot, struct vm *ret_vm,
-		  struct snapshot_record *ret, struct err *err)
+void snapshot_of_done(struct snapshot_of *of)
 {
-	AUTO_VM found = { 0 };
+	if (!of)
+		return;
+	vm_done(&of->vm);
+	snapshot_record_done(&of->snapshot);
+}
+
+int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot,
+		  struct snapshot_of *ret, struct err *err)
+{
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
 	int r;
 
-	r = daemon_find_vm(daemon, vm, &found, err);
+	r = daemon_find_vm(daemon, vm, &of.vm, err);
 	if (r == 0)
-		r = snapshot_get(daemon, &found, snapshot, ret, err);
+		r = snapshot_get(daemon, &of.vm, snapshot, &of.snapshot, err);
 	if (r < 0)
 		return r;
-	vm_copy(ret_vm, &found);
+	*ret = of;
+	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
 	return 0;
 }
 
@@ -89,25 +98,22 @@ int snapshot_remove(struct daemon *daemon, const struct snapshot_record *record,
 	return remove_folder(daemon, record->vm_id, folder, err);
 }
 
-int snapshot_delete(const struct job *job, const char *vm, const char *snapshot, struct vm *ret_vm,
-		    struct snapshot_record *ret, struct err *err)
+int snapshot_delete(const struct job *job, const char *vm, const char *snapshot,
+		    struct snapshot_of *ret, struct err *err)
 {
-	struct daemon *daemon = job->daemon;
-	AUTO_SNAPSHOT_RECORD record = { .name = NULL };
+	AUTO_SNAPSHOT_OF of = { .snapshot = { .name = NULL } };
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
-	AUTO_VM found = { 0 };
 	int r;
 
-	r = daemon_claim_vm(daemon, vm, job->cancel, &hold, &found, err);
+	r = daemon_claim_vm(job->daemon, vm, job->cancel, &hold, &of.vm, err);
 	if (r == 0)
-		r = snapshot_get(daemon, &found, snapshot, &record, err);
+		r = snapshot_get(job->daemon, &of.vm, snapshot, &of.snapshot, err);
 	if (r == 0)
-		r = snapshot_remove(daemon, &record, err);
+		r = snapshot_remove(job->daemon, &of.snapshot, err);
 	if (r < 0)
 		return r;
-	vm_copy(ret_vm, &found);
-	*ret = record;
-	snapshot_record_init(&record);
+	*ret = of;
+	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
 	return 0;
 }
 

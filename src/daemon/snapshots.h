@@ -22,27 +22,35 @@
 #include "daemon/private.h"
 #include "model/snapshot.h"
 
-/* `ret_vm` and `ret` are uninitialised here and below, ended with vm_done() and
- * snapshot_record_done(). `name` may be NULL. The VM must run or be paused, and stays so. */
-int snapshot_create(const struct job *job, const char *vm, const char *name, struct vm *ret_vm,
-		    struct snapshot_record *ret, struct err *err) MUST_CHECK;
+/* What a user's words mean. */
+struct snapshot_of {
+	struct vm vm;			 /* owned, as the next */
+	struct snapshot_record snapshot; /* of the VM */
+};
 
-/* The one that is meant; takes no lock. */
-int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot, struct vm *ret_vm,
-		  struct snapshot_record *ret, struct err *err) MUST_CHECK;
+void snapshot_of_done(struct snapshot_of *of);
+#define AUTO_SNAPSHOT_OF CLEANUP(snapshot_of_done) struct snapshot_of
+
+/* `ret` is uninitialised here and below. `name` may be NULL. The VM must run or be paused, and
+ * stays so. */
+int snapshot_create(const struct job *job, const char *vm, const char *name,
+		    struct snapshot_of *ret, struct err *err) MUST_CHECK;
+
+/* Takes no lock. */
+int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot,
+		  struct snapshot_of *ret, struct err *err) MUST_CHECK;
 
 /* `ret` is what it was. */
-int snapshot_delete(const struct job *job, const char *vm, const char *snapshot, struct vm *ret_vm,
-		    struct snapshot_record *ret, struct err *err) MUST_CHECK;
+int snapshot_delete(const struct job *job, const char *vm, const char *snapshot,
+		    struct snapshot_of *ret, struct err *err) MUST_CHECK;
 
 /*
  * Makes the VM, in whatever state, what it was then, and has it run. What cannot be loaded is
  * refused before anything is done to the VM; when the load itself fails, the VM is stopped and has
  * the snapshot's disks.
  */
-int snapshot_restore(const struct job *job, const char *vm, const char *snapshot, struct vm *ret_vm,
-		     struct snapshot_record *ret, struct strv *warnings, struct err *err)
-	MUST_CHECK;
+int snapshot_restore(const struct job *job, const char *vm, const char *snapshot,
+		     struct snapshot_of *ret, struct strv *warnings, struct err *err) MUST_CHECK;
 
 /* Whether it is as it was made, and what it needs, too. ERR_BAD_STATE says what is not. */
 int snapshot_check(const struct job *job, const struct vm *vm, const struct snapshot_record *record,

@@ -6,8 +6,16 @@
 load helper
 load crash_helper
 
+# Programs of its own: it exchanges one, and another file's tests may do so to theirs.
+if [ -n "${BATS_FILE_TMPDIR:-}" ]; then
+	PROGRAMS=$BATS_FILE_TMPDIR/bin
+	export BANGER=$PROGRAMS/banger
+fi
+
 # All tests share a home.
 setup_file() {
+	mkdir "$PROGRAMS"
+	cp "$BANGER_BUILD"/src/bin/{banger,bangerd,banger-vmm,banger-vsock-agent} "$PROGRAMS/"
 	share_home
 	banger --quiet vm list >/dev/null # each test finds a daemon
 }
@@ -259,6 +267,14 @@ refused() {
 	has box now
 	restore box one
 	vm_is box running
+	# One that was exchanged under a VM could not load what the old one writes.
+	cp "$PROGRAMS/banger-vmm" "$PROGRAMS/new"
+	mv "$PROGRAMS/new" "$PROGRAMS/banger-vmm"
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "its VMM has been replaced by another since it was started"
+	banger --quiet vm restart box >/dev/null
+	take box three
+	banger --quiet vm snapshot delete box three >/dev/null
 	# Without its folder it is forgotten; a folder that no row knows goes.
 	mv "$folder" "$(dirname "$folder")/00112233445566778899aabbccddeeff"
 	restart_daemon

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -188,6 +189,26 @@ void process_reset_signals(void)
 	(void)pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * A second node of the same device, in the place of the first. Where that is not allowed the
+ * program finds the first, and says what it thinks of it. /proc is only a folder that is sure to be
+ * there.
+ */
+static void child_own_device(const struct spawn *spawn)
+{
+	static const char place[] = "/proc", node[] = "/proc/node";
+	const unsigned long flags = MS_NOSUID | MS_NOEXEC;
+	struct stat status;
+
+	if (stat(spawn->own_device, &status) < 0 ||
+	    mount("none", place, "tmpfs", flags, "mode=0700") < 0)
+		return;
+	if (mknod(node, (status.st_mode & S_IFMT) | S_IRUSR | S_IWUSR, status.st_rdev) == 0 &&
+	    chown(node, spawn->uid, spawn->gid) == 0)
+		(void)mount(node, spawn->own_device, NULL, MS_BIND, NULL);
+	(void)umount2(place, MNT_DETACH);
+}
+
 /* Mounts made here are seen by nobody else, and end with the process. */
 static void child_mounts(const struct spawn *spawn, int report_fd)
 {
@@ -195,6 +216,8 @@ static void child_mounts(const struct spawn *spawn, int report_fd)
 
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		child_fail(report_fd, STEP_NAMESPACES);
+	if (spawn->own_device)
+		child_own_device(spawn);
 	for (size_t i = 0; spawn->covers && spawn->covers[i]; i++) {
 		if (mount("none", spawn->covers[i], "tmpfs", flags | MS_RDONLY, "mode=0555") < 0 &&
 		    errno != ENOENT && errno != ENOTDIR)

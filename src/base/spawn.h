@@ -49,6 +49,8 @@ struct spawn {
 	const char *const *covers; /* NULL-terminated: with CLONE_NEWNS, folders that are empty and
 				      read-only for it; missing ones are fine; NULL: none */
 	bool new_proc;		   /* with CLONE_NEWNS: /proc shows it nobody else's processes */
+	const char *own_device; /* with CLONE_NEWNS: a device node that is its user's alone, where
+				   we may do that; NULL: none */
 	const int *spaces; /* borrowed: namespaces that it enters, a user namespace first; without
 			      privileges there, even as its root */
 	size_t space_count;

@@ -14,6 +14,8 @@
 #include "base/parse.h"
 #include "base/text.h"
 
+#define KVM_NODE "/dev/kvm" /* QEMU knows no other */
+
 /* Where sockets, people's files and what others may write are. */
 static const char *const covered[] = {
 	"/dev/mqueue", "/dev/shm", "/home", "/media", "/mnt",
@@ -81,12 +83,22 @@ int confine_readable(int *fd, uid_t uid, const char *what, struct err *err)
 	return 0;
 }
 
-gid_t confine_group(uid_t uid, enum qemu_accel accel)
+struct confine_kvm confine_kvm_of(uid_t uid, mode_t mode, gid_t group)
+{
+	const mode_t others = S_IROTH | S_IWOTH, members = S_IRGRP | S_IWGRP;
+
+	if ((mode & others) == others)
+		return (struct confine_kvm){ .gid = uid };
+	if ((mode & members) == members && group != 0)
+		return (struct confine_kvm){ .gid = group };
+	return (struct confine_kvm){ .gid = uid, .device = KVM_NODE };
+}
+
+struct confine_kvm confine_kvm(uid_t uid, enum qemu_accel accel)
 {
 	struct stat status;
 
-	if (accel == QEMU_ACCEL_KVM && stat("/dev/kvm", &status) == 0 &&
-	    (status.st_mode & S_IROTH) == 0 && (status.st_mode & S_IRGRP) != 0)
-		return status.st_gid;
-	return uid;
+	if (accel == QEMU_ACCEL_KVM && stat(KVM_NODE, &status) == 0)
+		return confine_kvm_of(uid, status.st_mode, status.st_gid);
+	return (struct confine_kvm){ .gid = uid };
 }

@@ -31,5 +31,14 @@ void confine_plan(const char *program, struct confinement *confinement, struct s
  */
 int confine_readable(int *fd, uid_t uid, const char *what, struct err *err) MUST_CHECK;
 
-/* The group that QEMU needs with `uid`: that of /dev/kvm where only its group may open it. */
-gid_t confine_group(uid_t uid, enum qemu_accel accel);
+/* How QEMU, as a user of its own, may open /dev/kvm. */
+struct confine_kvm {
+	gid_t gid;	    /* the node's group where that may, else `uid` as a number */
+	const char *device; /* the node where only root, or root's group, may; else NULL */
+};
+
+/* `mode` and `group` are the node's. Pure. */
+struct confine_kvm confine_kvm_of(uid_t uid, mode_t mode, gid_t group);
+
+/* The same of this host's node; without KVM nothing is needed. */
+struct confine_kvm confine_kvm(uid_t uid, enum qemu_accel accel);

@@ -287,12 +287,15 @@ static int attach_channels(struct vmm *vmm, struct err *err)
 static int prepare_user(struct vmm *vmm, struct qemu_settings *settings, struct err *err)
 {
 	struct vm_config *config = &vmm->api.config;
+	struct confine_kvm kvm;
 	int r = 0;
 
 	settings->uid = (uid_t)vmm->options.uid;
 	if (settings->uid == 0)
 		return 0;
-	settings->gid = confine_group(settings->uid, settings->accel);
+	kvm = confine_kvm(settings->uid, settings->accel);
+	settings->gid = kvm.gid;
+	settings->own_device = kvm.device;
 	if (config->kernel_fd >= 0)
 		r = confine_readable(&config->kernel_fd, settings->uid, "kernel", err);
 	if (r == 0 && config->initrd_fd >= 0)

@@ -119,6 +119,7 @@ static int spawn_qemu(const char *program, const struct qemu_settings *settings,
 	spawn.has_user = true;
 	spawn.uid = settings->uid;
 	spawn.gid = settings->gid;
+	spawn.own_device = settings->own_device;
 	confine_plan(program, &confinement, &spawn);
 	r = spawn_start(&spawn, ret, err);
 	/* In some containers root may not do that. */

@@ -38,11 +38,12 @@ enum qemu_accel { QEMU_ACCEL_TCG, QEMU_ACCEL_KVM };
 struct qemu_settings {
 	const char *id; /* of the instance: shown in the process list */
 	enum qemu_accel accel;
-	bool is_sandboxed; /* QEMU's own seccomp filter */
-	uint64_t tsc_khz;  /* the host's; 0 when unknown */
-	uid_t uid;	   /* QEMU's user; 0: ours, in our namespaces */
-	gid_t gid;	   /* with `uid` */
-	int qmp_fd;	   /* borrowed, as all below */
+	bool is_sandboxed;	/* QEMU's own seccomp filter */
+	uint64_t tsc_khz;	/* the host's; 0 when unknown */
+	uid_t uid;		/* QEMU's user; 0: ours, in our namespaces */
+	gid_t gid;		/* with `uid` */
+	const char *own_device; /* with `uid`: as in struct spawn */
+	int qmp_fd;		/* borrowed, as all below */
 	int console_fd;
 	int agent_fd; /* -1 without a vsock device */
 	int saved_fd; /* where device state is saved to; only written */

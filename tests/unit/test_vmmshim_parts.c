@@ -11,10 +11,32 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "vmmshim/confine.h"
 #include "vmmshim/journal.h"
 #include "vmmshim/options.h"
 #include "vmmshim/sink.h"
 #include "vmmshim/vsock.h"
+
+static void test_kvm_node(void **state)
+{
+	static const struct {
+		mode_t mode;
+		gid_t group, gid;
+		bool has_own;
+	} rows[] = {
+		{ S_IFCHR | 0666, 0, 1000, false },  { S_IFCHR | 0660, 104, 104, false },
+		{ S_IFCHR | 0600, 104, 1000, true }, { S_IFCHR | 0660, 0, 1000, true },
+		{ S_IFCHR | 0644, 104, 1000, true }, { S_IFCHR | 0664, 104, 104, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct confine_kvm kvm = confine_kvm_of(1000, rows[i].mode, rows[i].group);
+
+		assert_int_equal(kvm.gid, rows[i].gid);
+		assert_int_equal(kvm.device != NULL, rows[i].has_own);
+	}
+}
 
 static void test_options(void **state)
 {
@@ -217,6 +239,7 @@ static void test_journal(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kvm_node),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_help_names_every_option),
 		cmocka_unit_test(test_connect_line),

@@ -8,11 +8,15 @@ AT_ONCE=3
 export BATS_TEST_TIMEOUT=$((150 + 5 * CLONES))
 
 load helper
+load outside
 
 # shellcheck disable=SC2034 # for write_config
 IMAGE=clones
 
 setup_file() {
+	# The first namespace leaves a folder and a mount, which are no test's.
+	ip netns add banger-out
+	ip netns del banger-out
 	share_home
 	# Addresses for more machines than a /24 has room for.
 	sed -i -e '/^templates = /d' -e '1i cidr = 20' "$BANGER_CONFIG_DIR/config.toml"
@@ -30,6 +34,7 @@ setup() {
 
 teardown() {
 	delete_vms_but
+	[ "${#PEERS[@]}" -eq 0 ] || end_outside
 	compare_census
 }
 
@@ -145,4 +150,31 @@ DRAW='export PYTHONHOME=/root/python
 	# for is not the same.
 	equal "$(cat "$BATS_TEST_TMPDIR"/{one,two}.out | sort | uniq -d)" "$(sed -n 8p "$BATS_TEST_TMPDIR/one.out")"
 	equal "$(sed -n 8p "$BATS_TEST_TMPDIR/one.out")" "$(sed -n 8p "$BATS_TEST_TMPDIR/two.out")"
+}
+
+serves() {
+	[ "$(python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode(), end="")' \
+		"http://127.0.0.1:$1/text" 2>/dev/null)" = "$2" ]
+}
+
+@test "a clone with a checkout, a published port and NAT; and one with other memory boots, and says why" {
+	local port
+	make_outside
+	git init -q "$BATS_TEST_TMPDIR/repo"
+	echo tracked >"$BATS_TEST_TMPDIR/repo/file"
+	git -C "$BATS_TEST_TMPDIR/repo" add file
+	git -C "$BATS_TEST_TMPDIR/repo" -c user.name=test -c user.email=test@example.org commit -q -m first
+	run_for 0 banger vm run "$BATS_TEST_TMPDIR/repo" --name box --nat -p 0:80 -- sh -c 'cat file; git status --porcelain; pwd'
+	contains "$stderr" 'template: '
+	lacks "$stderr" 'boot: begun'
+	equal "$output" $'tracked\n/root/repo'
+	port=$(vm_get box '.ports[0].host')
+	in_vm box sh -c 'echo served >/srv/text; cd /srv; PYTHONHOME=/root/python setsid /root/python/bin/python3 -m http.server 80 >/dev/null 2>&1 &'
+	wait_until 30 serves "$port" served
+	equal "$(asks box 203.0.113.2 80)" 203.0.113.1
+	banger --quiet vm delete box
+	run_for 0 banger vm create --name other --memory 640
+	contains "$stderr" 'cold: no template yet'
+	contains "$stderr" 'boot: begun'
+	banger --quiet daemon stop >/dev/null # what is being built now is not wanted
 }

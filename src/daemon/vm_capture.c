@@ -53,7 +53,8 @@ static struct guest_target target_of(const struct capture *capture, uint64_t wit
 /* Its file systems are clean on the disks, and nothing of it moves. */
 static int stand_still(struct capture *capture, struct err *err)
 {
-	const struct guest_target target = target_of(capture, FREEZE_NS, capture->job->cancel);
+	/* Not to be cancelled: a thaw that overtakes it leaves the guest standing still. */
+	const struct guest_target target = target_of(capture, FREEZE_NS, NULL);
 	const struct vmm_api api = { .socket_path = capture->api_socket, .timeout_ms = RESUME_MS };
 	int r;
 
@@ -61,6 +62,9 @@ static int stand_still(struct capture *capture, struct err *err)
 	r = guest_freeze(&target, FREEZE_MS, err);
 	if (r < 0)
 		return err_context(err, r, "bring the guest to rest");
+	r = cancel_check(capture->job->cancel, err);
+	if (r < 0)
+		return r;
 	capture->paused_ns = clock_now_ns();
 	capture->is_paused = true;
 	r = vmm_pause(&api, err);

@@ -225,6 +225,18 @@ base_of() {
 	vm_is box running
 }
 
+@test "Ctrl-C while one is taken: the VM goes on at once, and can be kept again" {
+	run_vm box
+	start taken env --default-signal=INT "$BANGER" vm snapshot create box
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/taken.err" 'snapshot: begun'
+	kill -INT "$started"
+	wait_for_status "$started" 130
+	timeout 30 "$BANGER" --quiet vm exec box -- sh -c 'echo fine >/root/what && sync'
+	take box after
+	vm_is box running
+	is_tidy box "$(banger --json vm snapshot list box | jq '.snapshots | length')"
+}
+
 # Restoring is refused with these words, and the VM goes on as if nobody had asked.
 refused() {
 	run_for 1 banger vm snapshot restore box "$1"

@@ -26,21 +26,19 @@ static int vm_fork_call(struct rpc_call *call, const void *params, json_t *resul
 	const struct job job = api_job(call);
 	const struct vm_fork_request request = { .name = p->name,
 						 .count = p->count ? p->count : 1 };
-	AUTO_STRV warnings = { .items = NULL };
-	AUTO_VM_LIST list = { .items = NULL };
-	struct vm_captured captured = { .pause_us = 0 };
+	AUTO_VM_FORKS forks = { .captured = { .pause_us = 0 } };
 	json_t *vms;
 	int r;
 
-	r = vm_fork(&job, p->vm, &request, &list, &captured, &warnings, err);
+	r = vm_fork(&job, p->vm, &request, &forks, err);
 	if (r < 0)
 		return r;
 	vms = json_new_array();
 	json_put(result, "vms", vms);
-	for (size_t i = 0; i < list.count; i++)
-		json_add(vms, vm_describe(job.daemon, &list.items[i], VM_DETAIL_ALL));
-	json_put_u64(result, "pause_us", captured.pause_us);
-	json_put(result, "warnings", api_strings_json(&warnings));
+	for (size_t i = 0; i < forks.vms.count; i++)
+		json_add(vms, vm_describe(job.daemon, &forks.vms.items[i], VM_DETAIL_ALL));
+	json_put_u64(result, "pause_us", forks.captured.pause_us);
+	json_put(result, "warnings", api_strings_json(&forks.warnings));
 	return 0;
 }
 

@@ -22,11 +22,16 @@ struct fork {
 	char *folder;	       /* owned; NULL: not made */
 	pthread_mutex_t lock;  /* around what follows, and job->progress */
 	uint64_t begun;	       /* how many were, counted from 0 */
-	struct vm_list *made;  /* borrowed, as the next */
-	struct strv *warnings; /* of the first: the others' are the same */
+	struct vm_forks *made; /* borrowed; the warnings of the first: the others' are the same */
 	int r;		       /* of the first that failed */
 	struct err err;
 };
+
+void vm_forks_done(struct vm_forks *forks)
+{
+	vm_list_done(&forks->vms);
+	strv_done(&forks->warnings);
+}
 
 static void fork_done(struct fork *fork)
 {
@@ -58,7 +63,7 @@ static int check_names(const struct job *job, const struct vm_fork_request *requ
 {
 	for (uint64_t i = 0; request->name && i < request->count; i++) {
 		AUTO_FREE char *name = name_of(request, i);
-		bool is_taken;
+		bool is_taken = false;
 		int r;
 
 		r = name_check_vm(name, err);
@@ -141,15 +146,15 @@ static void *work(void *context)
 		r = make_one(fork, number, &warnings, &vm, &err);
 		(void)pthread_mutex_lock(&fork->lock);
 		if (r == 0) {
-			vm_copy(vm_list_add(fork->made), &vm);
-			progress_report(fork->job->progress, "fork", vm.name, fork->made->count,
+			vm_copy(vm_list_add(&fork->made->vms), &vm);
+			progress_report(fork->job->progress, "fork", vm.name, fork->made->vms.count,
 					fork->request->count);
 		} else if (fork->r == 0) {
 			fork->r = r;
 			fork->err = err;
 		}
 		for (size_t i = 0; number == 0 && i < warnings.count; i++)
-			strv_add(fork->warnings, warnings.items[i]);
+			strv_add(&fork->made->warnings, warnings.items[i]);
 	}
 	(void)pthread_mutex_unlock(&fork->lock);
 	return NULL;
@@ -175,32 +180,30 @@ static int take_back(struct fork *fork, struct err *err)
 	const struct job job = { .daemon = fork->job->daemon };
 
 	*err = fork->err;
-	for (size_t i = 0; i < fork->made->count; i++) {
+	for (size_t i = 0; i < fork->made->vms.count; i++) {
 		struct err undo_err = ERR_INIT;
 		AUTO_VM vm = { 0 };
 
-		if (vm_delete(&job, fork->made->items[i].id, &vm, &undo_err) < 0 &&
+		if (vm_delete(&job, fork->made->vms.items[i].id, &vm, &undo_err) < 0 &&
 		    undo_err.kind != ERR_NOT_FOUND)
 			err_append(err, &undo_err);
 	}
-	vm_list_done(fork->made);
+	vm_list_done(&fork->made->vms);
 	return err_context(err, fork->r, "cannot fork '%s'", fork->source.name);
 }
 
 int vm_fork(const struct job *job, const char *reference, const struct vm_fork_request *request,
-	    struct vm_list *ret, struct vm_captured *ret_captured, struct strv *warnings,
-	    struct err *err)
+	    struct vm_forks *ret, struct err *err)
 {
 	CLEANUP(fork_done)
-	struct fork fork = { .job = job, .request = request, .made = ret, .warnings = warnings };
+	struct fork fork = { .job = job, .request = request, .made = ret };
 	int r;
 
-	*ret = (struct vm_list){ .items = NULL };
 	(void)pthread_mutex_init(&fork.lock, NULL);
 	vm_init(&fork.source);
 	r = check_names(job, request, err);
 	if (r == 0)
-		r = capture(&fork, reference, ret_captured, err);
+		r = capture(&fork, reference, &ret->captured, err);
 	if (r < 0)
 		return r;
 	failpoint("vm.fork.captured");
@@ -208,6 +211,7 @@ int vm_fork(const struct job *job, const char *reference, const struct vm_fork_r
 	if (fork.r < 0)
 		return take_back(&fork, err);
 	if (fork.source.spec.port_count > 0)
-		strv_addf(warnings, "the ports that '%s' publishes stay its own", fork.source.name);
+		strv_addf(&ret->warnings, "the ports that '%s' publishes stay its own",
+			  fork.source.name);
 	return 0;
 }

@@ -187,7 +187,6 @@ int snapshot_create(const struct job *job, const char *vm, const char *name,
 	r = take_named(job, &of.vm, name, &of.snapshot, err);
 	if (r < 0)
 		return err_context(err, r, "cannot take a snapshot of '%s'", of.vm.name);
-	*ret = of;
-	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
+	snapshot_of_move(ret, &of);
 	return 0;
 }

@@ -222,7 +222,6 @@ int snapshot_restore(const struct job *job, const char *vm, const char *snapshot
 	if (r < 0)
 		return err_context(err, r, "cannot restore '%s' to '%s'", of.vm.name,
 				   of.snapshot.name);
-	*ret = of;
-	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
+	snapshot_of_move(ret, &of);
 	return 0;
 }

@@ -55,6 +55,12 @@ void snapshot_of_done(struct snapshot_of *of)
 	snapshot_record_done(&of->snapshot);
 }
 
+void snapshot_of_move(struct snapshot_of *to, struct snapshot_of *from)
+{
+	*to = *from;
+	*from = (struct snapshot_of){ .snapshot = { .name = NULL } };
+}
+
 int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot,
 		  struct snapshot_of *ret, struct err *err)
 {
@@ -66,8 +72,7 @@ int snapshot_find(struct daemon *daemon, const char *vm, const char *snapshot,
 		r = snapshot_get(daemon, &of.vm, snapshot, &of.snapshot, err);
 	if (r < 0)
 		return r;
-	*ret = of;
-	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
+	snapshot_of_move(ret, &of);
 	return 0;
 }
 
@@ -112,8 +117,7 @@ int snapshot_delete(const struct job *job, const char *vm, const char *snapshot,
 		r = snapshot_remove(job->daemon, &of.snapshot, err);
 	if (r < 0)
 		return r;
-	*ret = of;
-	of = (struct snapshot_of){ .snapshot = { .name = NULL } };
+	snapshot_of_move(ret, &of);
 	return 0;
 }
 

@@ -29,6 +29,8 @@ struct snapshot_of {
 };
 
 void snapshot_of_done(struct snapshot_of *of);
+/* `to` is uninitialised; `from` has nothing afterwards. */
+void snapshot_of_move(struct snapshot_of *to, struct snapshot_of *from);
 #define AUTO_SNAPSHOT_OF CLEANUP(snapshot_of_done) struct snapshot_of
 
 /* `ret` is uninitialised here and below. `name` may be NULL. The VM must run or be paused, and

@@ -59,7 +59,19 @@ file_is_longer() {
 }
 
 nothing_is_staged() {
-	equal "$(ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null)" ''
+	equal "$(staged)" ''
+}
+
+staged() {
+	ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null || true
+}
+
+is_staged() {
+	[ -n "$(staged)" ]
+}
+
+all_is_unstaged() {
+	! is_staged
 }
 
 @test "a fork runs on from where the VM is, which goes on itself with its sessions" {
@@ -148,18 +160,30 @@ nothing_is_staged() {
 	nothing_is_staged
 }
 
-@test "Ctrl-C, and a name that is taken meanwhile: none stays, and the VM goes on" {
+# Both are awaited: the daemon ends what it has begun after the user has gone.
+@test "Ctrl-C: none stays, and the VM goes on" {
 	start fork env --default-signal=INT "$BANGER" vm fork box --count 20
 	wait_until 60 file_has "$BATS_TEST_TMPDIR/fork.err" 'fork'
 	kill -INT "$started"
 	wait_for_status "$started" 130
+	wait_until 20 all_is_unstaged
 	wait_until 20 only_box_is_left
-	nothing_is_staged
 	counts box
 }
 
 only_box_is_left() {
 	[ "$(banger --json vm list | jq -c '[.vms[].name]')" = '["box"]' ]
+}
+
+@test "a name that is taken meanwhile: none stays, the other VM does, and both go on" {
+	start fork "$BANGER" vm fork box --name copy --count 12
+	wait_until 60 is_staged
+	banger --quiet vm create --no-start --name copy-12 >/dev/null
+	wait_for_status "$started" 1
+	contains "$(<"$BATS_TEST_TMPDIR/fork.err")" "cannot fork 'box': a VM named 'copy-12' exists already"
+	equal "$(banger --json vm list | jq -c '[.vms[].name] | sort')" '["box","copy-12"]'
+	nothing_is_staged
+	counts box
 }
 
 @test "killed at vm.capture.intent, .paused, .memory, .disks, .resumed and vm.fork.captured: the VM goes on, nothing is left" {

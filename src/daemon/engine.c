@@ -54,6 +54,7 @@ static void copy_decision(const struct vmm_decision *from, struct vmm_decision *
 	*ret = *from;
 	ret->binary = mem_strdup(from->binary);
 	ret->qemu_path = mem_strdup(from->qemu_path);
+	ret->processor = mem_strdup(from->processor);
 }
 
 int engine_look(struct engine *engine, const struct cancel *cancel, struct vmm_host *ret,

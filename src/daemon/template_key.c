@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include <openssl/evp.h>
 
@@ -55,6 +56,13 @@ static int add_files(const char *const *paths, size_t count, struct buf *text, s
 	return r;
 }
 
+/* Emulated processors are the emulator's own. */
+static void add_processor(struct buf *text, const struct vmm_decision *decision)
+{
+	if (decision->processor)
+		buf_add_str(text, decision->processor);
+}
+
 static int make_key(const struct buf *text, char ret[static TEMPLATE_KEY_SIZE], struct err *err)
 {
 	uint8_t digest[(TEMPLATE_KEY_SIZE - 1) / 2];
@@ -78,6 +86,7 @@ int machine_key(const struct daemon *daemon, const struct vm *vm,
 		 vmm_accelerator_name(decision->accelerator));
 	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %d\n", vm->spec.vcpu, vm->spec.memory_bytes,
 		 network_is_on(daemon->network));
+	add_processor(&text, decision);
 	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
 	if (r < 0)
 		return r;
@@ -100,6 +109,7 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 	AUTO_IMAGE_PATHS image = { 0 };
 	AUTO_BUF text = BUF_INIT;
 	uint64_t system_bytes, work_bytes;
+	struct utsname host;
 	int r;
 
 	template_disk_sizes(daemon, &vm->spec, &system_bytes, &work_bytes);
@@ -109,6 +119,9 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d\n%s\n", vm->spec.vcpu,
 		 vm->spec.memory_bytes, system_bytes, work_bytes, network_is_on(daemon->network),
 		 args);
+	add_processor(&text, decision);
+	if (decision->processor && uname(&host) == 0)
+		buf_addf(&text, "%s\n", host.release);
 	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
 	if (r < 0)
 		return r;

@@ -2,7 +2,8 @@
  * What a VM must have in common with a template to begin as its copy: everything that is in a
  * running machine's memory and cannot be changed from outside. A file is the one that it was as
  * long as its device, inode, size and time of change are: reading gigabytes at each start would
- * cost more than a template saves.
+ * cost more than a template saves. Under KVM a guest has the host's processor, with what the host's
+ * kernel can virtualise of it.
  */
 #pragma once
 
@@ -31,7 +32,9 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 
 /*
  * The same for a VM that goes on from what was once itself: of what is outside of its folder, only
- * what has no part in the captured machine. Its kernel has, and its disks are copied with it.
+ * what has no part in the captured machine. Its kernel has, and its disks are copied with it. Nor
+ * has it the release of the host's kernel: a template is made again in seconds, a snapshot never,
+ * and what another kernel takes away of the processor shows in that.
  */
 int machine_key(const struct daemon *daemon, const struct vm *vm,
 		const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],

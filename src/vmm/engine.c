@@ -100,6 +100,7 @@ void vmm_decision_done(struct vmm_decision *decision)
 
 	mem_free(decision->binary);
 	mem_free(decision->qemu_path);
+	mem_free(decision->processor);
 	*decision = (struct vmm_decision){ .engine = VMM_ENGINE_QEMU };
 }
 
@@ -111,6 +112,7 @@ void vmm_host_done(struct vmm_host *host)
 	mem_free(host->firecracker.path);
 	mem_free(host->shim.path);
 	mem_free(host->qemu.path);
+	mem_free(host->processor);
 	*host = (struct vmm_host){ .kvm = { .finding = KVM_MISSING } };
 }
 
@@ -138,6 +140,7 @@ static int choose_firecracker(const struct vmm_host *host, struct vmm_decision *
 	*ret = (struct vmm_decision){ .engine = VMM_ENGINE_FIRECRACKER,
 				      .accelerator = VMM_ACCELERATOR_KVM,
 				      .binary = mem_strdup(program->path),
+				      .processor = mem_strdup(host->processor),
 				      .version = program->version };
 	(void)snprintf(ret->reason, sizeof(ret->reason), "Firecracker %u.%u.%u with KVM",
 		       program->version.major, program->version.minor, program->version.patch);
@@ -166,6 +169,7 @@ static int choose_qemu(const struct vmm_host *host, const char *why_not_firecrac
 		.accelerator = has_kvm ? VMM_ACCELERATOR_KVM : VMM_ACCELERATOR_TCG,
 		.binary = mem_strdup(host->shim.path),
 		.qemu_path = mem_strdup(qemu->path),
+		.processor = mem_strdup(host->processor),
 		.version = qemu->version,
 	};
 	(void)snprintf(ret->reason, sizeof(ret->reason), "banger-vmm on QEMU %u.%u.%u with %s%s%s",

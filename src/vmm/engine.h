@@ -49,6 +49,7 @@ struct vmm_host {
 	struct vmm_program shim; /* banger-vmm */
 	struct vmm_program qemu;
 	struct kvm_verdict kvm;
+	char *processor; /* owned: what guests see of it (processor.h); NULL without usable KVM */
 };
 
 void vmm_host_done(struct vmm_host *host);
@@ -65,7 +66,7 @@ struct vmm_host_options {
 /*
  * Looks at the host. Each program is run once with --version (3 s at most each), KVM is probed
  * unless the verdict of this boot is cached. What is missing is a finding, not a failure; only a
- * fired `cancel` fails.
+ * fired `cancel` and an unreadable /proc/cpuinfo fail.
  */
 int vmm_host_gather(const struct vmm_host_options *options, const struct cancel *cancel,
 		    struct vmm_host *ret, struct err *err) MUST_CHECK;
@@ -75,6 +76,7 @@ struct vmm_decision {
 	enum vmm_accelerator accelerator;
 	char *binary;		    /* owned: firecracker or banger-vmm */
 	char *qemu_path;	    /* owned; NULL with Firecracker */
+	char *processor;	    /* owned: what guests see of the host's; NULL with TCG */
 	struct vmm_version version; /* of Firecracker or QEMU */
 	char reason[512];	    /* one sentence: what was chosen and why not the other */
 };

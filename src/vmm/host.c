@@ -9,6 +9,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "vmm/engine.h"
+#include "vmm/processor.h"
 
 #define VERSION_TIMEOUT_MS 3000
 #define VERSION_BYTES_MAX  16384
@@ -119,12 +120,31 @@ static void move_host(struct vmm_host *from, struct vmm_host *to)
 	from->firecracker.path = NULL;
 	from->qemu.path = NULL;
 	from->shim.path = NULL;
+	from->processor = NULL;
+}
+
+static int look_at_kvm(const struct vmm_host_options *options, struct vmm_host *host,
+		       struct err *err)
+{
+	const char *node = options->kvm_node ? options->kvm_node : KVM_NODE;
+	AUTO_BUF processor = BUF_INIT;
+	int r;
+
+	if (options->probe_kvm_anew)
+		kvm_probe_anew(options->state_dir_fd, node, &host->kvm);
+	else
+		kvm_probe(options->state_dir_fd, node, &host->kvm);
+	if (!kvm_is_usable(&host->kvm))
+		return 0;
+	r = processor_read(&processor, err);
+	if (r == 0)
+		host->processor = buf_detach(&processor);
+	return r;
 }
 
 int vmm_host_gather(const struct vmm_host_options *options, const struct cancel *cancel,
 		    struct vmm_host *ret, struct err *err)
 {
-	const char *node = options->kvm_node ? options->kvm_node : KVM_NODE;
 	CLEANUP(vmm_host_done) struct vmm_host host = { .kvm = { .finding = KVM_MISSING } };
 	int r;
 
@@ -145,12 +165,10 @@ int vmm_host_gather(const struct vmm_host_options *options, const struct cancel 
 		r = judge_program(&host.shim, &any_version, cancel, err);
 	if (r == 0)
 		r = cancel_check(cancel, err);
+	if (r == 0)
+		r = look_at_kvm(options, &host, err);
 	if (r < 0)
 		return r;
-	if (options->probe_kvm_anew)
-		kvm_probe_anew(options->state_dir_fd, node, &host.kvm);
-	else
-		kvm_probe(options->state_dir_fd, node, &host.kvm);
 
 	move_host(&host, ret);
 	return 0;

@@ -152,6 +152,7 @@ static void test_choices(void **state)
 				       (struct vmm_version){ 0, 1, 0 });
 		host.kvm.finding = choices[i].has_kvm ? KVM_USABLE : KVM_TOO_SLOW;
 		(void)snprintf(host.kvm.reason, sizeof(host.kvm.reason), "KVM is odd");
+		host.processor = choices[i].has_kvm ? mem_strdup("flags: a\n") : NULL;
 
 		r = vmm_choose(choices[i].choice, &host, &decision, &err);
 		CHECK_ROW(i, (r == 0) == choices[i].is_ok);
@@ -166,6 +167,7 @@ static void test_choices(void **state)
 		CHECK_STR(decision.binary, choices[i].engine == VMM_ENGINE_QEMU ? "/shim" : "/fc");
 		CHECK_ROW(i, str_eq(decision.qemu_path,
 				    choices[i].engine == VMM_ENGINE_QEMU ? "/q" : NULL));
+		CHECK_ROW(i, str_eq(decision.processor, choices[i].has_kvm ? "flags: a\n" : NULL));
 	}
 }
 

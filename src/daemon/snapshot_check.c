@@ -15,9 +15,12 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/engine.h"
-#include "daemon/template_key.h"
+#include "daemon/machine_key.h"
+#include "daemon/network.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"
+#include "image/register.h"
+#include "vmm/engine.h"
 
 #define STATE_SIZE_MAX (64ULL << 20) /* hundreds of kilobytes, with many devices */
 
@@ -137,16 +140,19 @@ static int check_files(const struct daemon *daemon, const struct snapshot_record
 
 /* --- what it needs beside --- */
 
-int snapshot_current_key(const struct job *job, const struct vm *vm,
-			 char ret[static TEMPLATE_KEY_SIZE], struct err *err)
+int snapshot_current_key(const struct job *job, const struct vm *vm, char **ret, struct err *err)
 {
+	struct daemon *daemon = job->daemon;
 	struct vmm_decision decision = { 0 };
+	AUTO_IMAGE_PATHS image = { 0 };
 	int r;
 
-	r = engine_get(job->daemon->engine, job->cancel, &decision, err);
+	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
+	if (r == 0)
+		r = engine_get(daemon->engine, job->cancel, &decision, err);
 	if (r < 0)
 		return r;
-	r = machine_key(job->daemon, vm, &decision, ret, err);
+	r = machine_key(&decision, &image, network_is_on(daemon->network), ret, err);
 	vmm_decision_done(&decision);
 	return r;
 }
@@ -162,25 +168,30 @@ void snapshot_apply(const struct snapshot_record *record, const struct vm *vm, s
 	vm_workspace_copy(&ret->workspace, &record->workspace);
 }
 
+static int check_machine(const struct job *job, const struct vm *vm,
+			 const struct snapshot_record *record, struct err *err)
+{
+	AUTO_FREE char *key = NULL;
+	AUTO_BUF what = BUF_INIT;
+	int r;
+
+	r = snapshot_current_key(job, vm, &key, err);
+	if (r < 0)
+		return r;
+	machine_key_compare(record->machine_key, key, &what);
+	if (what.len == 0)
+		return 0;
+	r = err_set(err, ERR_BAD_STATE, "it was made with %s", what.ptr);
+	err_hint(err,
+		 "a machine's memory fits only what it was made with: put that back, or delete "
+		 "the snapshot");
+	return r;
+}
+
 int snapshot_check(const struct job *job, const struct vm *vm, const struct snapshot_record *record,
 		   struct err *err)
 {
-	char key[TEMPLATE_KEY_SIZE];
-	AUTO_VM then = { 0 };
-	int r;
+	const int r = check_files(job->daemon, record, err);
 
-	r = check_files(job->daemon, record, err);
-	if (r < 0)
-		return r;
-	snapshot_apply(record, vm, &then);
-	r = snapshot_current_key(job, &then, key, err);
-	if (r < 0)
-		return r;
-	if (str_eq(key, record->key))
-		return 0;
-	r = err_set(err, ERR_BAD_STATE,
-		    "the VMM, its emulator, the image or the kind of network is not the one that "
-		    "it was made with");
-	err_hint(err, "memory can only be loaded by the very programs that wrote it");
-	return r;
+	return r < 0 ? r : check_machine(job, vm, record, err);
 }

@@ -162,7 +162,7 @@ static int take_named(const struct job *job, const struct vm *vm, const char *na
 	if (r == 0)
 		r = check_programs(job, vm, err);
 	if (r == 0)
-		r = snapshot_current_key(job, vm, record->key, err);
+		r = snapshot_current_key(job, vm, &record->machine_key, err);
 	if (r < 0)
 		return r;
 	r = model_new_id(record->id);

@@ -32,7 +32,7 @@ void template_disk_sizes(const struct daemon *daemon, const struct vm_spec *spec
 	*ret_work = smaller(spec->disk_bytes, daemon->defaults.disk_bytes);
 }
 
-static int add_file(struct buf *text, const char *path, struct err *err)
+int key_add_file(struct buf *text, const char *path, struct err *err)
 {
 	struct stat status;
 
@@ -51,16 +51,9 @@ static int add_files(const char *const *paths, size_t count, struct buf *text, s
 
 	for (size_t i = 0; i < count && r == 0; i++) {
 		if (paths[i])
-			r = add_file(text, paths[i], err);
+			r = key_add_file(text, paths[i], err);
 	}
 	return r;
-}
-
-/* Emulated processors are the emulator's own. */
-static void add_processor(struct buf *text, const struct vmm_decision *decision)
-{
-	if (decision->processor)
-		buf_add_str(text, decision->processor);
 }
 
 static int make_key(const struct buf *text, char ret[static TEMPLATE_KEY_SIZE], struct err *err)
@@ -72,29 +65,6 @@ static int make_key(const struct buf *text, char ret[static TEMPLATE_KEY_SIZE], 
 	for (size_t i = 0; i < sizeof(digest); i++)
 		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
 	return 0;
-}
-
-int machine_key(const struct daemon *daemon, const struct vm *vm,
-		const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
-		struct err *err)
-{
-	AUTO_IMAGE_PATHS image = { 0 };
-	AUTO_BUF text = BUF_INIT;
-	int r;
-
-	buf_addf(&text, "banger machine %d\n%s\n%s\n", FORM, vmm_engine_name(decision->engine),
-		 vmm_accelerator_name(decision->accelerator));
-	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %d\n", vm->spec.vcpu, vm->spec.memory_bytes,
-		 network_is_on(daemon->network));
-	add_processor(&text, decision);
-	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
-	if (r < 0)
-		return r;
-	const char *const paths[] = { image.root, image.seed, decision->binary,
-				      decision->qemu_path };
-
-	r = add_files(paths, ARRAY_LEN(paths), &text, err);
-	return r < 0 ? r : make_key(&text, ret, err);
 }
 
 int template_key(const struct daemon *daemon, const struct vm *vm,
@@ -119,9 +89,9 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 	buf_addf(&text, "%" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d\n%s\n", vm->spec.vcpu,
 		 vm->spec.memory_bytes, system_bytes, work_bytes, network_is_on(daemon->network),
 		 args);
-	add_processor(&text, decision);
+	/* An emulated one is QEMU's own. */
 	if (decision->processor && uname(&host) == 0)
-		buf_addf(&text, "%s\n", host.release);
+		buf_addf(&text, "%s%s\n", decision->processor, host.release);
 	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
 	if (r < 0)
 		return r;

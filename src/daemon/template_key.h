@@ -30,12 +30,6 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 		 const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
 		 struct err *err) MUST_CHECK;
 
-/*
- * The same for a VM that goes on from what was once itself: of what is outside of its folder, only
- * what has no part in the captured machine. Its kernel has, and its disks are copied with it. Nor
- * has it the release of the host's kernel: a template is made again in seconds, a snapshot never,
- * and what another kernel takes away of the processor shows in that.
- */
-int machine_key(const struct daemon *daemon, const struct vm *vm,
-		const struct vmm_decision *decision, char ret[static TEMPLATE_KEY_SIZE],
-		struct err *err) MUST_CHECK;
+/* Appends what tells this file from others, and from what it was before it was changed. */
+struct buf;
+int key_add_file(struct buf *text, const char *path, struct err *err) MUST_CHECK;

@@ -18,6 +18,7 @@ void snapshot_record_done(struct snapshot_record *record)
 		return;
 
 	mem_free(record->name);
+	mem_free(record->machine_key);
 	for (size_t i = 0; i < ARRAY_LEN(record->files); i++)
 		mem_free(record->files[i].name);
 	vm_workspace_done(&record->workspace);

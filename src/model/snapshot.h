@@ -27,12 +27,12 @@ struct snapshot_file {
 	int64_t changed_ns; /* since 1970 */
 };
 
-/* Strings are owned and never NULL in a stored one, but for the workspace's. */
+/* Strings are owned and never NULL in a stored one, but where that is said, and the workspace's. */
 struct snapshot_record {
 	char id[VM_ID_SIZE];
 	char vm_id[VM_ID_SIZE];
-	char *name;		     /* unique among the VM's */
-	char key[TEMPLATE_KEY_SIZE]; /* of what it needs outside of its folder */
+	char *name;	   /* unique among the VM's */
+	char *machine_key; /* of what it needs outside of its folder; NULL: not known */
 	char state_sha256[TEMPLATE_KEY_SIZE];
 	struct snapshot_file files[SNAPSHOT_PART_COUNT];
 	uint32_t vcpu; /* the VM's spec, then */

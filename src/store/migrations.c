@@ -177,6 +177,9 @@ const struct migration store_migrations[] = {
 	  "  created_at        INTEGER NOT NULL,"
 	  "  UNIQUE (vm_id, name)"
 	  ") STRICT;" },
+	{ "what a snapshot needs, part by part",
+	  "ALTER TABLE snapshots DROP COLUMN key;"
+	  "ALTER TABLE snapshots ADD COLUMN machine_key TEXT;" },
 };
 const size_t store_migration_count = ARRAY_LEN(store_migrations);
 

@@ -28,11 +28,11 @@
 	"id, key, image, kernel, vcpu, memory_bytes, system_bytes, work_bytes, used_bytes," \
 	" created_at, used_at, build_ms"
 
-#define SNAPSHOT_COLUMNS                                                                       \
-	"id, vm_id, name, key, state_sha256, memory_file, memory_size, memory_changed_ns,"     \
-	" system_file, system_size, system_changed_ns, work_file, work_size, work_changed_ns," \
-	" vcpu, memory_bytes, system_bytes, work_bytes, guest_path, host_path, head,"          \
-	" fingerprint, workspace_branch, workspace_from, workspace_mode, workspace_untracked," \
+#define SNAPSHOT_COLUMNS                                                                           \
+	"id, vm_id, name, machine_key, state_sha256, memory_file, memory_size, memory_changed_ns," \
+	" system_file, system_size, system_changed_ns, work_file, work_size, work_changed_ns,"     \
+	" vcpu, memory_bytes, system_bytes, work_bytes, guest_path, host_path, head,"              \
+	" fingerprint, workspace_branch, workspace_from, workspace_mode, workspace_untracked,"     \
 	" workspace_pending, used_bytes, pause_us, created_at"
 
 const char *const store_sql[QUERY_COUNT] = {

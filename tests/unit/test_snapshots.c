@@ -120,7 +120,7 @@ static void fill(struct snapshot_record *record, unsigned int number, const char
 	snapshot_record_init(record);
 	(void)snprintf(record->id, sizeof(record->id), "%032x", number);
 	(void)snprintf(record->vm_id, sizeof(record->vm_id), "%s", vm_id);
-	(void)snprintf(record->key, sizeof(record->key), "%064x", number + 1);
+	record->machine_key = mem_printf("form:2 vmm:%016x", number + 1);
 	(void)snprintf(record->state_sha256, sizeof(record->state_sha256), "%064x", number + 2);
 	record->name = mem_printf("snap%u", number);
 	for (size_t i = 0; i < SNAPSHOT_PART_COUNT; i++)
@@ -206,7 +206,7 @@ static void check_record(const struct snapshot_record *got, const struct snapsho
 	CHECK_STR(got->id, wanted->id);
 	CHECK_STR(got->vm_id, wanted->vm_id);
 	CHECK_STR(got->name, wanted->name);
-	CHECK_STR(got->key, wanted->key);
+	CHECK_STR(got->machine_key, wanted->machine_key);
 	CHECK_STR(got->state_sha256, wanted->state_sha256);
 	for (size_t i = 0; i < SNAPSHOT_PART_COUNT; i++) {
 		CHECK_STR(got->files[i].name, wanted->files[i].name);

@@ -415,6 +415,52 @@ static void test_old_database(void **state)
 	CHECK_INT(err.kind, ERR_EXISTS);
 }
 
+/* A snapshot of before keys had parts is still there, and has none. */
+static void test_old_snapshot(void **state)
+{
+	static const char rows[] =
+		"PRAGMA application_id = 0x62616e67;"
+		"INSERT INTO images (name, state, size_bytes, used_bytes, has_init, built_at)"
+		"  VALUES ('img', 'ready', 1, 1, 0, 0);"
+		"INSERT INTO kernels (name, state, has_elf, has_bzimage, module_count, size_bytes,"
+		"  pulled_at) VALUES ('krn', 'ready', 1, 0, 0, 1, 0);"
+		"INSERT INTO vms (id, name, state, image, kernel, vcpu, memory_bytes, disk_bytes,"
+		"  system_overlay_bytes, nat, ports, ephemeral, created_at, started_at)"
+		"  VALUES (printf('%032d', 1), 'box', 'stopped', 'img', 'krn', 1, 2, 3, 4, 0, '', "
+		"0,"
+		"  5, 6);"
+		"INSERT INTO snapshots (id, vm_id, name, key, state_sha256, memory_file, "
+		"memory_size,"
+		"  memory_changed_ns, system_file, system_size, system_changed_ns, work_file,"
+		"  work_size, work_changed_ns, vcpu, memory_bytes, system_bytes, work_bytes,"
+		"  workspace_untracked, workspace_pending, used_bytes, pause_us, created_at)"
+		"  VALUES (printf('%032d', 2), printf('%032d', 1), 'old', printf('%064d', 3),"
+		"  printf('%064d', 4), 'memory', 1, 2, 'system.raw', 3, 4, 'work.raw', 5, 6, 1, 2, "
+		"3,"
+		"  4, 0, 0, 5, 6, 7);";
+	CLEANUP(store_closep) struct store *store = NULL;
+	AUTO_SNAPSHOT_RECORD_LIST list = { .items = NULL };
+	struct connection connection;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	empty_folder();
+	CHECK_INT(connection_open(&connection, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+				  &err),
+		  0);
+	CHECK_INT(migrations_apply(&connection, store_migrations, 8, &err), 0);
+	if (connection_exec(&connection, rows, &err, "fill it") < 0)
+		fail_msg("%s", err.message);
+	connection_close(&connection);
+
+	store = open_good();
+	CHECK_INT(store_snapshot_list(store, NULL, &list, &err), 0);
+	CHECK_INT(list.count, 1);
+	CHECK_STR(list.items[0].name, "old");
+	CHECK_INT(list.items[0].created_at, 7);
+	assert_null(list.items[0].machine_key);
+}
+
 /* What a crash leaves half-made is swept; a database that came in between is not overwritten. */
 static void test_half_made(void **state)
 {
@@ -598,12 +644,13 @@ static void test_failed_sync(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_damaged),	      cmocka_unit_test(test_cut_off),
-		cmocka_unit_test(test_foreign),	      cmocka_unit_test(test_versions),
-		cmocka_unit_test(test_old_database),  cmocka_unit_test(test_migrations),
-		cmocka_unit_test(test_half_made),     cmocka_unit_test(test_locked),
-		cmocka_unit_test(test_second_store),  cmocka_unit_test(test_full_disk),
-		cmocka_unit_test(test_full_at_start), cmocka_unit_test(test_failed_sync),
+		cmocka_unit_test(test_damaged),	     cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_foreign),	     cmocka_unit_test(test_versions),
+		cmocka_unit_test(test_old_database), cmocka_unit_test(test_old_snapshot),
+		cmocka_unit_test(test_migrations),   cmocka_unit_test(test_half_made),
+		cmocka_unit_test(test_locked),	     cmocka_unit_test(test_second_store),
+		cmocka_unit_test(test_full_disk),    cmocka_unit_test(test_full_at_start),
+		cmocka_unit_test(test_failed_sync),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -142,6 +142,13 @@ static void set_clock(const struct job *job, const struct vm *vm)
 			  "cannot set the guest's clock, ignoring");
 }
 
+/* Where the disk is full all that follows needs the room, the guest before all. */
+static void remove_rest(const struct capture *capture)
+{
+	if (dir_remove_tree(AT_FDCWD, capture->folder) < 0)
+		log_error("cannot remove '%s', leaving that to the next start", capture->folder);
+}
+
 static int capture_locked(struct capture *capture, struct err *err)
 {
 	struct daemon *daemon = capture->job->daemon;
@@ -158,10 +165,11 @@ static int capture_locked(struct capture *capture, struct err *err)
 		r = stand_still(capture, err);
 	if (r == 0)
 		r = write_down(capture, err);
+	if (r < 0)
+		remove_rest(capture);
 	is_going = go_on(capture, &r, err);
-	/* Where the disk is full what comes next needs the room. */
-	if (r < 0 && dir_remove_tree(AT_FDCWD, capture->folder) < 0)
-		log_error("cannot remove '%s', leaving that to the next start", capture->folder);
+	if (r < 0)
+		remove_rest(capture);
 	if (capture->is_paused && is_going)
 		set_clock(capture->job, vm);
 	/* Else the intent stays, and reconcile tries again. */

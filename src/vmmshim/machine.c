@@ -172,6 +172,8 @@ static void on_event(void *context, const char *name, const json_t *details)
 	} else if (str_eq(name, "MIGRATION") && vmm->action == API_LOAD_SNAPSHOT &&
 		   vmm->step == VMM_STARTING) {
 		snapshot_load_event(vmm, json_get_str(details, "status"));
+	} else if (str_eq(name, "BLOCK_IO_ERROR")) {
+		stall_event(vmm, details);
 	} else if (str_eq(name, "STOP") && vmm->api.phase == API_RUNNING) {
 		journal_debug("QEMU stopped the guest");
 	} else {

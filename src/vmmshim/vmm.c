@@ -61,6 +61,7 @@ static struct vmm *vmm_new(void)
 	vmm->qemu = QEMU_INIT;
 	vmm->console = CONSOLE_INIT;
 	vmm->snapshot = SNAPSHOT_INIT;
+	vmm->stall = STALL_INIT;
 	vmm->memory_fd = -1;
 	vmm->vsock.channel_fd = -1;
 	config_init(&vmm->api.config);
@@ -122,6 +123,8 @@ static int next_timeout_ms(struct vmm *vmm)
 		deadline = vmm->metrics_due_ns;
 	if (vsock_ns < deadline)
 		deadline = vsock_ns;
+	if (vmm->stall.due_ns < deadline)
+		deadline = vmm->stall.due_ns;
 	if (deadline != UINT64_MAX)
 		timeout = clock_poll_ms(deadline);
 	http = vmm->http ? http_timeout_ms(vmm->http) : -1;
@@ -150,6 +153,7 @@ static void dispatch(struct vmm *vmm, size_t count)
 	if (vmm->fds[FD_PROCESS].revents != 0)
 		machine_exited(vmm);
 	machine_deadline(vmm);
+	stall_step(vmm);
 	if (vmm->snapshot.is_writing)
 		snapshot_step(vmm);
 	if (clock_now_ns() >= vmm->metrics_due_ns) {

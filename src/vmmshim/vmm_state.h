@@ -17,6 +17,7 @@
 #include "vmmshim/qemu.h"
 #include "vmmshim/qmp.h"
 #include "vmmshim/snapshot.h"
+#include "vmmshim/stall.h"
 #include "vmmshim/vsock.h"
 
 #define VMM_START_TIMEOUT_MS 10000 /* for QEMU's QMP handshake */
@@ -66,6 +67,7 @@ struct vmm {
 	size_t queue_count;
 
 	struct snapshot snapshot;
+	struct stall stall;
 	int memory_fd;	       /* owned; below a clone's memory, -1: its memory is its own */
 	enum qemu_accel accel; /* of the machine that was started */
 	uint64_t tsc_khz;      /* that the guest was told; 0: unknown */

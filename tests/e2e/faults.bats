@@ -252,6 +252,111 @@ nothing_can_be_made() {
 	equal "$(banger --json vm list | jq -c .vms)" "[]"
 }
 
+# --- full disks: what runs, and is copied ---
+
+# Leaves so many MiB.
+leave_mib() {
+	local available
+	rm -f "$BANGER_STATE_DIR/filler"
+	available=$(df --output=avail -B1 "$BANGER_STATE_DIR" | tail -n 1)
+	fallocate -l "$((available - ($1 << 20)))" "$BANGER_STATE_DIR/filler"
+}
+
+# Starts a guest's command that writes more than there is room for, to this file. $started is its process. The VM has
+# stood still so many times then.
+overfill() {
+	leave_mib 8
+	start writer "$BANGER" --quiet vm exec box -- sh -c \
+		"head -c 24M /dev/urandom >/dev/shm/big && cp /dev/shm/big $1 && sync && echo 3 >/proc/sys/vm/drop_caches && cmp /dev/shm/big $1"
+	wait_until 30 stood_still "$2"
+	equal "$(state_of box)" running
+}
+
+stood_still() {
+	[ "$(grep -c 'the host has no room for what the guest writes' "$(vm_get box .vmm_log)")" = "$1" ]
+}
+
+@test "no byte left for what a guest writes: it stands still, says so, and goes on with all of it when there is room" {
+	small_state 160m
+	run_vm box
+	overfill /root/big 1
+	make_room
+	wait_for_status "$started" 0
+	wait_until 10 file_has "$(vm_get box .vmm_log)" 'there is room again: the guest goes on'
+	# Paused meanwhile it stays so.
+	overfill /var/big 2
+	banger --quiet vm pause box >/dev/null
+	make_room
+	vm_is box paused
+	banger --quiet vm resume box >/dev/null
+	wait_for_status "$started" 0
+	equal "$(in_vm box dmesg | grep -ciE 'I/O error|EXT4-fs error' || true)" 0
+	stop_vm box
+	disks_are_whole box
+}
+
+# It writes to its memory and to both its disks, and counts; on the host all of that has its place already.
+write_heavily() {
+	in_vm "$1" sh -c 'head -c 2M /dev/urandom >/root/busy; cp /root/busy /var/busy; cp /root/busy /dev/shm/busy; sync
+		setsid sh -c "i=0; while :; do
+			for file in /dev/shm/busy /root/busy /var/busy; do
+				dd if=/bin/bash of=\$file bs=64k count=4 seek=\$((i % 8 * 4)) conv=notrunc,fsync
+			done
+			i=\$((i + 1)); echo \$i >/dev/shm/new; mv /dev/shm/new /dev/shm/n
+		done" </dev/null >/dev/null 2>&1 &'
+	wait_until 10 in_vm "$1" test -s /dev/shm/n
+}
+
+has_written_more() {
+	[ "$(in_vm "$1" cat /dev/shm/n)" -gt "$2" ]
+}
+
+# It runs, its guest writes, the old snapshot is whole, and there is nothing else.
+is_as_before() {
+	local count
+	count=$(in_vm box cat /dev/shm/n)
+	equal "$(state_of box)" running
+	wait_until 10 has_written_more box "$count"
+	equal "$(banger --json vm snapshot list box | jq -c '[.snapshots[].name]')" '["old"]'
+	equal "$(banger --json vm snapshot show box old | jq .problem)" null
+	equal "$(ls -A "$(folder_of box)/snapshots")" "$old"
+	equal "$(ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null)" ''
+}
+
+# no_room COMMAND...: it fails, and says why.
+no_room() {
+	run_for 1 "$@"
+	contains "$stderr" "No space left on device"
+	echo "$stderr" >>"$BATS_TEST_TMPDIR/failures"
+	is_as_before
+}
+
+@test "no byte left at any step of a snapshot or fork of a guest that writes: it goes on, the old snapshot stays, there is no half of one" {
+	local old left memory
+	small_state 1g
+	run_vm box
+	write_heavily box
+	in_vm box sh -c 'echo old >/root/what; echo old >/dev/shm/what; sync'
+	banger --quiet vm snapshot create box old >/dev/null
+	old=$(banger --json vm snapshot show box old | jq -r .snapshot.id)
+	memory=$(du -sB1M "$(folder_of box)/snapshots/$old/memory" | cut -f 1)
+	leave_mib $((memory / 2))
+	no_room "$BANGER" --quiet vm fork box --name copy
+	# In its memory, then in the rest, until there is enough of them.
+	for left in 1 $((memory / 2)) $(seq $((memory - 1)) 3 $((memory + 100))); do
+		leave_mib "$left"
+		! "$BANGER" --quiet vm snapshot create box new >/dev/null 2>&1 || break
+		no_room "$BANGER" --quiet vm snapshot create box new
+	done
+	file_has "$BATS_TEST_TMPDIR/failures" 'write the memory file: '
+	file_has "$BATS_TEST_TMPDIR/failures" "copy to '.*/.new-system"
+	file_has "$BATS_TEST_TMPDIR/failures" "copy to '.*/.new-work"
+	make_room
+	banger --quiet vm snapshot restore box old >/dev/null
+	equal "$(in_vm box cat /root/what /dev/shm/what | xargs)" 'old old'
+	banger --quiet vm snapshot restore box new >/dev/null
+}
+
 @test "a state folder that is read-only: said at each start, nothing is changed, and over when it is not" {
 	small_state 16m
 	make_vm box

@@ -15,8 +15,11 @@ if [ -z "${BANGER_TEST_NAMESPACES:-}" ]; then
 	exit 1
 fi
 
+# On a slow machine everything may take this many times as long (tests/kvm-host sets it).
+PATIENCE=${BANGER_TEST_PATIENCE:-1}
+
 # A test that hangs is one that failed.
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-150}
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((150 * PATIENCE))}
 
 PROGRAMS=$BANGER_BUILD/src/bin
 export BANGER=$PROGRAMS/banger
@@ -205,11 +208,23 @@ in_vm() {
 	banger --quiet vm exec "$1" -- "${@:2}"
 }
 
+# A guest's clock is the host's, within a second: asking takes a while, too.
+clock_is_right() {
+	local before guest after
+	before=$(date +%s%3N)
+	guest=$(in_vm "$1" date +%s%3N)
+	after=$(date +%s%3N)
+	if [ "$guest" -lt $((before - 1000)) ] || [ "$guest" -gt $((after + 1000)) ]; then
+		echo "the clock of '$1' says $guest ms, between $before and $after" >&2
+		return 1
+	fi
+}
+
 # --- waiting ---
 
 # Waits for a condition, at most so many seconds, and says what it waited for.
 wait_until() {
-	local deadline=$((SECONDS + $1))
+	local deadline=$((SECONDS + $1 * PATIENCE))
 	shift
 	until "$@"; do
 		if [ "$SECONDS" -ge "$deadline" ]; then

@@ -60,13 +60,6 @@ snapshots_of() {
 	banger --json vm snapshot list "$1" | jq -c '[.snapshots[].name]'
 }
 
-# The guest's clock is the host's.
-clock_is_right() {
-	local there
-	there=$(in_vm "$1" date +%s)
-	[ $((EPOCHSECONDS - there)) -le 1 ] && [ $((there - EPOCHSECONDS)) -le 1 ]
-}
-
 # The VM's folder has nothing half done, and one folder for each snapshot.
 is_tidy() {
 	equal "$(find "$(folder_of "$1")" -name '.new-*' -o -name .restore)" ''
@@ -231,7 +224,7 @@ base_of() {
 	wait_until 20 file_has "$BATS_TEST_TMPDIR/taken.err" 'snapshot: begun'
 	kill -INT "$started"
 	wait_for_status "$started" 130
-	timeout 30 "$BANGER" --quiet vm exec box -- sh -c 'echo fine >/root/what && sync'
+	timeout $((30 * PATIENCE)) "$BANGER" --quiet vm exec box -- sh -c 'echo fine >/root/what && sync'
 	take box after
 	vm_is box running
 	is_tidy box "$(banger --json vm snapshot list box | jq '.snapshots | length')"

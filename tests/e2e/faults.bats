@@ -357,6 +357,21 @@ no_room() {
 	banger --quiet vm snapshot restore box new >/dev/null
 }
 
+@test "no byte left when a template is begun, or written down: none is there, and no VM" {
+	local left
+	small_state 64m
+	sed -i '/^templates = /d' "$BANGER_CONFIG_DIR/config.toml"
+	banger --quiet vm list >/dev/null
+	for left in 0 30; do
+		leave_mib "$left"
+		run_for 1 banger --quiet template build
+		contains "$stderr" "No space left on device"
+		assert_no_vms
+		equal "$(ls -A "$BANGER_STATE_DIR/templates")" ''
+		equal "$(banger --json doctor --plan | jq -c .actions)" '[]'
+	done
+}
+
 @test "a state folder that is read-only: said at each start, nothing is changed, and over when it is not" {
 	small_state 16m
 	make_vm box

@@ -781,7 +781,7 @@ kernel_rm_done() {
 	wait_until 10 file_has "$BATS_TEST_TMPDIR/session.out" one
 	restart_daemon
 	equal "$(state_of box) $(vm_get box .pid)" "running $vmm"
-	equal "$(vm_get box .engine) $(vm_get box .accelerator)" "qemu tcg"
+	equal "$(vm_get box .engine) $(vm_get box .accelerator)" "qemu $ACCEL"
 	equal "$(boot_id box)" "$guest"
 	in_vm box sh -c 'echo after the crash >/dev/console; touch /go'
 	wait_for_status "$session" 7

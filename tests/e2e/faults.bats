@@ -323,10 +323,17 @@ is_as_before() {
 	equal "$(ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null)" ''
 }
 
-# no_room COMMAND...: it fails, and says why.
-no_room() {
-	run_for 1 "$@"
-	contains "$stderr" "No space left on device"
+# with_mib COUNT COMMAND...: runs it with so many left, for $status and $stderr; then the guest needs some for itself.
+with_mib() {
+	leave_mib "$1"
+	status=0
+	stderr=$("${@:2}" 2>&1 >/dev/null) || status=$?
+	make_room
+}
+
+had_no_room() {
+	equal "$status" 1
+	contains "$stderr" 'No space left on device'
 	echo "$stderr" >>"$BATS_TEST_TMPDIR/failures"
 	is_as_before
 }
@@ -340,13 +347,13 @@ no_room() {
 	banger --quiet vm snapshot create box old >/dev/null
 	old=$(banger --json vm snapshot show box old | jq -r .snapshot.id)
 	memory=$(du -sB1M "$(folder_of box)/snapshots/$old/memory" | cut -f 1)
-	leave_mib $((memory / 2))
-	no_room "$BANGER" --quiet vm fork box --name copy
+	with_mib $((memory / 2)) "$BANGER" --quiet vm fork box --name copy
+	had_no_room
 	# In its memory, then in the rest, until there is enough of them.
-	for left in 1 $((memory / 2)) $(seq $((memory - 1)) 3 $((memory + 100))); do
-		leave_mib "$left"
-		! "$BANGER" --quiet vm snapshot create box new >/dev/null 2>&1 || break
-		no_room "$BANGER" --quiet vm snapshot create box new
+	for left in 2 $((memory / 2)) $(seq $((memory - 1)) 4 $((memory + 100))); do
+		with_mib "$left" "$BANGER" --quiet vm snapshot create box new
+		[ "$status" -ne 0 ] || break
+		had_no_room
 	done
 	file_has "$BATS_TEST_TMPDIR/failures" 'write the memory file: '
 	file_has "$BATS_TEST_TMPDIR/failures" "copy to '.*/.new-system"

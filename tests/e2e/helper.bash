@@ -18,6 +18,9 @@ fi
 # On a slow machine everything may take this many times as long (tests/kvm-host sets it).
 PATIENCE=${BANGER_TEST_PATIENCE:-1}
 
+# What runs the guests: tcg, or kvm where that works (tests/kvm-host sets it, too).
+export ACCEL=${BANGER_TEST_ACCEL:-tcg}
+
 # A test that hangs is one that failed.
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((150 * PATIENCE))}
 

@@ -68,7 +68,7 @@ recoveries() {
 	equal "$(jq -c '.vms | map([.id, .name, .state, .image, .vcpu, .memory_bytes, .disk_bytes])' <<<"$output")" \
 		"[[\"$id\",\"box\",\"running\",\"debian-bookworm-slim\",1,536870912,1073741824]]"
 	run_for 0 banger vm show box
-	for fact in "$id" running debian-bookworm-slim debian-cloud qemu tcg "$BANGER_STATE_DIR/vms/$id"; do
+	for fact in "$id" running debian-bookworm-slim debian-cloud qemu "$ACCEL" "$BANGER_STATE_DIR/vms/$id"; do
 		contains "$output" "$fact"
 	done
 	[ $(($(date +%s) - $(vm_get box .started_at | date -f - +%s))) -lt 60 ]

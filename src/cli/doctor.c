@@ -122,8 +122,8 @@ static const struct opt doctor_opts[] = {
 	{ .type = OPT_FLAG,
 	  .name = "fix",
 	  .offset = offsetof(struct doctor_args, fix),
-	  .help = "first put right what is safe to: modes of banger's own folders, "
-		  "configuration and ssh key, and that key's public half" },
+	  .help = "first put right what is safe to: modes of banger's own folders and of what VMs "
+		  "have, configuration and ssh key, and that key's public half" },
 	{ .type = OPT_FLAG,
 	  .name = "plan",
 	  .offset = offsetof(struct doctor_args, plan),

@@ -11,6 +11,7 @@
 #include "base/spawn.h"
 #include "base/strv.h"
 #include "cli/link.h"
+#include "config/exposed.h"
 
 #define KEY_BYTES_MAX  16384
 #define KEYGEN_TIME_MS 10000
@@ -55,6 +56,31 @@ static int close_to_others(const struct private_thing *thing, json_t *fixed, str
 			     status.st_mode & 07777U, mode);
 	add_fixed(fixed, thing->name, message);
 	return 0;
+}
+
+struct closing {
+	json_t *fixed;
+	struct err *err;
+};
+
+static int close_exposed(void *context, const char *path, mode_t mode)
+{
+	const struct closing *closing = context;
+	const struct private_thing thing = {
+		"permissions", S_ISDIR(mode) ? "the folder" : "the file", path, mode & S_IFMT, 077,
+	};
+
+	return close_to_others(&thing, closing->fixed, closing->err);
+}
+
+/* Memory, disks and the rest of VMs and templates. */
+static int close_files(const char *state_dir, json_t *fixed, struct err *err)
+{
+	struct closing closing = { .fixed = fixed, .err = err };
+	const int r = exposed_each(state_dir, close_exposed, &closing);
+
+	return r < 0 && err->kind == ERR_NONE ? err_sys(err, r, "look at all of '%s'", state_dir)
+					      : r;
 }
 
 /* The public half of banger's own key, from the private one: without it VMs let nobody in. */
@@ -115,5 +141,8 @@ int doctor_fix(json_t *fixed, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	r = close_files(paths.state_dir, fixed, err);
+	if (r < 0)
+		return r;
 	return restore_public_key(ssh, fixed, err);
 }

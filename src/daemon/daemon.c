@@ -40,6 +40,7 @@
 #include "daemon/ssh_config.h"
 #include "daemon/ssh_key.h"
 #include "daemon/stats.h"
+#include "daemon/storage.h"
 #include "daemon/template_build.h"
 #include "daemon/templates.h"
 #include "daemon/vm_table.h"
@@ -266,6 +267,7 @@ static int daemon_open(struct daemon *daemon, struct err *err)
 		return r;
 	names_listen(daemon->names, daemon->config.dns_listen);
 	prepare_ssh(daemon);
+	storage_warn(daemon);
 	return 0;
 }
 

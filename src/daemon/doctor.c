@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -28,8 +27,6 @@
 #include "vmm/engine.h"
 
 #define RESOLV_CONF_BYTES_MAX 65536
-#define SPACE_WARN_BYTES      (4ULL << 30)   /* an image and a few VMs */
-#define SPACE_FAIL_BYTES      (256ULL << 20) /* not even a VM's first writes */
 
 static const char *const verdict_names[] = { [PASS] = "pass", [WARN] = "warn", [FAIL] = "fail" };
 
@@ -213,31 +210,6 @@ static void check_disks(struct daemon *daemon, const struct job *job, json_t *ch
 				   : NULL);
 }
 
-static void check_space(const struct daemon *daemon, json_t *checks)
-{
-	AUTO_BUF text = BUF_INIT;
-	struct statvfs status;
-	uint64_t free_bytes;
-
-	if (statvfs(daemon->paths.state_dir, &status) < 0) {
-		struct err err = ERR_INIT;
-
-		IGNORE_RESULT(err_sys(&err, -errno, "look at '%s'", daemon->paths.state_dir));
-		doctor_add_err(checks, "space", FAIL, &err);
-		return;
-	}
-	free_bytes = (uint64_t)status.f_bavail * status.f_frsize;
-	text_size(&text, free_bytes);
-	buf_addf(&text, " free in %s", daemon->paths.state_dir);
-	doctor_add(checks, "space",
-		   free_bytes < SPACE_FAIL_BYTES   ? FAIL
-		   : free_bytes < SPACE_WARN_BYTES ? WARN
-						   : PASS,
-		   text.ptr,
-		   free_bytes < SPACE_WARN_BYTES ? "delete VMs or images that are no longer needed"
-						 : NULL);
-}
-
 static void check_store(struct daemon *daemon, json_t *checks)
 {
 	struct err err = ERR_INIT;
@@ -321,64 +293,6 @@ static void check_tools(json_t *checks)
 	doctor_add(checks, "mmdebstrap", PASS, output.ptr, NULL);
 }
 
-/* Whether anybody but its owner may do something with it; ret_mode is set then. */
-static bool is_open_to_others(const char *path, mode_t *ret_mode)
-{
-	struct stat status;
-
-	if (stat(path, &status) < 0 || (status.st_mode & (S_IRWXG | S_IRWXO)) == 0)
-		return false;
-	*ret_mode = status.st_mode & 07777U;
-	return true;
-}
-
-/* What is in them (databases, disks, sockets) has modes of its own; this is the second lock. */
-static void check_permissions(const struct daemon *daemon, json_t *checks)
-{
-	const char *const folders[] = { daemon->paths.state_dir, daemon->paths.cache_dir,
-					daemon->paths.runtime_dir };
-	AUTO_BUF text = BUF_INIT;
-
-	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-		mode_t mode;
-
-		if (is_open_to_others(folders[i], &mode))
-			buf_addf(&text, "%s'%s' has mode %04o", text.len > 0 ? ", " : "",
-				 folders[i], mode);
-	}
-	if (text.len > 0)
-		doctor_add(checks, "permissions", WARN, text.ptr,
-			   "others have no business there: 'banger doctor --fix', or chmod 700");
-	else
-		doctor_add(checks, "permissions", PASS,
-			   "state, cache and runtime folder are yours alone", NULL);
-}
-
-static void check_user_key(const struct daemon *daemon, json_t *checks)
-{
-	AUTO_FREE char *public_path = mem_printf("%s.pub", daemon->ssh_key_path);
-	AUTO_FREE char *is_open = NULL;
-	mode_t mode;
-
-	if (access(public_path, R_OK) < 0) {
-		doctor_add(
-			checks, "ssh key", WARN, public_path,
-			daemon->config.ssh_key_path
-				? "it cannot be read, so new VMs authorise no key: ssh-keygen -y "
-				  "writes it"
-				: "it cannot be read, so new VMs authorise no key: 'banger doctor "
-				  "--fix' makes it again");
-	} else if (is_open_to_others(daemon->ssh_key_path, &mode)) {
-		is_open = mem_printf("'%s' has mode %04o, with which ssh refuses to use it",
-				     daemon->ssh_key_path, mode);
-		doctor_add(checks, "ssh key", WARN, is_open,
-			   daemon->config.ssh_key_path ? "chmod 600"
-						       : "'banger doctor --fix', or chmod 600");
-	} else {
-		doctor_add(checks, "ssh key", PASS, public_path, NULL);
-	}
-}
-
 /* Whether there is an ssh that understands what it is told of VMs. The user's own configuration is
  * left out: it may run programs. */
 static void check_ssh(const struct daemon *daemon, json_t *checks)
@@ -455,13 +369,14 @@ json_t *doctor_checks(struct daemon *daemon, const struct job *job)
 	check_resolver(daemon, job, checks);
 	check_engine(daemon, job, checks);
 	check_agent(daemon, checks);
-	check_permissions(daemon, checks);
-	check_user_key(daemon, checks);
+	doctor_check_permissions(daemon, checks);
+	doctor_check_user_key(daemon, checks);
 	check_ssh(daemon, checks);
 	check_disks(daemon, job, checks);
 	check_cgroups(daemon, checks);
 	check_confinement(daemon, checks);
-	check_space(daemon, checks);
+	doctor_check_storage(daemon, checks);
+	doctor_check_space(daemon, checks);
 	check_store(daemon, checks);
 	check_folders(daemon, checks);
 	check_artifacts(daemon, checks);

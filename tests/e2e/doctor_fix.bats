@@ -27,6 +27,58 @@ mode() {
 	chmod 700 "$BANGER_STATE_DIR"
 }
 
+@test "memory and disks of VMs and templates that others may read" {
+	local dir=$BANGER_STATE_DIR/vms/mine/snapshots/one
+	banger ps >/dev/null
+	mkdir -p "$dir"
+	touch "$dir"/{memory,state,system.raw}
+	chmod -R go= "$BANGER_STATE_DIR/vms"
+	ln -s /etc/passwd "$dir/work.raw" # not ours to judge
+	run_for 0 banger --json doctor
+	equal "$(verdict permissions)" pass
+	chmod 755 "$BANGER_STATE_DIR/templates"
+	chmod 644 "$dir"/*.raw
+	chmod 660 "$dir/memory"
+	chmod 640 "$dir/state"
+	run_for 0 banger doctor
+	matches "$output" "WARN +permissions +'/.*/vms/mine/snapshots/one/.*, and 1 more"
+	contains "$output" "chmod go-rwx; a VM's memory and disks have its secrets"
+	run_for 0 banger --json doctor --fix
+	equal "$(fixed | sort)" "permissions: the file '$dir/memory' had mode 0660 and has 0600 now
+permissions: the file '$dir/state' had mode 0640 and has 0600 now
+permissions: the file '$dir/system.raw' had mode 0644 and has 0600 now
+permissions: the folder '$BANGER_STATE_DIR/templates' had mode 0755 and has 0700 now"
+	equal "$(verdict permissions) $(mode /etc/passwd)" 'pass 644'
+	rm -r "$BANGER_STATE_DIR/vms/mine"
+}
+
+@test "a state folder on another machine: said by doctor, and in the log once" {
+	banger ps >/dev/null
+	banger --quiet daemon stop
+	rm "$BANGER_STATE_DIR/bangerd.log"
+	cp -a "$BANGER_STATE_DIR" "$HOME_DIR/far"
+	rm "$HOME_DIR"/far/{images,kernels} # links
+	# A real one, of this machine all the same: sshfs, with a pipe instead of ssh.
+	# shellcheck disable=SC2016 # they are the inner shell's
+	run_for 0 unshare --mount bash -euc '
+		coproc server { exec /usr/lib/openssh/sftp-server; }
+		exec 5<&"${server[0]}" 6>&"${server[1]}"
+		sshfs ":$2" "$BANGER_STATE_DIR" -o passive <&5 >&6 &
+		sshfs=$!
+		trap "umount -l \"$BANGER_STATE_DIR\"; exec 5<&- 6>&-; wait $sshfs" EXIT
+		until mountpoint -q "$BANGER_STATE_DIR"; do kill -0 "$sshfs"; sleep 0.05; done
+		"$1" --json doctor >"$HOME_DIR/report"
+		"$1" --json doctor >/dev/null
+		"$1" --quiet daemon stop >/dev/null
+		grep -c "another machine" "$BANGER_STATE_DIR/bangerd.log"
+	' bash "$BANGER" "$HOME_DIR/far"
+	equal "$output" 1
+	equal "$(jq -r '.checks[] | select(.name == "storage") | "\(.status) \(.message)"' "$HOME_DIR/report")" \
+		"warn '$BANGER_STATE_DIR' is on a file system of another machine (fuse.sshfs)"
+	run_for 0 banger --json doctor
+	equal "$(verdict storage)" pass
+}
+
 @test "modes that keep the daemon from starting" {
 	banger --quiet daemon stop
 	mkdir -p "$BANGER_CACHE_DIR" "$BANGER_RUNTIME_DIR"
@@ -91,6 +143,7 @@ ssh key: made '$key.pub' from the private key"
 	rm "$BANGER_CONFIG_DIR/config.toml"
 	write_config
 	# Disks of no VM that is known are the user's to judge: told, and kept.
+	umask 077
 	mkdir -p "$BANGER_STATE_DIR/vms/0123456789abcdef0123456789abcdef"
 	echo data >"$BANGER_STATE_DIR/vms/0123456789abcdef0123456789abcdef/work.qcow2"
 	run_for 0 banger --json doctor --fix

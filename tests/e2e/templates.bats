@@ -69,6 +69,13 @@ booted() {
 	matches "${lines[0]}" '^ID +IMAGE +KERNEL +VCPU +MEMORY +SIZE +BUILT +USED$'
 	matches "${lines[1]}" "^${id:0:12}  $IMAGE  debian-cloud +1  512 MiB +[0-9.]+ MiB"
 	equal "${#lines[@]}" 2
+	# It has whatever was in memory: nobody else reads it, and it is said if that has changed.
+	equal "$(stat -c %a "$(template_folder)" "$(template_folder)"/* | sort -u | xargs)" '600 700'
+	chmod 755 "$(template_folder)"
+	chmod 644 "$(template_folder)/memory"
+	run_for 0 banger --json doctor --fix
+	equal "$(jq -r '.fixed[].message' <<<"$output")" "the folder '$(template_folder)' had mode 0755 and has 0700 now
+the file '$(template_folder)/memory' had mode 0644 and has 0600 now"
 	run_for 0 banger template build
 	contains "$stderr" "there is one already"
 	contains "$output" "${id:0:12}"

@@ -70,6 +70,31 @@ int file_read(int dir_fd, const char *path, uint64_t size_max, struct buf *ret)
 	}
 }
 
+/* A link is never made over something; what cannot have a second name is looked for before. */
+static int rename_in_steps(int from_dir_fd, const char *from, int to_dir_fd, const char *to)
+{
+	struct stat status;
+
+	if (fstatat(from_dir_fd, from, &status, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISDIR(status.st_mode)) {
+		if (linkat(from_dir_fd, from, to_dir_fd, to, 0) == 0)
+			return unlinkat(from_dir_fd, from, 0) < 0 ? -errno : 0;
+		if (errno == EEXIST)
+			return -EEXIST;
+	}
+	if (fstatat(to_dir_fd, to, &status, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return renameat(from_dir_fd, from, to_dir_fd, to) < 0 ? -errno : 0;
+}
+
+int file_rename_new(int from_dir_fd, const char *from, int to_dir_fd, const char *to)
+{
+	if (renameat2(from_dir_fd, from, to_dir_fd, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	return errno == EINVAL ? rename_in_steps(from_dir_fd, from, to_dir_fd, to) : -errno;
+}
+
 int dir_open(const char *path)
 {
 	const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -24,6 +24,12 @@ int file_replace(int dir_fd, const char *name, struct span content, mode_t mode)
  */
 int file_read(int dir_fd, const char *path, uint64_t size_max, struct buf *ret) MUST_CHECK;
 
+/*
+ * Renames, but replaces nothing (-EEXIST); 0 or -errno. Where the file system cannot do that in one
+ * step (NFS, most of FUSE), two that do it at the same time may both succeed with a folder.
+ */
+int file_rename_new(int from_dir_fd, const char *from, int to_dir_fd, const char *to) MUST_CHECK;
+
 /* Opens a folder (O_DIRECTORY | O_CLOEXEC); an fd or -errno. Follows links: for our own paths only.
  */
 int dir_open(const char *path) MUST_CHECK;

@@ -159,17 +159,18 @@ static int open_place(struct export *export, struct err *err)
 static int name_file(const struct export *export, struct err *err)
 {
 	AUTO_FREE char *path = mem_printf("/proc/self/fd/%d", export->fd);
+	int r = 0;
 
 	if (fsync(export->fd) < 0)
 		return err_sys(err, -errno, "write '%s'", export->args->output);
-	if (export->temporary ? renameat2(export->folder_fd, export->temporary, export->folder_fd,
-					  export->name, RENAME_NOREPLACE) == 0
-			      : linkat(AT_FDCWD, path, export->folder_fd, export->name,
-				       AT_SYMLINK_FOLLOW) == 0)
-		return 0;
-	if (errno == EEXIST)
+	if (export->temporary)
+		r = file_rename_new(export->folder_fd, export->temporary, export->folder_fd,
+				    export->name);
+	else if (linkat(AT_FDCWD, path, export->folder_fd, export->name, AT_SYMLINK_FOLLOW) < 0)
+		r = -errno;
+	if (r == -EEXIST)
 		return fail_exists(export, err);
-	return err_sys(err, -errno, "name '%s'", export->args->output);
+	return r < 0 ? err_sys(err, r, "name '%s'", export->args->output) : 0;
 }
 
 /* A patch on a terminal is for reading: its control characters are shown as what they are. */

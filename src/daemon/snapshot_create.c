@@ -56,8 +56,9 @@ static int put_in_place(struct daemon *daemon, const char *dir, const char *stag
 
 	if (dir_fd < 0)
 		return err_sys(err, dir_fd, "open '%s'", dir);
-	if (renameat2(AT_FDCWD, staging, AT_FDCWD, folder, RENAME_NOREPLACE) < 0)
-		return err_sys(err, -errno, "put the snapshot '%s' in place", folder);
+	r = file_rename_new(AT_FDCWD, staging, AT_FDCWD, folder);
+	if (r < 0)
+		return err_sys(err, r, "put the snapshot '%s' in place", folder);
 	failpoint("vm.snapshot.renamed");
 	r = fsync(dir_fd) < 0 ? err_sys(err, -errno, "store '%s'", folder)
 			      : store_snapshot_insert(daemon->store, record, err);

@@ -225,8 +225,9 @@ static int put_in_place(struct daemon *daemon, const struct template_record *rec
 	struct err undo_err = ERR_INIT;
 	int r;
 
-	if (renameat2(AT_FDCWD, staging, AT_FDCWD, folder, RENAME_NOREPLACE) < 0)
-		return err_sys(err, -errno, "put the template '%s' in place", folder);
+	r = file_rename_new(AT_FDCWD, staging, AT_FDCWD, folder);
+	if (r < 0)
+		return err_sys(err, r, "put the template '%s' in place", folder);
 	failpoint("template.build.renamed");
 	dir_fd = dir_open(daemon->templates_dir);
 	r = dir_fd < 0 || fsync(dir_fd) < 0

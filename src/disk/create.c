@@ -213,19 +213,22 @@ static int stage(const struct disk_request *request, struct staging *staging, st
 static int put_in_place(const struct disk_request *request, struct staging *staging,
 			struct err *err)
 {
+	int r;
+
 	if (!request->is_synced_later && fsync(staging->fd) < 0)
 		return file_fail(err, -errno, "store", staging->new_path);
 	failpoint("disk.create.made");
 
-	if (renameat2(staging->folder_fd, staging->new_name, staging->folder_fd, staging->name,
-		      RENAME_NOREPLACE) < 0)
-		return err_sys(err, -errno, "put the disk '%s/%s' in place", request->folder,
+	r = file_rename_new(staging->folder_fd, staging->new_name, staging->folder_fd,
+			    staging->name);
+	if (r < 0)
+		return err_sys(err, r, "put the disk '%s/%s' in place", request->folder,
 			       staging->name);
 	staging->is_made = false;
 	failpoint("disk.create.renamed");
 
 	if (!request->is_synced_later && fsync(staging->folder_fd) < 0) {
-		const int r = err_sys(err, -errno, "store the folder '%s'", request->folder);
+		r = err_sys(err, -errno, "store the folder '%s'", request->folder);
 
 		(void)unlinkat(staging->folder_fd, staging->name, 0);
 		return r;

@@ -122,15 +122,15 @@ static int put_in_place(const struct guest_get *get, int staging_fd, const char 
 			struct err *err)
 {
 	struct stat status;
-	unsigned int flags = 0;
 	int r;
 
 	if (fstatat(staging_fd, leaf, &status, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? err_set(err, ERR_PROTOCOL, "the agent sent no files")
 				       : err_sys(err, -errno, "look at what came");
 	if (S_ISDIR(status.st_mode))
-		flags = RENAME_NOREPLACE;
-	r = renameat2(staging_fd, leaf, get->dest_fd, get->dest_name, flags) < 0 ? -errno : 0;
+		r = file_rename_new(staging_fd, leaf, get->dest_fd, get->dest_name);
+	else
+		r = renameat(staging_fd, leaf, get->dest_fd, get->dest_name) < 0 ? -errno : 0;
 	if (r == -EEXIST || r == -EISDIR || r == -ENOTDIR || r == -ENOTEMPTY)
 		return err_set(err, ERR_EXISTS, "'%s' exists already", get->dest_name);
 	if (r < 0)

@@ -281,12 +281,16 @@ int making_publish(struct making *making, struct err *err)
 	if (syncfs(making->staging_fd) < 0)
 		return err_sys(err, -errno, "write kernel '%s' to the disk", name);
 
-	if (renameat2(making->kernels_fd, making->staging, making->kernels_fd, name,
-		      RENAME_NOREPLACE) == 0)
+	r = file_rename_new(making->kernels_fd, making->staging, making->kernels_fd, name);
+	if (r == 0)
 		mem_free(TAKE_PTR(making->staging));
-	else if (errno != EEXIST || renameat2(making->kernels_fd, making->staging,
-					      making->kernels_fd, name, RENAME_EXCHANGE) < 0)
-		return err_sys(err, -errno, "put kernel '%s' in its place", name);
+	else if (r == -EEXIST)
+		r = renameat2(making->kernels_fd, making->staging, making->kernels_fd, name,
+			      RENAME_EXCHANGE) < 0
+			    ? -errno
+			    : 0;
+	if (r < 0)
+		return err_sys(err, r, "put kernel '%s' in its place", name);
 	if (fsync(making->kernels_fd) < 0)
 		return err_sys(err, -errno, "write kernel '%s' to the disk", name);
 	failpoint("kernel.pull.renamed");

@@ -173,8 +173,11 @@ static int make_new(const char *path, struct err *err)
 	remove_new(new_path);
 	r = make_at(new_path, err);
 	failpoint("store.open.made");
-	if (r == 0 && renameat2(AT_FDCWD, new_path, AT_FDCWD, path, RENAME_NOREPLACE) < 0)
-		r = err_sys(err, -errno, "put the state database '%s' in place", path);
+	if (r == 0) {
+		r = file_rename_new(AT_FDCWD, new_path, AT_FDCWD, path);
+		if (r < 0)
+			r = err_sys(err, r, "put the state database '%s' in place", path);
+	}
 	failpoint("store.open.renamed");
 	if (r == 0 && sync_folder_of(path) < 0)
 		r = err_sys(err, -errno, "store the folder of '%s'", path);

@@ -53,11 +53,7 @@ permissions: the folder '$BANGER_STATE_DIR/templates' had mode 0755 and has 0700
 }
 
 @test "a state folder on another machine: said by doctor, and in the log once" {
-	banger ps >/dev/null
-	banger --quiet daemon stop
-	rm "$BANGER_STATE_DIR/bangerd.log"
-	cp -a "$BANGER_STATE_DIR" "$HOME_DIR/far"
-	rm "$HOME_DIR"/far/{images,kernels} # links
+	mkdir "$HOME_DIR/far"
 	# A real one, of this machine all the same: sshfs, with a pipe instead of ssh.
 	# shellcheck disable=SC2016 # they are the inner shell's
 	run_for 0 unshare --mount bash -euc '

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <seccomp.h>
+
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/clock.h"
@@ -328,6 +330,65 @@ static void test_files(void **state)
 	assert_int_equal(dir_remove_tree(scratch.fd, "b"), 0);
 	assert_int_equal(dir_remove_tree(scratch.fd, "b"), 0);
 	assert_int_equal(access("/etc/passwd", F_OK), 0);
+	scratch_done(&scratch);
+}
+
+/* Of a new file and a new folder, over what is there and over nothing. */
+static bool renames_to_new(const struct scratch *scratch)
+{
+	static const char *const sources[] = { "file", "dir" };
+	static const char *const takens[] = { "taken", "full", "empty", "link" };
+	bool is_right = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		for (size_t j = 0; j < ARRAY_LEN(takens); j++)
+			is_right = is_right && file_rename_new(scratch->fd, sources[i], scratch->fd,
+							       takens[j]) == -EEXIST;
+		is_right = is_right &&
+			   file_rename_new(scratch->fd, sources[i], scratch->fd, "new") == 0 &&
+			   faccessat(scratch->fd, sources[i], F_OK, 0) < 0 &&
+			   file_rename_new(scratch->fd, "new", scratch->fd, sources[i]) == 0 &&
+			   faccessat(scratch->fd, "new", F_OK, 0) < 0;
+	}
+	return is_right && file_rename_new(scratch->fd, "none", scratch->fd, "new") == -ENOENT;
+}
+
+/* As on NFS: no flags. */
+static bool forget_rename_flags(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	const bool is_done = filter &&
+			     seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(renameat2),
+					      1, SCMP_A4(SCMP_CMP_NE, 0)) == 0 &&
+			     seccomp_load(filter) == 0;
+
+	seccomp_release(filter);
+	return is_done && renameat2(AT_FDCWD, "/", AT_FDCWD, "/", RENAME_NOREPLACE) < 0 &&
+	       errno == EINVAL;
+}
+
+static void test_rename_new(void **state)
+{
+	struct scratch scratch;
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	scratch_init(&scratch);
+	assert_int_equal(file_replace(scratch.fd, "file", span_str("one"), 0600), 0);
+	assert_int_equal(file_replace(scratch.fd, "taken", span_str("two"), 0600), 0);
+	assert_int_equal(mkdirat(scratch.fd, "dir", 0700), 0);
+	assert_int_equal(mkdirat(scratch.fd, "empty", 0700), 0);
+	assert_int_equal(mkdirat(scratch.fd, "full", 0700), 0);
+	assert_int_equal(mkdirat(scratch.fd, "full/x", 0700), 0);
+	assert_int_equal(symlinkat("nowhere", scratch.fd, "link"), 0);
+	assert_true(renames_to_new(&scratch));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(forget_rename_flags() && renames_to_new(&scratch) ? 0 : 1);
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
 	scratch_done(&scratch);
 }
 
@@ -699,6 +760,7 @@ int main(void)
 		cmocka_unit_test(test_text_cut),
 		cmocka_unit_test(test_text_words),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_rename_new),
 		cmocka_unit_test(test_clone_keeps_holes),
 		cmocka_unit_test(test_spawn),
 		cmocka_unit_test(test_spawned_signals),

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,6 +25,7 @@
 #define HEALTH_SLICE_MS 500 /* how often a VMM that died while its guest boots is noticed */
 #define ENDING_MS	20  /* its sockets are closed before it is gone */
 #define CONSOLE_LINES	20
+#define ROOM_MIN_BYTES	(1024 * 1024) /* with less a write of the guest may have found none */
 
 const char *const boot_drive_ids[] = { [VM_DISK_SYSTEM] = "rootfs", [VM_DISK_WORK] = "work" };
 
@@ -161,6 +163,18 @@ static bool has_ended(const struct boot *boot)
 	return poll(&wait, 1, ENDING_MS) > 0;
 }
 
+/* A guest that finds no room for what it writes stands still: no more can be known of it. */
+static int explain_silence(const struct boot *boot, int r, struct err *err)
+{
+	struct statvfs status;
+
+	if (statvfs(boot->folder, &status) == 0 &&
+	    (uint64_t)status.f_bavail * status.f_frsize < ROOM_MIN_BYTES)
+		return err_sys(err, -ENOSPC, "write to its disks in '%s'", boot->folder);
+	err_hint(err, "the console is in '%s' while the VM exists", boot->console);
+	return r;
+}
+
 /* Until the work disk is there: then commands can run, though the image's services are still
  * starting. */
 static int wait_for_agent(const struct boot *boot, struct err *err)
@@ -187,7 +201,7 @@ static int wait_for_agent(const struct boot *boot, struct err *err)
 			break;
 	}
 	if (err->kind == ERR_TIMEOUT)
-		err_hint(err, "the console is in '%s' while the VM exists", boot->console);
+		r = explain_silence(boot, r, err);
 	return err_context(err, r, "wait for the guest's agent");
 }
 

@@ -6,12 +6,12 @@
 load helper
 load crash_helper
 
-# All tests but that of crashes fork one VM. A process in it counts in memory.
+# All tests but that of crashes fork one VM. A process in it counts in memory; on a slow machine more slowly.
 setup_file() {
 	share_home
 	banger --quiet vm create --name box -p 0:8080 >/dev/null
 	in_vm box sh -c 'echo before >/root/file
-		setsid sh -c "i=0; while :; do i=\$((i + 1)); echo \$i >/dev/shm/new; mv /dev/shm/new /dev/shm/n; sleep 0.1; done" </dev/null >/dev/null 2>&1 &'
+		setsid sh -c "i=0; while :; do i=\$((i + 1)); echo \$i >/dev/shm/new; mv /dev/shm/new /dev/shm/n; sleep 0.'"$PATIENCE"'; done" </dev/null >/dev/null 2>&1 &'
 }
 
 teardown_file() {

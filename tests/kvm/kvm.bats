@@ -92,3 +92,16 @@ about() {
 	in_vm box sh -c 'echo mine >/root/word; sync'
 	equal "$(in_vm copy cat /root/word)" disk
 }
+
+@test "KVM takes a VM back to its snapshot, memory and disks, with the right time" {
+	run_for 0 banger vm create --name box
+	in_vm box sh -c 'echo then >/dev/shm/word; echo then >/root/word; sync'
+	run_for 0 banger vm snapshot create box mine
+	clock_is_right box
+	in_vm box sh -c 'echo now >/dev/shm/word; echo now >/root/word; sync'
+	run_for 0 banger vm snapshot restore box mine
+	equal "$(vm_get box '| "\(.state) \(.accelerator)"')" 'running kvm'
+	equal "$(in_vm box cat /dev/shm/word /root/word | xargs)" 'then then'
+	clock_is_right box
+	in_vm box grep -qx kvm-clock /sys/devices/system/clocksource/clocksource0/current_clocksource
+}

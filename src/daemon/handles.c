@@ -25,6 +25,7 @@ struct record {
 	char *accelerator;
 	bool has_network;
 	char *address;
+	char *machine_key;
 	uint64_t lease_pid;
 	uint64_t lease_start_time;
 };
@@ -43,6 +44,8 @@ static const struct json_field fields[] = {
 	  "whether it was started with a network device" },
 	{ "address", JSON_FIELD_STRING, false, offsetof(struct record, address),
 	  NET_ADDRESS_TEXT_SIZE - 1, "the guest's on that device" },
+	{ "machine_key", JSON_FIELD_STRING, false, offsetof(struct record, machine_key),
+	  MACHINE_KEY_SIZE - 1, "what it was started with" },
 	{ "lease_pid", JSON_FIELD_U64, false, offsetof(struct record, lease_pid), INT_MAX,
 	  "the client of an ephemeral VM" },
 	{ "lease_start_time", JSON_FIELD_U64, false, offsetof(struct record, lease_start_time), 0,
@@ -72,6 +75,9 @@ static int convert(const struct record *record, struct handles *ret, struct err 
 	memcpy(handles.boot_id, record->boot_id, BOOT_ID_SIZE);
 	if (record->address)
 		(void)snprintf(handles.address, sizeof(handles.address), "%s", record->address);
+	if (record->machine_key)
+		(void)snprintf(handles.machine_key, sizeof(handles.machine_key), "%s",
+			       record->machine_key);
 	*ret = handles;
 	return 0;
 }
@@ -104,6 +110,8 @@ void handles_format(const struct handles *handles, struct buf *out)
 	json_put_bool(json, "network", handles->has_network);
 	if (handles->address[0] != '\0')
 		json_put_str(json, "address", handles->address);
+	if (handles->machine_key[0] != '\0')
+		json_put_str(json, "machine_key", handles->machine_key);
 	if (handles->lease_pid > 0) {
 		json_put_i64(json, "lease_pid", handles->lease_pid);
 		json_put_u64(json, "lease_start_time", handles->lease_start_time);

@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "base/span.h"
 #include "base/spawn.h"
+#include "daemon/machine_key.h"
 #include "net/address.h"
 #include "vmm/engine.h"
 
@@ -24,6 +25,8 @@ struct handles {
 	enum vmm_accelerator accelerator;
 	bool has_network;		     /* it was started with a network device */
 	char address[NET_ADDRESS_TEXT_SIZE]; /* the guest's there, or "" when it is not known */
+	char machine_key[MACHINE_KEY_SIZE];  /* what it was started with, or "" when that is not
+						known */
 	pid_t lease_pid; /* the client that an ephemeral VM lives for; 0: none */
 	uint64_t lease_start_time;
 };

@@ -1,6 +1,7 @@
 #include "daemon/machine_key.h"
 
-#include <inttypes.h>
+#include <assert.h>
+#include <string.h>
 
 #include <openssl/evp.h>
 
@@ -63,7 +64,7 @@ static int describe(enum part part, const struct vmm_decision *decision,
 }
 
 int machine_key(const struct vmm_decision *decision, const struct image_paths *image,
-		bool has_network, char **ret, struct err *err)
+		bool has_network, char ret[static MACHINE_KEY_SIZE], struct err *err)
 {
 	AUTO_BUF key = BUF_INIT;
 
@@ -80,7 +81,8 @@ int machine_key(const struct vmm_decision *decision, const struct image_paths *i
 		buf_addf(&key, " %s:", parts[i].name);
 		text_hex(&key, span_of(digest, DIGEST_SIZE));
 	}
-	*ret = buf_detach(&key);
+	assert(key.len < MACHINE_KEY_SIZE);
+	memcpy(ret, key.ptr, key.len + 1);
 	return 0;
 }
 

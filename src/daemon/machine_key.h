@@ -19,9 +19,11 @@
 struct image_paths;
 struct vmm_decision;
 
-/* `image` are the files of the VM's. `ret` is the caller's. */
+#define MACHINE_KEY_SIZE 192
+
+/* `image` are the files of the VM's. */
 int machine_key(const struct vmm_decision *decision, const struct image_paths *image,
-		bool has_network, char **ret, struct err *err) MUST_CHECK;
+		bool has_network, char ret[static MACHINE_KEY_SIZE], struct err *err) MUST_CHECK;
 
 /*
  * Appends what is not the same, "another VMM, another image"; nothing when all is. `then` may be

@@ -14,13 +14,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "daemon/engine.h"
 #include "daemon/machine_key.h"
-#include "daemon/network.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"
-#include "image/register.h"
-#include "vmm/engine.h"
+#include "daemon/vm_machine.h"
 
 #define STATE_SIZE_MAX (64ULL << 20) /* hundreds of kilobytes, with many devices */
 
@@ -81,12 +78,19 @@ int snapshot_note_files(const char *folder, struct snapshot_record *record, stru
 	return r;
 }
 
-static int refuse(const char *folder, const char *name, const char *why, struct err *err)
+static int refuse_path(const char *path, const char *why, struct err *err)
 {
-	const int r = err_set(err, ERR_BAD_STATE, "'%s/%s' %s", folder, name, why);
+	const int r = err_set(err, ERR_BAD_STATE, "'%s' %s", path, why);
 
 	err_hint(err, "it cannot be restored any more: what is left is to delete it");
 	return r;
+}
+
+static int refuse(const char *folder, const char *name, const char *why, struct err *err)
+{
+	AUTO_FREE char *path = mem_printf("%s/%s", folder, name);
+
+	return refuse_path(path, why, err);
 }
 
 static int check_file(int folder_fd, const char *folder, const struct snapshot_file *file,
@@ -130,6 +134,10 @@ static int check_files(const struct daemon *daemon, const struct snapshot_record
 	AUTO_CLOSE int fd = dir_open(folder);
 	int r;
 
+	if (fd == -ENOENT)
+		return refuse_path(folder, "is missing", err);
+	if (fd == -ENOTDIR)
+		return refuse_path(folder, "is no folder", err);
 	if (fd < 0)
 		return err_sys(err, fd, "open '%s'", folder);
 	r = check_state(fd, folder, record, err);
@@ -139,23 +147,6 @@ static int check_files(const struct daemon *daemon, const struct snapshot_record
 }
 
 /* --- what it needs beside --- */
-
-int snapshot_current_key(const struct job *job, const struct vm *vm, char **ret, struct err *err)
-{
-	struct daemon *daemon = job->daemon;
-	struct vmm_decision decision = { 0 };
-	AUTO_IMAGE_PATHS image = { 0 };
-	int r;
-
-	r = image_locate(daemon->images_dir, vm->spec.image, &image, err);
-	if (r == 0)
-		r = engine_get(daemon->engine, job->cancel, &decision, err);
-	if (r < 0)
-		return r;
-	r = machine_key(&decision, &image, network_is_on(daemon->network), ret, err);
-	vmm_decision_done(&decision);
-	return r;
-}
 
 void snapshot_apply(const struct snapshot_record *record, const struct vm *vm, struct vm *ret)
 {
@@ -171,11 +162,11 @@ void snapshot_apply(const struct snapshot_record *record, const struct vm *vm, s
 static int check_machine(const struct job *job, const struct vm *vm,
 			 const struct snapshot_record *record, struct err *err)
 {
-	AUTO_FREE char *key = NULL;
+	char key[MACHINE_KEY_SIZE];
 	AUTO_BUF what = BUF_INIT;
 	int r;
 
-	r = snapshot_current_key(job, vm, &key, err);
+	r = vm_machine_key_now(job, vm, key, err);
 	if (r < 0)
 		return r;
 	machine_key_compare(record->machine_key, key, &what);

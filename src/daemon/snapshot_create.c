@@ -11,10 +11,9 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "daemon/engine.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_files.h"
-#include "daemon/vm_table.h"
+#include "daemon/vm_machine.h"
 
 static void describe(const struct vm *vm, struct snapshot_record *record)
 {
@@ -120,52 +119,21 @@ static int take(const struct job *job, const struct vm *vm, struct snapshot_reco
 	return r;
 }
 
-/*
- * It is loaded by the VMM that is installed now, so that must be the one that writes it. What
- * cannot be looked at may be so: then the load will tell.
- */
-static int check_programs(const struct job *job, const struct vm *vm, struct err *err)
-{
-	struct vmm_decision decision = { 0 };
-	AUTO_FREE char *running = NULL;
-	struct stat installed, runs;
-	struct handles handles;
-	bool is_other;
-	int r;
-
-	if (!vm_table_get(job->daemon->table, vm->id, &handles, NULL))
-		return 0; /* it has ended just now */
-	r = engine_get(job->daemon->engine, job->cancel, &decision, err);
-	if (r < 0)
-		return r;
-	running = mem_printf("/proc/%d/exe", (int)handles.pid);
-	is_other = stat(decision.binary, &installed) == 0 && stat(running, &runs) == 0 &&
-		   (installed.st_dev != runs.st_dev || installed.st_ino != runs.st_ino);
-	vmm_decision_done(&decision);
-	if (!is_other)
-		return 0;
-	r = err_set(err, ERR_BAD_STATE,
-		    "its VMM has been replaced by another since it was started: that could not "
-		    "load it");
-	err_hint(err, "'banger vm restart %s' starts it with the new one", vm->name);
-	return r;
-}
-
 static int take_named(const struct job *job, const struct vm *vm, const char *name,
 		      struct snapshot_record *record, struct err *err)
 {
 	AUTO_SNAPSHOT_RECORD_LIST list = { .items = NULL };
+	char key[MACHINE_KEY_SIZE];
 	int r;
 
 	r = store_snapshot_list(job->daemon->store, vm->id, &list, err);
 	if (r == 0)
 		r = snapshot_choose_name(&list, vm->name, name, &record->name, err);
 	if (r == 0)
-		r = check_programs(job, vm, err);
-	if (r == 0)
-		r = snapshot_current_key(job, vm, &record->machine_key, err);
+		r = vm_machine_check(job, vm, key, err);
 	if (r < 0)
 		return r;
+	record->machine_key = mem_strdup(key);
 	r = model_new_id(record->id);
 	if (r < 0)
 		return err_sys(err, r, "make an id");

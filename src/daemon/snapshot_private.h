@@ -9,11 +9,6 @@
 int snapshot_note_files(const char *folder, struct snapshot_record *record, struct err *err)
 	MUST_CHECK;
 
-/* The key (machine_key.h) of what the VM needs outside of its folder, as it is now; the caller's.
- */
-int snapshot_current_key(const struct job *job, const struct vm *vm, char **ret, struct err *err)
-	MUST_CHECK;
-
 /* The VM with what the snapshot says that it had. `ret` is uninitialised. */
 void snapshot_apply(const struct snapshot_record *record, const struct vm *vm, struct vm *ret);
 

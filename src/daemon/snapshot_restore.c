@@ -165,8 +165,9 @@ static int go_on(const struct job *job, struct vm *then, const struct snapshot_r
 	int r;
 
 	r = take_over(job->daemon, record, then, err);
-	if (r == 0)
-		r = vm_start_locked(job, then, &origin, warnings, err);
+	if (r < 0) /* its intent is there still: reconcile goes on with it */
+		return r;
+	r = vm_start_locked(job, then, &origin, warnings, err);
 	if (r < 0)
 		err_hint(err, "it has the snapshot's disks: 'banger vm start %s' boots them",
 			 then->name);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/engine.h"
@@ -16,6 +17,7 @@
 #include "daemon/publish.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_files.h"
+#include "daemon/vm_machine.h"
 #include "daemon/vm_service.h"
 #include "daemon/vm_table.h"
 #include "guest/agent.h"
@@ -54,6 +56,21 @@ static void boot_done(struct boot *boot)
 }
 
 /* --- the VMM --- */
+
+/*
+ * What it is about to be started with. Before that: should a program be exchanged in between, the
+ * old one is noted, and a copy of the VM is refused that could have been loaded, never the reverse.
+ */
+static void note_machine(struct boot *boot)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_machine_key(boot->daemon, boot->vm, &boot->decision, boot->has_network,
+			   boot->machine_key, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = boot->vm->id, .err = &err },
+			  "cannot tell what a VM is started with: it can be neither forked nor "
+			  "kept in snapshots");
+}
 
 static int spawn_vmm(struct boot *boot, struct err *err)
 {
@@ -116,6 +133,7 @@ static int note_process(struct boot *boot, struct err *err)
 	int pidfd, r;
 
 	memcpy(handles.boot_id, boot->process.boot_id, sizeof(handles.boot_id));
+	memcpy(handles.machine_key, boot->machine_key, sizeof(handles.machine_key));
 	if (lease_get(boot->daemon->leases, boot->vm->id, &lease)) {
 		handles.lease_pid = lease.pid;
 		handles.lease_start_time = lease.start_time;
@@ -267,6 +285,7 @@ static int run_steps(struct boot *boot, struct err *err)
 		return r;
 	failpoint("vm.start.network");
 	progress_report(progress, "vmm", vmm_engine_name(boot->decision.engine), 0, 0);
+	note_machine(boot);
 	r = spawn_vmm(boot, err);
 	if (r < 0)
 		return r;

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "daemon/machine_key.h"
 #include "daemon/network.h"
 #include "daemon/private.h"
 #include "daemon/vm_disks.h"
@@ -29,6 +30,7 @@ struct boot {
 	char *console;
 	char *vmm_log;
 	bool has_network;
+	char machine_key[MACHINE_KEY_SIZE];
 	struct network_device device;
 };
 

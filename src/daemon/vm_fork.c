@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/templates.h"
+#include "daemon/vm_machine.h"
 #include "daemon/vm_service.h"
 #include "model/names.h"
 
@@ -83,6 +84,7 @@ static int capture(struct fork *fork, const char *reference, struct vm_captured 
 	struct daemon *daemon = fork->job->daemon;
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	AUTO_VM vm = { 0 };
+	char key[MACHINE_KEY_SIZE];
 	char id[VM_ID_SIZE];
 	int r;
 
@@ -91,6 +93,9 @@ static int capture(struct fork *fork, const char *reference, struct vm_captured 
 		r = vm_check_verb(&vm, VM_VERB_FORK, err);
 	if (r < 0)
 		return r;
+	r = vm_machine_check(fork->job, &vm, key, err);
+	if (r < 0)
+		return err_context(err, r, "cannot fork '%s'", vm.name);
 	r = model_new_id(id);
 	if (r < 0)
 		return err_sys(err, r, "make an id");

@@ -211,6 +211,43 @@ in_vm() {
 	banger --quiet vm exec "$1" -- "${@:2}"
 }
 
+# --- ports of guests ---
+
+# A server in the guest that sends back what it gets, and ends when that ends.
+serve_echo() {
+	# shellcheck disable=SC2016 # perl's
+	in_vm "$1" perl -MIO::Socket::INET -e '
+		my $server = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => shift, Listen => 64, ReuseAddr => 1) or die "$!";
+		exit 0 if fork;
+		open STDIN, "</dev/null"; open STDOUT, ">/dev/null"; open STDERR, ">/dev/null";
+		$SIG{CHLD} = "IGNORE";
+		while (my $client = $server->accept) {
+			next if fork;
+			while (sysread $client, my $bytes, 65536) { my $at = 0; $at += syswrite $client, $bytes, 65536, $at while $at < length $bytes; }
+			exit 0;
+		}' "$2"
+}
+
+# Sends standard input to a port of this host, half-closes, and prints what comes back.
+through() {
+	python3 -c '
+import socket, sys, threading
+stream = socket.create_connection((sys.argv[2], int(sys.argv[1])), timeout=60)
+def send():
+    stream.sendall(sys.stdin.buffer.read())
+    stream.shutdown(socket.SHUT_WR)
+sender = threading.Thread(target=send)
+sender.start()
+try:
+    while data := stream.recv(65536):
+        sys.stdout.buffer.write(data)
+except ConnectionResetError:
+    sys.exit("reset")
+sender.join()' "$1" "${2:-127.0.0.1}"
+}
+
+# --- clocks ---
+
 # A guest's clock is the host's, within a second: asking takes a while, too.
 clock_is_right() {
 	local before guest after

@@ -150,16 +150,19 @@ counts_on() {
 	start_vm cart
 	equal "$(in_vm cart cat /root/what /etc/what | xargs)" '2 2'
 	delete_vm cart
-	# Published ports come back.
+	# Published ports come back, and who listens there.
 	banger --quiet vm run --name web -d -p 0:8080 >/dev/null
+	port=$(vm_get web '.ports[0].host')
+	serve_echo web 8080
 	take web up
 	restore web up
-	equal "$(vm_get web '.ports[0].open')" true
-	port=$(vm_get web '.ports[0].host')
-	in_vm web sh -c 'command -v python3 >/dev/null || exit 0'
+	run_for 0 through "$port" <<<"while it ran"
+	equal "$output" "while it ran"
 	stop_vm web
 	restore web up
 	equal "$(vm_get web '.ports[0] | "\(.open) \(.host)"')" "true $port"
+	run_for 0 through "$port" <<<"when it was stopped"
+	equal "$output" "when it was stopped"
 }
 
 @test "file systems of a snapshot are clean, and its files are the user's alone" {
@@ -275,15 +278,100 @@ refused() {
 	cp "$PROGRAMS/banger-vmm" "$PROGRAMS/new"
 	mv "$PROGRAMS/new" "$PROGRAMS/banger-vmm"
 	run_for 1 banger vm snapshot create box
-	contains "$stderr" "its VMM has been replaced by another since it was started"
+	contains "$stderr" "cannot take a snapshot of 'box': it was started with another VMM: what is here now could not load a copy of it"
 	banger --quiet vm restart box >/dev/null
 	take box three
 	banger --quiet vm snapshot delete box three >/dev/null
-	# Without its folder it is forgotten; a folder that no row knows goes.
+	# Without its folder it is forgotten, within a minute; a folder that no row knows goes.
+	restart_daemon
 	mv "$folder" "$(dirname "$folder")/00112233445566778899aabbccddeeff"
+	run_for 1 banger vm snapshot restore box one
+	contains "$stderr" "'$folder' is missing"
+	contains "$stderr" "what is left is to delete it"
 	restart_daemon
 	equal "$(snapshots_of box)" '["two"]'
 	is_tidy box 1
+}
+
+# A daemon for which this file is the host's QEMU; VMs that run go on.
+restart_daemon_with_qemu() {
+	banger --quiet daemon stop >/dev/null
+	unshare --mount sh -euc 'mount --bind "$1" "$2"; shift 2; exec "$@"' sh \
+		"$1" "$(readlink -f "$(command -v qemu-system-x86_64)")" "$BANGER" --quiet vm list >/dev/null
+}
+
+# Neither a snapshot nor a fork is made of it, with these words, and it goes on.
+is_not_copied() {
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "cannot take a snapshot of 'box': it $1 load a copy of it"
+	contains "$stderr" "'banger vm restart box' starts it with what is here now"
+	lacks "$stderr" "snapshot: begun"
+	run_for 1 banger vm fork box --name copy
+	contains "$stderr" "cannot fork 'box': it $1 load a copy of it"
+	lacks "$stderr" "snapshot: begun"
+	equal "$(ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null)" ''
+	equal "$(banger --json vm list | jq -c '[.vms[] | {name, state}]')" '[{"name":"box","state":"running"}]'
+	has box 1
+	is_tidy box 1
+}
+
+@test "a VM that was started with another QEMU than there is now is neither kept nor forked" {
+	local folder
+	cp "$(command -v qemu-system-x86_64)" "$BATS_TEST_TMPDIR/qemu"
+	run_vm box
+	take_with box one 1
+	restart_daemon_with_qemu "$BATS_TEST_TMPDIR/qemu"
+	is_not_copied "was started with another QEMU: what is here now could not"
+	banger --quiet vm restart box >/dev/null
+	take_with box two 2
+	run_for 1 banger vm snapshot restore box one
+	contains "$stderr" "it was made with another QEMU"
+	has box 2
+	banger --quiet vm snapshot delete box two >/dev/null
+	# The VM runs with the other one; the snapshot fits what is here.
+	restart_daemon
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "it was started with another QEMU"
+	restore box one
+	has box 1
+	# What a daemon before this one did not write down.
+	folder=$(folder_of box)
+	cp "$folder/handles.json" "$BATS_TEST_TMPDIR/"
+	kill_daemon
+	jq -c 'del(.machine_key)' "$BATS_TEST_TMPDIR/handles.json" >"$folder/handles.json"
+	recover
+	is_not_copied "is not known what it was started with: what is here now might not"
+	kill_daemon
+	cat "$BATS_TEST_TMPDIR/handles.json" >"$folder/handles.json"
+	recover
+	take box
+}
+
+@test "a restore that fails half way says what the VM has then" {
+	local folder state
+	run_vm box
+	take_with box one 1
+	folder=$(folder_of box) state=$(snapshot_get box one .directory)/state
+	in_vm box sh -c 'echo now >/root/what; cp /root/what /etc/what; sync'
+	# It ends, but its disks cannot be exchanged: a folder is in the way.
+	mv "$folder/system.qcow2" "$BATS_TEST_TMPDIR/"
+	mkdir "$folder/system.qcow2"
+	run_for 1 banger vm snapshot restore box one
+	contains "$stderr" "cannot restore 'box' to 'one': move"
+	lacks "$stderr" "it has the snapshot's disks"
+	rmdir "$folder/system.qcow2"
+	restart_daemon
+	contains "$(vm_get box .last_error)" "it has the disks of its snapshot 'one'"
+	# What looks right and cannot be loaded.
+	banger --quiet daemon stop >/dev/null
+	echo nothing >"$state"
+	change_database 'UPDATE snapshots SET state_sha256 = ?' "$(sha256sum <"$state" | cut -c 1-64)"
+	run_for 1 banger vm snapshot restore box one
+	contains "$stderr" "it has the snapshot's disks: 'banger vm start box' boots them"
+	vm_is box stopped
+	is_tidy box 1
+	start_vm box
+	equal "$(in_vm box cat /root/what /etc/what | xargs)" '1 1'
 }
 
 @test "a full disk: the VM goes on, and there is no snapshot" {

@@ -46,6 +46,7 @@ static void test_handles_round_trip(void **state)
 		  .accelerator = VMM_ACCELERATOR_KVM,
 		  .has_network = true,
 		  .address = "172.16.255.254",
+		  .machine_key = "form:2 vmm:0123456789abcdef",
 		  .lease_pid = 77,
 		  .lease_start_time = 99 },
 	};
@@ -63,6 +64,7 @@ static void test_handles_round_trip(void **state)
 			  got.engine == rows[i].engine && got.accelerator == rows[i].accelerator);
 		CHECK_ROW(i, got.has_network == rows[i].has_network);
 		CHECK_STR(got.address, rows[i].address);
+		CHECK_STR(got.machine_key, rows[i].machine_key);
 		CHECK_ROW(i, got.lease_pid == rows[i].lease_pid);
 		CHECK_ROW(i, got.lease_start_time == rows[i].lease_start_time);
 		CHECK_STR(got.boot_id, BOOT);

@@ -112,6 +112,7 @@ static void test_names(void **state)
 	add(&list, "ff000000000000000000000000000000", "last");
 	assert_true(snapshot_choose_name(&list, "box", "more", &name, &err) < 0);
 	CHECK_INT(err.kind, ERR_LIMIT);
+	CHECK_STR(err.message, "'box' has 64 snapshots, which is the limit");
 	CHECK_STR(name, "last");
 }
 

@@ -23,9 +23,9 @@ static int look_at(void *context, const char *name);
 
 static int judge(const struct walk *walk, const char *path, const struct stat *status)
 {
-	return status->st_mode & (S_IRWXG | S_IRWXO)
-		       ? walk->visit(walk->context, path, status->st_mode)
-		       : 0;
+	if ((status->st_mode & (S_IRWXG | S_IRWXO)) == 0)
+		return 0;
+	return walk->visit(walk->context, path, status->st_mode);
 }
 
 static int look_into(const struct walk *walk, const char *path, int fd)

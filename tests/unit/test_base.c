@@ -359,7 +359,7 @@ static bool forget_rename_flags(void)
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	const bool is_done = filter &&
 			     seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(renameat2),
-					      1, SCMP_A4(SCMP_CMP_NE, 0)) == 0 &&
+					      1, SCMP_A4(SCMP_CMP_NE, 0, 0)) == 0 &&
 			     seccomp_load(filter) == 0;
 
 	seccomp_release(filter);

@@ -183,31 +183,51 @@ static int freeze_mounts(json_t *frozen, struct err *err)
 
 /* --- the requests --- */
 
-/* `held` while they stand still; then whoever ends it has it alone until it is done. */
-static bool begin_end(struct agent_state *state, uint32_t held)
+/* From one step to a later one, unless somebody else was first. */
+static bool go_to(struct agent_state *state, uint32_t from, enum freeze_step step)
 {
-	return atomic_compare_exchange_strong(&state->freeze, &held, held + 1);
+	return atomic_compare_exchange_strong(&state->freeze, &from,
+					      from - from % FREEZE_STEPS + step);
+}
+
+static void go_to_none(struct agent_state *state)
+{
+	const uint32_t now = atomic_load(&state->freeze);
+
+	atomic_store(&state->freeze, now - now % FREEZE_STEPS + FREEZE_STEPS);
 }
 
 int freeze_end(struct agent_state *state, bool *ret_held, struct err *err)
 {
 	const uint64_t deadline_ns = clock_now_ns() + THAW_WAIT_MS * NSEC_PER_MSEC;
-	const uint32_t now = atomic_load(&state->freeze);
 	int r;
 
-	*ret_held = now % FREEZE_STEPS == FREEZE_HELD && begin_end(state, now);
-	if (!*ret_held) {
-		/* Another may be about to. */
-		while (atomic_load(&state->freeze) % FREEZE_STEPS != FREEZE_NONE) {
+	*ret_held = false;
+	for (;;) {
+		const uint32_t now = atomic_load(&state->freeze);
+
+		switch (now % FREEZE_STEPS) {
+		case FREEZE_NONE:
+		case FREEZE_CALLED_OFF:
+			return 0;
+		case FREEZE_BEGUN:
+			/* It is not waited for: it may be writing for minutes. */
+			if (go_to(state, now, FREEZE_CALLED_OFF))
+				return 0;
+			break;
+		case FREEZE_HELD:
+			if (!go_to(state, now, FREEZE_ENDING))
+				break;
+			*ret_held = true;
+			r = thaw_mounts(err);
+			go_to_none(state);
+			return r;
+		default: /* another is about to */
 			if (clock_now_ns() >= deadline_ns)
 				return err_set(err, ERR_TIMEOUT, "another thaw does not end");
 			(void)poll(NULL, 0, 1);
 		}
-		return 0;
 	}
-	r = thaw_mounts(err);
-	atomic_fetch_add(&state->freeze, FREEZE_STEPS - FREEZE_ENDING);
-	return r;
 }
 
 static void watch(struct agent_state *state, uint32_t held, uint64_t deadline_ns)
@@ -224,12 +244,32 @@ static void watch(struct agent_state *state, uint32_t held, uint64_t deadline_ns
 	}
 }
 
+/* What `begun` says has begun: they stand still at the end, or go on. */
+static int hold(struct agent_state *state, uint32_t begun, json_t *frozen, struct err *err)
+{
+	struct err thaw_err = ERR_INIT;
+	int r = 0;
+
+	sync(); /* so that the standstill itself is short */
+	if (atomic_load(&state->freeze) == begun)
+		r = freeze_mounts(frozen, err);
+	if (r == 0 && go_to(state, begun, FREEZE_HELD))
+		return 0;
+	if (r == 0)
+		r = err_set(err, ERR_BAD_STATE, "a thaw came before the file systems stood still");
+	/* None is held that nobody watches. */
+	if (thaw_mounts(&thaw_err) < 0)
+		err_append(err, &thaw_err);
+	go_to_none(state);
+	return r;
+}
+
 int freeze_serve(struct conn *conn, const struct request *request, struct err *err)
 {
 	const uint64_t timeout_ms = request->timeout_ms ? request->timeout_ms : FREEZE_TIMEOUT_MS;
 	struct agent_state *state = conn->state;
-	uint32_t before = atomic_load(&state->freeze);
-	const uint32_t held = before + FREEZE_HELD;
+	const uint32_t before = atomic_load(&state->freeze);
+	const uint32_t begun = before + FREEZE_BEGUN;
 	json_t *answer;
 	json_t *frozen;
 	struct err ignored = ERR_INIT;
@@ -239,18 +279,17 @@ int freeze_serve(struct conn *conn, const struct request *request, struct err *e
 	if (!state->is_booted)
 		return err_set(err, ERR_UNSUPPORTED,
 			       "this agent did not boot the machine and does not change it");
-	if (before % FREEZE_STEPS != FREEZE_NONE ||
-	    !atomic_compare_exchange_strong(&state->freeze, &before, held))
+	if (before % FREEZE_STEPS != FREEZE_NONE || !go_to(state, before, FREEZE_BEGUN))
 		return err_set(err, ERR_BAD_STATE, "the file systems stand still already");
-	sync(); /* so that the standstill itself is short */
 	answer = json_new_object();
 	frozen = json_new_array();
-	r = freeze_mounts(frozen, err);
+	r = hold(state, begun, frozen, err);
 	json_put(answer, "frozen", frozen);
-	if (r == 0)
-		r = conn_reply(conn, answer, err);
-	else
+	if (r < 0) {
 		json_decref(answer);
+		return r;
+	}
+	r = conn_reply(conn, answer, err);
 	if (r < 0) {
 		IGNORE_RESULT(freeze_end(state, &was_held, &ignored));
 		return r;
@@ -260,7 +299,7 @@ int freeze_serve(struct conn *conn, const struct request *request, struct err *e
 
 	/* The host has its answer now; it is not waited for, as it may be gone. */
 	(void)shutdown(conn->fd, SHUT_WR);
-	watch(state, held, deadline_ns);
+	watch(state, before + FREEZE_HELD, deadline_ns);
 	return 0;
 }
 

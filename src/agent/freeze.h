@@ -38,5 +38,8 @@ bool freeze_parse_mount(struct span line, struct freeze_mount *ret) MUST_CHECK;
 int freeze_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
 int thaw_serve(struct conn *conn, const struct request *request, struct err *err) MUST_CHECK;
 
-/* Thaws if they stand still; *ret_held says whether they did. 0 or < 0. */
+/*
+ * Thaws if they stand still; *ret_held says whether they did. A freeze that is on its way fails,
+ * and lets go on what it has stopped. 0 or < 0.
+ */
 int freeze_end(struct agent_state *state, bool *ret_held, struct err *err) MUST_CHECK;

@@ -21,7 +21,14 @@ enum boot_stage {
 };
 
 /* What agent_state.freeze says, modulo FREEZE_STEPS; it only grows. */
-enum freeze_step { FREEZE_NONE, FREEZE_HELD, FREEZE_ENDING, FREEZE_STEPS = 4 };
+enum freeze_step {
+	FREEZE_NONE,
+	FREEZE_BEGUN,	   /* some may stand still already */
+	FREEZE_CALLED_OFF, /* a thaw came meanwhile: whoever began lets all go on */
+	FREEZE_HELD,
+	FREEZE_ENDING,
+	FREEZE_STEPS = 8
+};
 
 struct agent_state {
 	bool is_booted;		 /* init started this agent: it may change and stop the machine */

@@ -408,6 +408,40 @@ said() {
 	wait_for quiet
 }
 
+# How many bytes a second the work disk takes; 0: all that come.
+set_pace() {
+	python3 -c 'import socket, sys
+monitor = socket.socket(socket.AF_UNIX)
+monitor.connect("mon.sock")
+monitor.sendall(f"block_set_io_throttle work 0 0 {sys.argv[1]} 0 0 0\n".encode())
+answer = b""
+while answer.count(b"(qemu)") < 2:
+    answer += monitor.recv(4096)' "$1"
+}
+
+# A process is in the system call sync().
+writes_out() {
+	guest 'for each in /proc/[0-9]*/syscall; do read -r number rest <$each && [ "$number" = 162 ] && exit 0; done 2>/dev/null; exit 1'
+}
+
+@test "a thaw that overtakes a freeze which still writes out: nothing stands still afterwards" {
+	boot
+	# Its buffers go to a disk that takes more than a minute for them.
+	set_pace 65536
+	guest 'cat /bin/bash /bin/bash /bin/bash /bin/bash >/root/much'
+	client request '{"op":"freeze","timeout_ms":60000}' >frozen 3>&- &
+	wait_for writes_out
+	[ ! -s frozen ]
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":false}' ]
+	set_pace 0
+	wait_for test -s frozen
+	[ "$(jq -c .error frozen)" = '{"kind":"state","message":"a thaw came before the file systems stood still"}' ]
+	timeout 20 python3 "$BATS_TEST_DIRNAME/agent_client.py" vsock:vsock.sock exec -- sh -c 'echo on >/on; echo on >/root/on' </dev/null
+	# It can be asked again.
+	[ "$(client request '{"op":"freeze"}' | jq -c '.frozen | sort')" = '["/","/root"]' ]
+	[ "$(client request '{"op":"thaw"}')" = '{"ok":true,"held":true}' ]
+}
+
 quiet() {
 	client request '{"op":"quiet"}' | jq -e '.quiet == true' >/dev/null
 }

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/parse.h"
 
@@ -13,16 +12,20 @@ void failpoint(const char *name)
 {
 	static _Atomic unsigned int passed;
 	const char *wanted = getenv("BANGER_FAILPOINT"); // NOLINT(concurrency-mt-unsafe)
-	const char *at = wanted ? strchr(wanted, '@') : NULL;
-	const size_t len = at ? (size_t)(at - wanted) : (wanted ? strlen(wanted) : 0);
+	struct span rest = span_str(wanted ? wanted : "");
 	uint64_t nth = 1;
+	bool stops;
 
-	if (!wanted || strlen(name) != len || strncmp(name, wanted, len) != 0)
+	if (!parse_literal(&rest, name) ||
+	    (rest.len > 0 && rest.ptr[0] != '@' && rest.ptr[0] != ':'))
 		return;
-	if (at && !parse_u64_text(at + 1, UINT32_MAX, &nth))
+	if (parse_byte(&rest, '@') && !parse_u64(&rest, UINT32_MAX, &nth))
+		abort();
+	stops = parse_literal(&rest, ":stop");
+	if (rest.len > 0)
 		abort();
 	if (atomic_fetch_add(&passed, 1) + 1 == nth)
-		(void)raise(SIGKILL);
+		(void)raise(stops ? SIGSTOP : SIGKILL);
 }
 
 #endif

@@ -9,8 +9,9 @@
  * Known differences from Firecracker, on purpose: ids are ASCII; superfluous path elements are
  * refused; messages about bodies do not end with the line and column; PUT of a drive, pmem or
  * network interface after the start is refused as every other configuration is (there is no PCI to
- * plug into); a snapshot's file is of a format of our own, and a load that was refused leaves the
- * process fit for another one (snapshot.h).
+ * plug into); a snapshot's file is of a format of our own, one that is being written is given up
+ * when its client hangs up or the guest is to be resumed, GET / is answered meanwhile, and a load
+ * that was refused leaves the process fit for another one (snapshot.h).
  */
 #pragma once
 

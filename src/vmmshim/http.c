@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <string.h>
 #include <strings.h>
 
@@ -295,6 +296,16 @@ void http_run(struct http *http)
 {
 	http->is_due = false;
 	(void)MHD_run(http->daemon);
+}
+
+bool http_is_deserted(const struct http_exchange *exchange)
+{
+	/* MHD does not look at one that waits. One that only sends no more is to be answered. */
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct pollfd poll_fd = { .fd = info ? info->connect_fd : -1 };
+
+	return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 void http_answer(struct http_exchange *exchange, const struct api_reply *reply)

@@ -41,5 +41,8 @@ int http_poll_fd(const struct http *http);
 int http_timeout_ms(struct http *http);
 void http_run(struct http *http);
 
+/* The client has closed its connection: nobody waits for the answer. */
+bool http_is_deserted(const struct http_exchange *exchange);
+
 /* Sends the answer. `exchange` is not to be used afterwards. */
 void http_answer(struct http_exchange *exchange, const struct api_reply *reply);

@@ -387,17 +387,38 @@ static void next_request(struct vmm *vmm)
 	}
 }
 
+static bool is_question(const struct vmm *vmm, const struct api_request *request)
+{
+	return vmm->action == API_CREATE_SNAPSHOT && str_eq(request->method, "GET") &&
+	       str_eq(request->path, "/");
+}
+
 void requests_receive(void *context, struct http_exchange *exchange,
 		      const struct api_request *request)
 {
 	struct vmm *vmm = context;
 	const struct vmm_request what = { .exchange = exchange, .request = *request };
 
-	if (vmm->action == API_ANSWERED) {
+	if (vmm->action == API_ANSWERED || is_question(vmm, request)) {
 		handle_request(vmm, &what);
 		return;
 	}
 	/* One request a connection, so there is always room. */
 	if (vmm->queue_count < ARRAY_LEN(vmm->queue))
 		vmm->queue[vmm->queue_count++] = what;
+}
+
+bool requests_want_resume(const struct vmm *vmm)
+{
+	for (size_t i = 0; i < vmm->queue_count; i++) {
+		const struct api_request *request = &vmm->queue[i].request;
+		AUTO_JSON *body = NULL;
+		struct err ignored = ERR_INIT;
+
+		if (str_eq(request->method, "PATCH") && str_eq(request->path, "/vm") &&
+		    json_read(request->body, &body, &ignored) == 0 &&
+		    str_eq(json_get_str(body, "state"), "Resumed"))
+			return true;
+	}
+	return false;
 }

@@ -177,6 +177,16 @@ static int publish(struct snapshot *snapshot, struct err *err)
 	return 0;
 }
 
+/* Writing may take minutes, in which the guest stands still: not for nobody. */
+static int check_wanted(const struct vmm *vmm, struct err *err)
+{
+	if (vmm->exchange && http_is_deserted(vmm->exchange))
+		return err_set(err, ERR_CANCELLED, "given up: its client has gone");
+	if (requests_want_resume(vmm))
+		return err_set(err, ERR_CANCELLED, "given up: the guest is to go on");
+	return 0;
+}
+
 void snapshot_step(struct vmm *vmm)
 {
 	struct snapshot *snapshot = &vmm->snapshot;
@@ -184,7 +194,9 @@ void snapshot_step(struct vmm *vmm)
 	uint64_t written_ns, now_ns;
 	int r;
 
-	r = guest_memory_step(&snapshot->memory, &err);
+	r = check_wanted(vmm, &err);
+	if (r == 0)
+		r = guest_memory_step(&snapshot->memory, &err);
 	failpoint("vmm.snapshot.chunk");
 	if (r > 0)
 		return;

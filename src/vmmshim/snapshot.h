@@ -5,11 +5,12 @@
  * memory is, until what is on its way in the agent's channel moves no more (a paused guest's QEMU
  * still fills the buffers that the guest had offered, and a ring in memory that is ahead of the
  * saved device could not be loaded); it saves the state of its devices into a
- * file in memory; the guest's memory is written chunk by chunk, between which requests wait but
- * signals are heard; then both files get their names, the state last: where it is, the memory is
- * whole. Whatever fails before that leaves no file and a guest that can be resumed. Nothing is
- * synced to the disk, which would keep the guest stopped: whoever relies on the files after a power
- * cut syncs them once the guest runs again.
+ * file in memory; the guest's memory is written chunk by chunk, between which requests wait (but
+ * GET /) and signals are heard; then both files get their names, the state last: where it is, the
+ * memory is whole. Whatever fails before that leaves no file and a guest that can be resumed.
+ * Nothing is synced to the disk, which would keep the guest stopped: whoever relies on the files
+ * after a power cut syncs them once the guest runs again. It is given up when the client hangs up,
+ * or somebody asks for the guest to go on.
  *
  * Load: everything that can be wrong is found before QEMU starts, and what has been configured is
  * undone when something is. QEMU maps the memory's file copy-on-write without being able to write

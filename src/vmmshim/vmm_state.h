@@ -114,9 +114,15 @@ void machine_deadline(struct vmm *vmm);
 
 /* --- requests.c --- */
 
-/* From HTTP: at once when nothing is under way, else in its turn. */
+/*
+ * From HTTP: at once when nothing is under way, else in its turn. How the machine is can be asked
+ * while a snapshot is made, too, which may take minutes.
+ */
 void requests_receive(void *context, struct http_exchange *exchange,
 		      const struct api_request *request);
+
+/* A client waits for the guest to go on. */
+bool requests_want_resume(const struct vmm *vmm);
 
 /* InstanceStart of the configuration file. */
 void requests_start(struct vmm *vmm);

@@ -2,6 +2,7 @@
 """A client of banger-vmm for the .bats files.
 
 usage: vmm_client.py SOCKET METHOD PATH [BODY]     prints "STATUS BODY"
+       vmm_client.py sent SOCKET METHOD PATH [BODY] the same, and "sent" on stderr when it waits for that
        vmm_client.py vsock CASE SOCKET             one of the checks below; prints nothing when all is well
 """
 import http.client
@@ -23,9 +24,11 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def request(path, method, url, body=None):
+def request(path, method, url, body=None, says_sent=False):
     connection = Connection(path)
     connection.request(method, url, body.encode() if body is not None else None)
+    if says_sent:
+        print("sent", file=sys.stderr, flush=True)
     answer = connection.getresponse()
     print(answer.status, answer.read().decode())
 
@@ -143,6 +146,8 @@ def check_guest_calls(path):
 def main():
     if sys.argv[1] == "vsock":
         globals()["check_" + sys.argv[2]](sys.argv[3])
+    elif sys.argv[1] == "sent":
+        request(*sys.argv[2:], says_sent=True)
     else:
         request(*sys.argv[1:])
 

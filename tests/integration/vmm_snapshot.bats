@@ -413,6 +413,72 @@ qemu_of() {
 	guest source true
 }
 
+# begin_create NAME FOLDER: asks for a snapshot of a paused guest whose banger-vmm stops in the middle of writing it.
+begin_create() {
+	mkdir -p "$2"
+	"$CLIENT" "$DIR/$1/api" PUT /snapshot/create "{\"snapshot_path\": \"$DIR/$2/state\", \"mem_file_path\": \"$DIR/$2/memory\"}" >"$1/answer" 2>&1 3>&- &
+	echo $! >"$1/client"
+	wait_for is_held "$1"
+}
+
+is_held() {
+	[[ $(ps -o stat= -p "$(cat "$1/pid")") == T* ]]
+}
+
+go_on() {
+	kill -CONT "$(cat "$1/pid")"
+}
+
+# A request that waits for a banger-vmm that does not run: its answer goes into the file "answer".
+ask_held() {
+	"$CLIENT" sent "$DIR/$1/api" "${@:2}" >answer 2>asked 3>&- &
+	wait_for grep sent asked
+}
+
+@test "while one is written it can be asked how the guest is; a resume, or nobody waiting for it, ends it" {
+	grep -q BANGER_FAILPOINT "$VMM" || skip "this build has no failpoints"
+	local held=vmm.snapshot.chunk@5:stop
+	BANGER_FAILPOINT=$held cold source
+	pause source
+	begin_create source t
+	ask_held source GET /
+	go_on source
+	wait_for test -s answer
+	wait_for test -s source/answer
+	[[ $(cat answer) == 200*'"state":"Paused"'* ]]
+	[[ $(cat source/answer) == 204* ]]
+	# It did not wait for its turn.
+	[ "$(grep -o 'GET /: 200\|snapshot: at rest' source/log | xargs)" = "GET /: 200 snapshot: at rest" ]
+	cp --sparse=always source/system.raw t/
+	ended source
+
+	BANGER_FAILPOINT=$held clone t resumed
+	wait_for guest resumed true
+	pause resumed
+	begin_create resumed none
+	ask_held resumed PATCH /vm '{"state": "Resumed"}'
+	go_on resumed
+	wait_for test -s answer
+	wait_for test -s resumed/answer
+	[[ $(cat answer) == 204* ]]
+	[[ $(cat resumed/answer) == 400*"Cannot write memory file: given up: the guest is to go on"* ]]
+	guest resumed true
+	ended resumed
+
+	BANGER_FAILPOINT=$held clone t deserted
+	wait_for guest deserted true
+	pause deserted
+	begin_create deserted none
+	kill "$(cat deserted/client)"
+	wait_for test ! -d "/proc/$(cat deserted/client)"
+	go_on deserted
+	wait_for grep 'given up: its client has gone' deserted/log
+	expect deserted 200 '"state":"Paused"' GET /
+	[ -z "$(ls -A none)" ]
+	resume deserted
+	guest deserted true
+}
+
 @test "a full disk: no file, and the guest is paused and can be resumed" {
 	[ "$(id -u)" -eq 0 ] || skip "needs root"
 	mkdir small

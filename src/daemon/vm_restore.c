@@ -4,12 +4,14 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_service.h"
 #include "guest/renew.h"
 
 #define IDENTITY_TIMEOUT_NS (20 * NSEC_PER_SEC)
+#define SLOW_NS		    NSEC_PER_SEC /* what it was told of the time is too old then */
 
 int boot_load_origin(const struct boot *boot, struct err *err)
 {
@@ -54,6 +56,17 @@ static int grow_disks(const struct boot *boot, const struct guest_target *target
 	return r < 0 ? err_context(err, r, "grow the disks") : 0;
 }
 
+/* Whoever heard of the time late has set a clock that is late. An agent that is down is no failure.
+ */
+static void set_clock_again(const struct boot *boot)
+{
+	struct err err = ERR_INIT;
+
+	if (vm_refresh_guest(boot->job, boot->vm, &err) < 0)
+		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = boot->vm->id, .err = &err },
+			  "cannot set the guest's clock again, ignoring");
+}
+
 int boot_introduce(const struct boot *boot, struct err *err)
 {
 	const struct guest_target target = {
@@ -61,6 +74,7 @@ int boot_introduce(const struct boot *boot, struct err *err)
 		.cancel = boot->job->cancel,
 		.deadline_ns = clock_now_ns() + IDENTITY_TIMEOUT_NS,
 	};
+	const uint64_t asked_ns = clock_now_ns();
 	AUTO_JSON *identity = NULL;
 	int r;
 
@@ -69,6 +83,8 @@ int boot_introduce(const struct boot *boot, struct err *err)
 		r = guest_renew(&target, identity, NULL, err);
 	if (r < 0)
 		return err_context(err, r, "tell the guest who it is");
+	if (clock_now_ns() - asked_ns > SLOW_NS)
+		set_clock_again(boot);
 	failpoint("vm.start.introduced");
 	if (boot->has_network)
 		r = network_join(boot->daemon->network, boot->vm, err);

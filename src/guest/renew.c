@@ -80,11 +80,14 @@ static int check_network(const struct guest_machine *machine, const json_t *netw
 	return r;
 }
 
-/* Its answer has been on the way, and it may have run when it was asked. */
-static int check_clock(uint64_t said_ms, const json_t *identity, struct err *err)
+/* It was set and read at some time between question and answer. */
+static int check_clock(uint64_t said_ms, const json_t *identity, uint64_t took_ms, struct err *err)
 {
-	const uint64_t wanted_ms = json_get_u64(identity, "wall_seconds") * 1000;
-	const uint64_t apart_ms = said_ms > wanted_ms ? said_ms - wanted_ms : wanted_ms - said_ms;
+	const uint64_t asked_ms = json_get_u64(identity, "wall_seconds") * 1000;
+	const uint64_t now_ms = asked_ms + took_ms;
+	const uint64_t apart_ms = said_ms > now_ms     ? said_ms - now_ms
+				  : said_ms < asked_ms ? asked_ms - said_ms
+						       : 0;
 
 	if (apart_ms <= GUEST_CLOCK_APART_MS)
 		return 0;
@@ -93,7 +96,7 @@ static int check_clock(uint64_t said_ms, const json_t *identity, struct err *err
 }
 
 static int check_machine(const struct guest_machine *machine, const json_t *identity,
-			 struct err *err)
+			 uint64_t took_ms, struct err *err)
 {
 	AUTO_FREE char *key = mem_strdup(json_get_str(identity, "ssh_host_key_pub")
 						 ? json_get_str(identity, "ssh_host_key_pub")
@@ -115,7 +118,7 @@ static int check_machine(const struct guest_machine *machine, const json_t *iden
 	if (r == 0)
 		r = check_network(machine, json_object_get(identity, "network"), err);
 	if (r == 0)
-		r = check_clock(machine->wall_ms, identity, err);
+		r = check_clock(machine->wall_ms, identity, took_ms, err);
 	return r;
 }
 
@@ -142,15 +145,15 @@ static void make_safe(struct guest_machine *machine)
 	}
 }
 
-int guest_read_machine(const json_t *object, const json_t *identity, struct guest_machine *ret,
-		       struct err *err)
+int guest_read_machine(const json_t *object, const json_t *identity, uint64_t took_ms,
+		       struct guest_machine *ret, struct err *err)
 {
 	struct guest_machine machine = { .hostname = NULL };
 	int r = json_read_fields(object, machine_fields, ARRAY_LEN(machine_fields), &machine, err);
 
 	if (r < 0)
 		return guest_wrong_answer(err);
-	r = check_machine(&machine, identity, err);
+	r = check_machine(&machine, identity, took_ms, err);
 	if (r < 0) {
 		guest_machine_done(&machine);
 		return r;
@@ -178,13 +181,15 @@ int guest_renew(const struct guest_target *target, const json_t *identity,
 	AUTO_JSON *request = json_new_object();
 	AUTO_JSON *reply = NULL;
 	struct guest_machine machine = { .hostname = NULL };
+	const uint64_t asked_ns = clock_now_ns();
 	int r;
 
 	json_put(request, "identity", json_deep_copy(identity));
 	json_put_bool(request, "renew", true);
 	r = guest_ask(target, WIRE_OP_IDENTITY, request, 2, &reply, err);
 	if (r == 0)
-		r = guest_read_machine(json_object_get(reply, "machine"), identity, &machine, err);
+		r = guest_read_machine(json_object_get(reply, "machine"), identity,
+				       (clock_now_ns() - asked_ns) / NSEC_PER_MSEC, &machine, err);
 	if (r < 0)
 		return err_context(err, r, "make the guest another machine");
 	if (ret)

@@ -15,7 +15,7 @@
 
 #define GUEST_QUIET_TIMES    2	   /* in succession: then a guest counts as being at rest */
 #define GUEST_QUIET_PAUSE_MS 200   /* after an answer that it is not */
-#define GUEST_CLOCK_APART_MS 10000 /* the guest's clock from the host's time when it was asked */
+#define GUEST_CLOCK_APART_MS 10000 /* the guest's clock from the host's meanwhile */
 
 /* What a guest says that it is, read back after its renewal. Texts are owned and escaped. */
 struct guest_machine {
@@ -46,9 +46,10 @@ void guest_machine_done(struct guest_machine *machine);
 int guest_renew(const struct guest_target *target, const json_t *identity,
 		struct guest_machine *ret, struct err *err) MUST_CHECK;
 
-/* Reads and judges a guest's word about itself. Pure; for guest_renew() and its fuzzer. */
-int guest_read_machine(const json_t *object, const json_t *identity, struct guest_machine *ret,
-		       struct err *err) MUST_CHECK;
+/* Reads and judges a guest's word about itself, which came after `took_ms`. Pure; for guest_renew()
+ * and its fuzzer. */
+int guest_read_machine(const json_t *object, const json_t *identity, uint64_t took_ms,
+		       struct guest_machine *ret, struct err *err) MUST_CHECK;
 
 /* Gives an identity the host's time, to be sent at once. */
 void guest_put_clock(json_t *identity);

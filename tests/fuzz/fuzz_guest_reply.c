@@ -133,7 +133,7 @@ static void check_machine(struct span text)
 	json_put_i64(identity, "wall_seconds", (int64_t)(json_get_u64(object, "wall_ms") / 1000));
 	if (json_get_str(object, "address") && json_get_str(object, "mac"))
 		json_put(identity, "network", json_deep_copy(object));
-	if (guest_read_machine(object, identity, &machine, &err) < 0) {
+	if (guest_read_machine(object, identity, 0, &machine, &err) < 0) {
 		REQUIRE(err.kind == ERR_PROTOCOL && err.message[0] != '\0');
 		check_text(err.message);
 		return;

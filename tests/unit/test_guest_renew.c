@@ -5,7 +5,8 @@
 #include "base/text.h"
 #include "guest/renew.h"
 
-#define ID "0123456789abcdef0123456789abcdef"
+#define TOOK_MS 15000
+#define ID	"0123456789abcdef0123456789abcdef"
 
 static const char identity_text[] =
 	"{\"hostname\":\"box\",\"machine_id\":\"" ID "\",\"ssh_host_key\":\"k\","
@@ -52,7 +53,7 @@ static void test_what_was_asked_for(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	if (guest_read_machine(object, identity, &machine, &err) < 0)
+	if (guest_read_machine(object, identity, TOOK_MS, &machine, &err) < 0)
 		fail_msg("%s", err.message);
 	CHECK_STR(machine.hostname, "box");
 	CHECK_STR(machine.machine_id, ID);
@@ -82,7 +83,7 @@ static void test_anything_else_is_refused(void **state)
 		{ "{\"gateway\":\"10.0.0.9\"}", "gateway is '10.0.0.9' and not '10.0.0.1'" },
 		{ "{\"addresses\":2}", "number of addresses is 2 and not 1" },
 		{ "{\"ssh_host_key_pub\":\"ssh-ed25519 B\"}", "SSH host key is 'ssh-ed25519 B'" },
-		{ "{\"wall_ms\":1790000010001}", "clock is 10001 ms off" },
+		{ "{\"wall_ms\":1790000025001}", "clock is 10001 ms off" },
 		{ "{\"wall_ms\":1789999989999}", "clock is 10001 ms off" },
 		{ "{\"random\":null}", "'random' is missing" },
 		{ "{\"boot_id\":null}", "'boot_id' is missing" },
@@ -99,7 +100,7 @@ static void test_anything_else_is_refused(void **state)
 		struct err err = ERR_INIT;
 
 		merge(object, rows[i].change);
-		CHECK_ROW(i, guest_read_machine(object, identity, &machine, &err) < 0);
+		CHECK_ROW(i, guest_read_machine(object, identity, TOOK_MS, &machine, &err) < 0);
 		CHECK_INT(err.kind, ERR_PROTOCOL);
 		CHECK_HAS(err.message, rows[i].message);
 	}
@@ -112,7 +113,7 @@ static void test_what_else_is_right(void **state)
 		const char *identity;
 		const char *machine;
 	} rows[] = {
-		{ "{}", "{\"wall_ms\":1790000010000}" },
+		{ "{}", "{\"wall_ms\":1790000025000}" },
 		{ "{}", "{\"wall_ms\":1789999990000}" },
 		{ "{\"boot_token\":null}", "{\"boot_token\":null}" },
 		{ "{\"network\":null}", "{\"mac\":null,\"address\":null,\"gateway\":null,"
@@ -134,7 +135,7 @@ static void test_what_else_is_right(void **state)
 
 		merge(identity, rows[i].identity);
 		merge(object, rows[i].machine);
-		if (guest_read_machine(object, identity, &machine, &err) < 0)
+		if (guest_read_machine(object, identity, TOOK_MS, &machine, &err) < 0)
 			fail_msg("row %zu: %s", i, err.message);
 		guest_machine_done(&machine);
 	}

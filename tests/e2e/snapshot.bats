@@ -189,6 +189,76 @@ base_of() {
 	if [ "$1" = system ]; then echo "$BANGER_CACHE/state/images/$IMAGE/root.ext4"; else echo "$BANGER_CACHE/state/images/$IMAGE/work-seed.ext4"; fi
 }
 
+# As many more snapshots of each VM as that, like its first, but with nothing in their folders: while no daemon runs.
+pretend_snapshots() {
+	/usr/bin/python3 -c '
+import os, sqlite3, sys
+state, count = sys.argv[1], int(sys.argv[2])
+with sqlite3.connect(state + "/state.db") as database:
+    database.row_factory = sqlite3.Row
+    for first in [dict(row) for row in database.execute("SELECT * FROM snapshots")]:
+        for number in range(count):
+            row = first | {"seq": None, "id": f"{number:032x}", "name": f"more-{number}"}
+            names, marks = ", ".join(row), ", ".join("?" * len(row))
+            database.execute(f"INSERT INTO snapshots ({names}) VALUES ({marks})", list(row.values()))
+            os.mkdir("{}/vms/{}/snapshots/{}".format(state, row["vm_id"], row["id"]), 0o700)
+' "$BANGER_STATE_DIR" "$1"
+}
+
+@test "two restores at once, and a VM that is stopped or deleted while it is copied: one waits for the other" {
+	local first what
+	run_vm box
+	take_with box one 1
+	take_with box two 2
+	start first "$BANGER" --quiet vm snapshot restore box one
+	first=$started
+	start second "$BANGER" --quiet vm snapshot restore box two
+	wait_for_status "$started" 0
+	wait_for_status "$first" 0
+	vm_is box running
+	what=$(in_vm box cat /root/what)
+	matches "$what" '^[12]$'
+	has box "$what"
+	is_tidy box 2
+	start taken "$BANGER" vm snapshot create box three
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/taken.err" 'snapshot: begun'
+	stop_vm box
+	wait_for_status "$started" 0
+	assert_stopped box
+	is_tidy box 3
+	restore box three
+	has box "$what"
+	start fork "$BANGER" vm fork box --name copy
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/fork.err" 'snapshot: begun'
+	delete_vm box
+	wait_for_status "$started" 0
+	has copy "$what"
+	start taken "$BANGER" vm snapshot create copy
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/taken.err" 'snapshot: begun'
+	delete_vm copy
+	wait_for_status "$started" 0
+	assert_no_vms
+	equal "$(change_database 'SELECT count(*) FROM snapshots')" '(0,)'
+	equal "$(ls -A "$BANGER_STATE_DIR/templates" 2>/dev/null)" ''
+	equal "$(banger --json doctor --plan | jq -c .actions)" '[]'
+}
+
+@test "64 snapshots of a VM, and no more" {
+	run_vm box
+	take box
+	banger --quiet daemon stop >/dev/null
+	pretend_snapshots 62
+	take box last
+	equal "$(banger --json vm snapshot list box | jq '.snapshots | length')" 64
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "cannot take a snapshot of 'box': 'box' has 64 snapshots, which is the limit"
+	contains "$stderr" "'banger vm snapshot delete box SNAPSHOT' makes room"
+	lacks "$stderr" "snapshot: begun"
+	banger --quiet vm snapshot delete box more-1 >/dev/null
+	take box
+	is_tidy box 64
+}
+
 @test "wrong inputs are told so" {
 	run_vm box
 	make_vm off

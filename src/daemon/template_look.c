@@ -25,8 +25,9 @@ void templates_evict(struct daemon *daemon, const char *kept)
 		const struct template_record *each = &list.items[i];
 
 		total += each->used_bytes;
-		if (total <= daemon->config.template_cache_bytes || str_eq(each->id, kept) ||
-		    template_pin_of(daemon->templates, each->id))
+		/* They are in the order of their use. */
+		if (total <= daemon->config.template_cache_bytes || i == 0 ||
+		    str_eq(each->id, kept) || template_pin_of(daemon->templates, each->id))
 			continue;
 		total -= each->used_bytes;
 		if (template_remove(daemon, each->id, &err) < 0)

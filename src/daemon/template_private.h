@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stddef.h>
 
+#include "base/strv.h"
 #include "daemon/templates.h"
 
 #define TEMPLATE_STAGING_PREFIX ".new-"
@@ -18,6 +19,8 @@ struct templates {
 	pthread_mutex_t lock;	   /* also around what adds and removes folders and rows */
 	struct template_pin *pins; /* owned */
 	size_t pin_count;
+	struct strv
+		suspects; /* ids of those whose last VM was late, as template_give_up() has it */
 };
 
 /* NULL when none is being made from it. */
@@ -26,7 +29,10 @@ struct template_pin *template_pin_of(const struct templates *templates, const ch
 /* The row first: what has none is swept. */
 int template_remove(struct daemon *daemon, const char *id, struct err *err) MUST_CHECK;
 
-/* Removes those used longest ago until the rest has room. `kept` (NULL: none) stays in any case. */
+/*
+ * Removes those used longest ago until the rest has room. The one used last stays in any case, for
+ * it would be built again at once; so does `kept` (NULL: none).
+ */
 void templates_evict(struct daemon *daemon, const char *kept);
 
 /* The key of what a VM would be begun from now; also without the lock. */

@@ -33,6 +33,7 @@ void templates_free(struct templates *templates)
 		return;
 	(void)pthread_mutex_destroy(&templates->lock);
 	mem_free(templates->pins);
+	strv_done(&templates->suspects);
 	mem_free(templates);
 }
 
@@ -188,11 +189,30 @@ struct vm_origin template_origin(const struct template_hold *hold)
 				   .is_template = true };
 }
 
+/* Whether it was one; it is none any more. Behind the lock. */
+static bool clear_suspect(struct templates *templates, const char *id)
+{
+	struct strv *suspects = &templates->suspects;
+
+	for (size_t i = 0; i < suspects->count; i++) {
+		if (!str_eq(suspects->items[i], id))
+			continue;
+		mem_free(suspects->items[i]);
+		suspects->items[i] = suspects->items[--suspects->count];
+		suspects->items[suspects->count] = NULL;
+		return true;
+	}
+	return false;
+}
+
 void template_note_use(struct daemon *daemon, const struct template_hold *hold)
 {
 	const int64_t now = clock_wall_seconds();
 	struct err err = ERR_INIT;
 
+	(void)pthread_mutex_lock(&daemon->templates->lock);
+	IGNORE_RESULT(clear_suspect(daemon->templates, hold->record.id));
+	(void)pthread_mutex_unlock(&daemon->templates->lock);
 	/* Each time costs a write to the disk. */
 	if (now >= hold->record.used_at && now < hold->record.used_at + USE_SECONDS)
 		return;
@@ -307,15 +327,32 @@ int templates_delete(struct daemon *daemon, const char *reference, struct templa
 	return 0;
 }
 
-static bool is_its_fault(const struct err *why)
+/*
+ * A host that is too busy is no fault of the template's, nor can it be told from a guest that
+ * hangs: one that was late twice, and has not worked in between, goes.
+ */
+static bool is_late_again(struct templates *templates, const char *id)
+{
+	bool is_again;
+
+	(void)pthread_mutex_lock(&templates->lock);
+	is_again = clear_suspect(templates, id);
+	if (!is_again)
+		strv_add(&templates->suspects, id);
+	(void)pthread_mutex_unlock(&templates->lock);
+	return is_again;
+}
+
+static bool is_its_fault(struct templates *templates, const char *id, const struct err *why)
 {
 	switch (why->kind) {
 	case ERR_INVALID:
 	case ERR_NOT_FOUND:
 	case ERR_BAD_STATE:
 	case ERR_PROTOCOL:
-	case ERR_TIMEOUT:
 		return true;
+	case ERR_TIMEOUT:
+		return is_late_again(templates, id);
 	case ERR_NONE:
 	case ERR_SYSTEM:
 	case ERR_EXISTS:
@@ -334,7 +371,7 @@ void template_give_up(struct daemon *daemon, const char *id, const struct err *w
 	AUTO_TEMPLATE_RECORD record = { .image = NULL };
 	struct err err = ERR_INIT;
 
-	if (!is_its_fault(why))
+	if (!is_its_fault(daemon->templates, id, why))
 		return;
 	/* Others may be at it: then that is theirs to do. */
 	if (templates_delete(daemon, id, &record, &err) == 0)

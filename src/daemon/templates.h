@@ -57,7 +57,8 @@ void template_note_use(struct daemon *daemon, const struct template_hold *hold);
 
 /*
  * A VM could not begin from it, because of `why`, but boots: the template is deleted, so that
- * another can be built, unless the host was short of something or somebody ended the VM.
+ * another can be built, unless the host was short of something or somebody ended the VM; because of
+ * ERR_TIMEOUT only the second time in a row.
  */
 void template_give_up(struct daemon *daemon, const char *id, const struct err *why);
 

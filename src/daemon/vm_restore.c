@@ -12,10 +12,11 @@
 
 #define IDENTITY_TIMEOUT_NS (20 * NSEC_PER_SEC)
 #define SLOW_NS		    NSEC_PER_SEC /* what it was told of the time is too old then */
+#define LOAD_TIMEOUT_MS	    60000	 /* a moment, unless many begin at once */
 
 int boot_load_origin(const struct boot *boot, struct err *err)
 {
-	const struct vmm_api api = boot_api(boot);
+	struct vmm_api api = boot_api(boot);
 	const char *folder = boot->origin->folder;
 	AUTO_FREE char *state = mem_printf("%s/" VM_CAPTURE_STATE, folder);
 	AUTO_FREE char *memory = mem_printf("%s/" VM_CAPTURE_MEMORY, folder);
@@ -26,8 +27,10 @@ int boot_load_origin(const struct boot *boot, struct err *err)
 		.vsock_path = boot->vsock_socket,
 		.is_resumed = true,
 	};
-	const int r = vmm_load_snapshot(&api, &load, err);
+	int r;
 
+	api.timeout_ms = LOAD_TIMEOUT_MS;
+	r = vmm_load_snapshot(&api, &load, err);
 	return r < 0 ? err_context(err, r, "load '%s'", folder) : 0;
 }
 

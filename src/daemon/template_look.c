@@ -12,6 +12,7 @@
 #include "daemon/plan.h"
 #include "daemon/template_private.h"
 #include "daemon/vm_capture.h"
+#include "kernel/initramfs.h"
 
 void templates_evict(struct daemon *daemon, const char *kept)
 {
@@ -104,121 +105,166 @@ static bool is_whole(const struct daemon *daemon, const struct template_record *
 	return access(memory, F_OK) == 0 && access(state, F_OK) == 0;
 }
 
-/* Why nobody will begin from it any more; NULL when somebody may. */
-static const char *why_useless(struct daemon *daemon, const struct template_record *record,
-			       bool is_start)
+#define HAS_CHANGED "what it was made of has changed"
+
+/* Of one whose files are there; nothing is made for it. */
+static const char *why_changed(struct daemon *daemon, const struct template_record *record)
 {
 	struct err err = ERR_INIT;
 	char key[TEMPLATE_KEY_SIZE];
 	AUTO_VM vm;
+	int r;
 
 	vm_init(&vm);
-	if (!is_whole(daemon, record))
-		return "its files are gone";
-	/* Who starts does not wait until the host has been looked at. */
-	if (is_start)
-		return NULL;
 	vm.spec.vcpu = record->vcpu;
 	vm.spec.memory_bytes = record->memory_bytes;
 	vm.spec.system_overlay_bytes = record->system_bytes;
 	vm.spec.disk_bytes = record->work_bytes;
 	vm_set_text(&vm.spec.image, record->image);
 	vm_set_text(&vm.spec.kernel, record->kernel);
+	r = initramfs_check(daemon->kernels_dir, record->kernel, daemon->agent_path, &err);
+	if (r == 0)
+		return HAS_CHANGED; /* the next VM has another one */
+	if (r > 0)
+		r = template_current_key(daemon, &vm, NULL, key, &err);
 	/* What cannot be looked at now may be as it was. */
-	if (template_current_key(daemon, &vm, NULL, NULL, key, &err) < 0)
-		return NULL;
-	return str_eq(key, record->key) ? NULL : "what it was made of has changed";
+	return r < 0 || str_eq(key, record->key) ? NULL : HAS_CHANGED;
 }
 
-static void remove_useless(struct daemon *daemon, const struct template_record_list *list,
-			   bool is_start)
+/* Templates, and why nobody will begin from them any more: NULL when somebody may. */
+struct verdicts {
+	struct template_record_list list;
+	const char **why; /* owned, one each */
+};
+
+static void verdicts_done(struct verdicts *verdicts)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		const struct template_record *each = &list->items[i];
-		const char *why = why_useless(daemon, each, is_start);
+	template_record_list_done(&verdicts->list);
+	mem_free(verdicts->why);
+}
+
+/* Without the lock: starts need it, and looking at files can take a while. `ret` is empty. */
+static int judge(struct daemon *daemon, bool is_start, struct verdicts *ret, struct err *err)
+{
+	int r = 0;
+
+	if (daemon->store)
+		r = store_template_list(daemon->store, &ret->list, err);
+	if (r < 0)
+		return r;
+	ret->why = mem_alloc(ret->list.count, sizeof(*ret->why));
+	for (size_t i = 0; i < ret->list.count; i++) {
+		const struct template_record *each = &ret->list.items[i];
+
+		if (!is_whole(daemon, each))
+			ret->why[i] = "its files are gone";
+		else if (!is_start) /* who starts does not wait until the host has been looked at */
+			ret->why[i] = why_changed(daemon, each);
+	}
+	return 0;
+}
+
+static void remove_useless(struct daemon *daemon, const struct verdicts *verdicts,
+			   const struct template_record_list *now)
+{
+	for (size_t i = 0; i < verdicts->list.count; i++) {
+		const struct template_record *each = &verdicts->list.items[i];
 		struct err err = ERR_INIT;
 
-		if (!why || template_pin_of(daemon->templates, each->id))
+		if (!verdicts->why[i] || !has_row(now, each->id) ||
+		    template_pin_of(daemon->templates, each->id))
 			continue;
 		if (template_remove(daemon, each->id, &err) < 0)
 			log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
 				  "cannot remove a template, retrying");
 		else
-			log_info("removed the template of '%s': %s", each->image, why);
+			log_info("removed the template of '%s': %s", each->image, verdicts->why[i]);
 	}
 }
 
-static int look_after(struct daemon *daemon, bool is_start, struct err *err)
+/* Behind the lock. */
+static int look_after(struct daemon *daemon, bool is_start, const struct verdicts *verdicts,
+		      struct err *err)
 {
-	AUTO_TEMPLATE_RECORD_LIST list = { .items = NULL };
+	AUTO_TEMPLATE_RECORD_LIST now = { .items = NULL };
 	int r;
 
-	r = store_template_list(daemon->store, &list, err);
+	r = store_template_list(daemon->store, &now, err);
 	if (r == 0)
-		r = sweep(daemon, &list, is_start, err);
+		r = sweep(daemon, &now, is_start, err);
 	if (r < 0)
 		return r;
-	remove_useless(daemon, &list, is_start);
+	remove_useless(daemon, verdicts, &now);
 	templates_evict(daemon, NULL);
 	return 0;
 }
 
-int templates_reconcile(struct daemon *daemon, struct err *err)
+static int judge_and_look_after(struct daemon *daemon, bool is_start, struct err *err)
 {
+	CLEANUP(verdicts_done) struct verdicts verdicts = { .why = NULL };
 	int r;
 
+	r = judge(daemon, is_start, &verdicts, err);
+	if (r < 0)
+		return r;
 	(void)pthread_mutex_lock(&daemon->templates->lock);
-	r = look_after(daemon, true, err);
+	r = look_after(daemon, is_start, &verdicts, err);
 	(void)pthread_mutex_unlock(&daemon->templates->lock);
 	return r;
+}
+
+int templates_reconcile(struct daemon *daemon, struct err *err)
+{
+	return judge_and_look_after(daemon, true, err);
 }
 
 void templates_pass(struct daemon *daemon)
 {
 	struct err err = ERR_INIT;
-	int r;
 
-	(void)pthread_mutex_lock(&daemon->templates->lock);
-	r = look_after(daemon, false, &err);
-	(void)pthread_mutex_unlock(&daemon->templates->lock);
-	if (r < 0)
+	if (judge_and_look_after(daemon, false, &err) < 0)
 		log_write(LOG_LEVEL_ERROR, &(struct log_fields){ .err = &err },
 			  "cannot look after the templates, retrying");
 }
 
-static int look(struct daemon *daemon, bool is_start, struct plan *plan, struct err *err)
+static int look(struct daemon *daemon, bool is_start, const struct verdicts *verdicts,
+		struct plan *plan, struct err *err)
 {
-	AUTO_TEMPLATE_RECORD_LIST list = { .items = NULL };
+	AUTO_TEMPLATE_RECORD_LIST now = { .items = NULL };
 	AUTO_STRV strays = { .items = NULL };
 	int r = 0;
 
 	if (daemon->store)
-		r = store_template_list(daemon->store, &list, err);
+		r = store_template_list(daemon->store, &now, err);
 	if (r == 0)
-		r = find_strays(daemon, &list, is_start, &strays, err);
+		r = find_strays(daemon, &now, is_start, &strays, err);
 	for (size_t i = 0; i < strays.count; i++) {
 		AUTO_FREE char *path = template_folder(daemon, strays.items[i]);
 
 		plan_add(plan, PLAN_REMOVE, NULL, path, "it is no template that the database has");
 	}
-	for (size_t i = 0; i < list.count; i++) {
-		AUTO_FREE char *path = template_folder(daemon, list.items[i].id);
-		const char *why = why_useless(daemon, &list.items[i], is_start);
+	for (size_t i = 0; r == 0 && i < verdicts->list.count; i++) {
+		const char *id = verdicts->list.items[i].id;
+		AUTO_FREE char *path = template_folder(daemon, id);
 
-		if (why)
-			plan_add(plan, PLAN_REMOVE, NULL, path, why);
+		if (verdicts->why[i] && has_row(&now, id))
+			plan_add(plan, PLAN_REMOVE, NULL, path, verdicts->why[i]);
 	}
 	return r;
 }
 
 int templates_look(struct daemon *daemon, bool is_start, struct plan *plan, struct err *err)
 {
+	CLEANUP(verdicts_done) struct verdicts verdicts = { .why = NULL };
 	struct templates *templates = daemon->templates; /* NULL: no daemon runs */
 	int r;
 
+	r = judge(daemon, is_start, &verdicts, err);
+	if (r < 0)
+		return r;
 	if (templates)
 		(void)pthread_mutex_lock(&templates->lock);
-	r = look(daemon, is_start, plan, err);
+	r = look(daemon, is_start, &verdicts, plan, err);
 	if (templates)
 		(void)pthread_mutex_unlock(&templates->lock);
 	return r;

@@ -35,7 +35,7 @@ int template_remove(struct daemon *daemon, const char *id, struct err *err) MUST
  */
 void templates_evict(struct daemon *daemon, const char *kept);
 
-/* The key of what a VM would be begun from now; also without the lock. */
+/* The key of what a VM would be begun from now; also without the lock. The kernel's initramfs must
+ * have been made. */
 int template_current_key(struct daemon *daemon, const struct vm *vm, const struct cancel *cancel,
-			 const struct progress *progress, char ret[static TEMPLATE_KEY_SIZE],
-			 struct err *err) MUST_CHECK;
+			 char ret[static TEMPLATE_KEY_SIZE], struct err *err) MUST_CHECK;

@@ -103,21 +103,29 @@ static bool has_room(const struct template_record *record, const struct vm *vm)
 }
 
 int template_current_key(struct daemon *daemon, const struct vm *vm, const struct cancel *cancel,
-			 const struct progress *progress, char ret[static TEMPLATE_KEY_SIZE],
-			 struct err *err)
+			 char ret[static TEMPLATE_KEY_SIZE], struct err *err)
 {
 	struct vmm_decision decision = { 0 };
 	int r;
 
-	r = initramfs_ensure(daemon->kernels_dir, vm->spec.kernel, daemon->agent_path, cancel,
-			     progress, err);
-	if (r == 0)
-		r = engine_get(daemon->engine, cancel, &decision, err);
+	r = engine_get(daemon->engine, cancel, &decision, err);
 	if (r < 0)
 		return r;
 	r = template_key(daemon, vm, &decision, ret, err);
 	vmm_decision_done(&decision);
 	return r;
+}
+
+/* Its key, and what it would be made of. */
+static int make_key(const struct job *job, const struct vm *vm, char ret[static TEMPLATE_KEY_SIZE],
+		    struct err *err)
+{
+	struct daemon *daemon = job->daemon;
+	int r;
+
+	r = initramfs_ensure(daemon->kernels_dir, vm->spec.kernel, daemon->agent_path, job->cancel,
+			     job->progress, err);
+	return r < 0 ? r : template_current_key(daemon, vm, job->cancel, ret, err);
 }
 
 /* Behind the lock if it is to stay. */
@@ -141,7 +149,7 @@ int templates_get(struct daemon *daemon, const struct vm *vm, const struct job *
 {
 	int r;
 
-	r = template_current_key(daemon, vm, job->cancel, job->progress, ret_key, err);
+	r = make_key(job, vm, ret_key, err);
 	return r < 0 ? r : find_by_key(daemon, ret_key, ret, err);
 }
 
@@ -160,7 +168,7 @@ int templates_find(struct daemon *daemon, const struct vm *vm, const struct job 
 		*ret_why = NULL;
 		return 0;
 	}
-	r = template_current_key(daemon, vm, job->cancel, job->progress, key, err);
+	r = make_key(job, vm, key, err);
 	if (r < 0)
 		return r;
 	(void)pthread_mutex_lock(&templates->lock);

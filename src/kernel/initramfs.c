@@ -297,6 +297,17 @@ static int build(int kernel_fd, struct parts *parts, const struct buf *key,
 	return r < 0 ? err_sys(err, r, "write '%s'", KEY_FILE) : 0;
 }
 
+/* The agent, and the key of the image that it makes with this kernel. */
+static int read_agent(const struct kernel *kernel, const char *agent_path, struct buf *agent,
+		      struct buf *key, struct err *err)
+{
+	const int r = file_read(AT_FDCWD, agent_path, INITRAMFS_AGENT_MAX, agent);
+
+	if (r < 0)
+		return err_sys(err, r, "read the guest agent '%s'", agent_path);
+	return make_key(kernel, buf_span(agent), key, err);
+}
+
 static int ensure(int kernel_fd, const struct kernel *kernel, const char *agent_path,
 		  const struct cancel *cancel, const struct progress *progress, struct err *err)
 {
@@ -304,16 +315,37 @@ static int ensure(int kernel_fd, const struct kernel *kernel, const char *agent_
 	AUTO_BUF key = BUF_INIT;
 	int r;
 
-	r = file_read(AT_FDCWD, agent_path, INITRAMFS_AGENT_MAX, &parts.agent);
-	if (r < 0)
-		return err_sys(err, r, "read the guest agent '%s'", agent_path);
-	r = make_key(kernel, buf_span(&parts.agent), &key, err);
+	r = read_agent(kernel, agent_path, &parts.agent, &key, err);
 	if (r < 0)
 		return r;
 	if (is_current(kernel_fd, &key))
 		return 0;
 	progress_report(progress, STAGE, "packing the guest agent and modules", 0, 0);
 	return build(kernel_fd, &parts, &key, cancel, err);
+}
+
+static int open_kernel(const char *kernels_dir, const char *name, struct kernel *kernel,
+		       int *ret_fd, struct err *err)
+{
+	const int r = kernel_load(kernels_dir, name, kernel, err);
+
+	return r < 0 ? r : kernel_open_dir(kernels_dir, name, ret_fd, err);
+}
+
+int initramfs_check(const char *kernels_dir, const char *name, const char *agent_path,
+		    struct err *err)
+{
+	AUTO_CLOSE int kernel_fd = -1;
+	AUTO_BUF agent = BUF_INIT;
+	AUTO_BUF key = BUF_INIT;
+	AUTO_KERNEL kernel;
+	int r;
+
+	kernel_init(&kernel);
+	r = open_kernel(kernels_dir, name, &kernel, &kernel_fd, err);
+	if (r == 0)
+		r = read_agent(&kernel, agent_path, &agent, &key, err);
+	return r < 0 ? r : is_current(kernel_fd, &key);
 }
 
 int initramfs_ensure(const char *kernels_dir, const char *name, const char *agent_path,
@@ -324,10 +356,7 @@ int initramfs_ensure(const char *kernels_dir, const char *name, const char *agen
 	int r;
 
 	kernel_init(&kernel);
-	r = kernel_load(kernels_dir, name, &kernel, err);
-	if (r < 0)
-		return r;
-	r = kernel_open_dir(kernels_dir, name, &kernel_fd, err);
+	r = open_kernel(kernels_dir, name, &kernel, &kernel_fd, err);
 	if (r < 0)
 		return r;
 	/* One builder at a time; the lock ends with the descriptor. The work takes about a second.

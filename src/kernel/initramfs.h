@@ -32,6 +32,11 @@ int initramfs_ensure(const char *kernels_dir, const char *name, const char *agen
 		     const struct cancel *cancel, const struct progress *progress, struct err *err)
 	MUST_CHECK;
 
+/* 1 when initramfs_ensure() would do nothing, 0 when it would make one. Only looks, and waits for
+ * nobody. */
+int initramfs_check(const char *kernels_dir, const char *name, const char *agent_path,
+		    struct err *err) MUST_CHECK;
+
 struct initramfs_module {
 	char *file_name; /* owned: "virtio_blk.ko" */
 	struct buf bytes;

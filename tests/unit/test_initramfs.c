@@ -244,14 +244,16 @@ static void take_note(void *context, const struct progress_event *event)
 	*is_built = true;
 }
 
-/* Whether it was built. */
+/* Whether it was built, which who only looks has foreseen, and not done. */
 static bool ensure(const struct folder *folder)
 {
 	struct err err = ERR_INIT;
 	bool is_built = false;
 	const struct progress progress = { .report = take_note, .context = &is_built };
+	const int is_current = initramfs_check(folder->path, "one", folder->agent, &err);
 
 	CHECK_INT(initramfs_ensure(folder->path, "one", folder->agent, NULL, &progress, &err), 0);
+	CHECK_INT(is_current, !is_built);
 	return is_built;
 }
 
@@ -306,6 +308,7 @@ static void test_failures(void **state)
 	const struct folder *folder = *state;
 	struct err err = ERR_INIT;
 
+	CHECK_INT(initramfs_check(folder->path, "one", "/no/agent", &err) < 0, true);
 	CHECK_INT(initramfs_ensure(folder->path, "one", "/no/agent", NULL, NULL, &err) < 0, true);
 	CHECK_STR(err.message, "the initramfs of kernel 'one': read the guest agent '/no/agent': "
 			       "No such file or directory");

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "daemon/artifacts.h"
 #include "daemon/image_origin.h"
+#include "daemon/template_builder.h"
 #include "image/image.h"
 #include "image/register.h"
 
@@ -125,6 +126,7 @@ static int settle(struct daemon *daemon, const char *name, struct err *err)
 int image_making_begin(void *context, struct err *err)
 {
 	struct image_making *making = context;
+	AUTO_TEMPLATE_BUILDER_PAUSE pause = { .builder = NULL };
 	AUTO_IMAGE_RECORD intent = { 0 };
 	int r;
 
@@ -132,9 +134,13 @@ int image_making_begin(void *context, struct err *err)
 	intent.name = mem_strdup(making->name);
 	intent.kernel = mem_strdup(making->kernel);
 	intent.state = ARTIFACT_PULLING;
-	r = store_image_put(making->daemon->store, &intent, err);
+	r = template_builder_pause(making->daemon->template_builder, making->name, NULL, &pause,
+				   err);
+	if (r == 0)
+		r = store_image_put(making->daemon->store, &intent, err);
 	if (r < 0 && err->kind == ERR_BUSY && strstr(err->message, "in use"))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	artifact_explain_use(making->daemon, making->name, NULL, err);
 	if (r < 0)
 		return err_context(err, r, "cannot make image '%s'", making->name);
 	making->is_begun = true;
@@ -248,6 +254,8 @@ int artifact_ensure_image(struct daemon *daemon, const char *name, const char *t
 	r = take_ready(daemon, name, text, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
+	if (job->is_background)
+		return artifact_no_image(daemon, name, err);
 	/* First the lock: somebody may be making one that no catalog knows. */
 	r = artifact_lock(job, "image", name, &hold, NULL, err);
 	if (r == 0)
@@ -303,13 +311,17 @@ int artifact_pull_image(struct daemon *daemon, const struct artifact_image_pull 
 int artifact_delete_image(struct daemon *daemon, const char *name, const struct job *job,
 			  struct err *err)
 {
+	AUTO_TEMPLATE_BUILDER_PAUSE pause = { .builder = NULL };
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	int r;
 
 	r = artifact_lock(job, "image", name, &hold, NULL, err);
+	if (r == 0)
+		r = template_builder_pause(daemon->template_builder, name, NULL, &pause, err);
 	if (r < 0)
 		return r;
 	r = store_image_set_state(daemon->store, name, ARTIFACT_DELETING, err);
+	artifact_explain_use(daemon, name, NULL, err);
 	if (r < 0)
 		return err->kind == ERR_NOT_FOUND ? artifact_no_image(daemon, name, err) : r;
 	failpoint("image.delete.intent");

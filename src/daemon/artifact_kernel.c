@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/strv.h"
 #include "base/text.h"
+#include "daemon/template_builder.h"
 #include "kernel/bundle.h"
 #include "kernel/catalog.h"
 #include "kernel/import.h"
@@ -107,15 +108,19 @@ static bool is_used(const struct err *err)
 /* The record says PULLING before the first file is made; refused while a VM uses the kernel. */
 static int begin(struct daemon *daemon, const char *name, struct err *err)
 {
+	AUTO_TEMPLATE_BUILDER_PAUSE pause = { .builder = NULL };
 	AUTO_KERNEL_RECORD intent = { 0 };
 	int r;
 
 	kernel_record_init(&intent);
 	intent.name = mem_strdup(name);
 	intent.state = ARTIFACT_PULLING;
-	r = store_kernel_put(daemon->store, &intent, err);
+	r = template_builder_pause(daemon->template_builder, NULL, name, &pause, err);
+	if (r == 0)
+		r = store_kernel_put(daemon->store, &intent, err);
 	if (r < 0 && is_used(err))
 		err_hint(err, "delete the VMs that use it first ('banger vm list' shows them)");
+	artifact_explain_use(daemon, NULL, name, err);
 	if (r < 0)
 		return err_context(err, r, "cannot make kernel '%s'", name);
 	failpoint("kernel.pull.intent");
@@ -224,6 +229,8 @@ int artifact_ensure_kernel(struct daemon *daemon, const char *name, const struct
 	r = load_ready(daemon, name, ret, err);
 	if (r != 0)
 		return r < 0 ? r : 0;
+	if (job->is_background)
+		return no_kernel(daemon, name, err);
 	r = pull(daemon, name, false, job, ret, err);
 	if (r < 0 && is_lost(daemon, name))
 		return err_context(err, r,
@@ -326,13 +333,17 @@ static int delete_claimed(struct daemon *daemon, const char *name, struct err *e
 int artifact_delete_kernel(struct daemon *daemon, const char *name, const struct job *job,
 			   struct err *err)
 {
+	AUTO_TEMPLATE_BUILDER_PAUSE pause = { .builder = NULL };
 	AUTO_KEYHOLD hold = KEYHOLD_INIT;
 	int r;
 
 	r = artifact_lock(job, "kernel", name, &hold, NULL, err);
+	if (r == 0)
+		r = template_builder_pause(daemon->template_builder, NULL, name, &pause, err);
 	if (r < 0)
 		return r;
 	r = delete_claimed(daemon, name, err);
+	artifact_explain_use(daemon, NULL, name, err);
 	return r < 0 && err->kind == ERR_NOT_FOUND ? no_kernel(daemon, name, err) : r;
 }
 

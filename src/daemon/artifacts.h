@@ -15,7 +15,8 @@
 
 /*
  * Loads the record of image `name` if it is ready; else makes it first, of what `text` means
- * (image_origin.h). Whoever comes second waits and finds it done.
+ * (image_origin.h), but not in the background: then ERR_NOT_FOUND. Whoever comes second waits and
+ * finds it done.
  */
 int artifact_ensure_image(struct daemon *daemon, const char *name, const char *text,
 			  const struct job *job, struct image_record *ret, struct err *err)
@@ -130,3 +131,10 @@ int artifact_look(struct daemon *daemon, bool is_start, struct plan *plan, struc
 /* Takes the key of one of them; says so when it has to be waited for (ret_waited may be NULL). */
 int artifact_lock(const struct job *job, const char *kind, const char *name, struct keyhold *ret,
 		  bool *ret_waited, struct err *err) MUST_CHECK;
+
+/*
+ * Of an error that says that VMs use an image or a kernel (the other is NULL): the one that a
+ * template is being built with is in no list, so that is said in its place. Others are left alone.
+ */
+void artifact_explain_use(struct daemon *daemon, const char *image, const char *kernel,
+			  struct err *err);

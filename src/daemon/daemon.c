@@ -41,7 +41,7 @@
 #include "daemon/ssh_key.h"
 #include "daemon/stats.h"
 #include "daemon/storage.h"
-#include "daemon/template_build.h"
+#include "daemon/template_builder.h"
 #include "daemon/templates.h"
 #include "daemon/vm_table.h"
 #include "daemon/watch.h"

@@ -70,7 +70,8 @@ struct job {
 	struct daemon *daemon;
 	const struct cancel *cancel;
 	const struct progress *progress;
-	bool is_background; /* nobody waits for it: it has what the processors can spare */
+	bool is_background; /* nobody waits for it: it has what the processors can spare, and makes
+			     * no image and no kernel */
 	bool is_for_copies; /* the guest will be copied: nothing of the user's goes into it */
 };
 

@@ -1,8 +1,6 @@
 #include "daemon/template_build.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,7 +13,7 @@
 #include "base/mem.h"
 #include "base/spawn.h"
 #include "base/text.h"
-#include "daemon/template_key.h"
+#include "daemon/template_builder.h"
 #include "daemon/templates.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"
@@ -29,11 +27,8 @@
 #define NAME_DIGITS	  8
 #define QUIET_TIMEOUT_NS  (120 * NSEC_PER_SEC) /* a boot of systemd under TCG takes 20 s */
 #define FREEZE_TIMEOUT_NS (30 * NSEC_PER_SEC)
-#define FREEZE_MS	  60000		     /* it is not to go on, but as a clone */
-#define WRITE_TIMEOUT_MS  300000	     /* all of the memory, to a slow disk */
-#define PAUSE_NS	  (2 * NSEC_PER_SEC) /* for who wants the next VM at once */
-#define RETRY_NS	  (600 * NSEC_PER_SEC)
-#define WANTED_MAX	  16
+#define FREEZE_MS	  60000	 /* it is not to go on, but as a clone */
+#define WRITE_TIMEOUT_MS  300000 /* all of the memory, to a slow disk */
 
 /* --- from a VM that runs to a folder --- */
 
@@ -243,6 +238,17 @@ static int build_locked(struct build *build, const struct template_request *requ
 	return r;
 }
 
+/* One is built at a time. Nobody waits for what is built in the background. */
+static int wait_for_turn(const struct job *job, struct keyhold *ret, struct err *err)
+{
+	if (keylock_try(job->daemon->locks, "templates", ret))
+		return 0;
+	progress_report(job->progress, "template", "waiting for another build", 0, 0);
+	if (!job->is_background)
+		template_builder_interrupt(job->daemon->template_builder);
+	return keylock_acquire(job->daemon->locks, "templates", job->cancel, ret, err);
+}
+
 int template_build(const struct job *job, const struct template_request *request,
 		   struct template_record *ret, bool *ret_built, struct err *err)
 {
@@ -253,7 +259,7 @@ int template_build(const struct job *job, const struct template_request *request
 
 	own_job.is_for_copies = true;
 	*ret_built = false;
-	r = keylock_acquire(job->daemon->locks, "templates", job->cancel, &hold, err);
+	r = wait_for_turn(job, &hold, err);
 	if (r == 0)
 		r = build_locked(&build, request, ret_built, err);
 	if (r < 0)
@@ -261,207 +267,4 @@ int template_build(const struct job *job, const struct template_request *request
 	*ret = build.record;
 	template_record_init(&build.record);
 	return 0;
-}
-
-/* --- the worker --- */
-
-struct wanted {
-	char *image; /* owned, as the next */
-	char *kernel;
-	struct template_request request; /* with these texts */
-	uint64_t not_before_ns;
-};
-
-struct template_builder {
-	struct daemon *daemon; /* borrowed */
-	struct cancel stop;
-	struct cancel wake;
-	pthread_t thread;
-	pthread_mutex_t lock; /* around what follows */
-	struct wanted wanted[WANTED_MAX];
-	size_t count;
-};
-
-static void wanted_done(struct wanted *wanted)
-{
-	mem_free(wanted->image);
-	mem_free(wanted->kernel);
-	*wanted = (struct wanted){ .image = NULL };
-}
-
-static bool is_same(const struct template_request *a, const struct template_request *b)
-{
-	return str_eq(a->image, b->image) && str_eq(a->kernel, b->kernel) && a->vcpu == b->vcpu &&
-	       a->memory_bytes == b->memory_bytes && a->system_bytes == b->system_bytes &&
-	       a->work_bytes == b->work_bytes;
-}
-
-/* One with texts of its own. */
-static struct wanted wanted_of(const struct template_request *request, uint64_t not_before_ns)
-{
-	struct wanted wanted = { .image = mem_strdup(request->image),
-				 .kernel = mem_strdup(request->kernel),
-				 .request = *request,
-				 .not_before_ns = not_before_ns };
-
-	wanted.request.image = wanted.image;
-	wanted.request.kernel = wanted.kernel;
-	return wanted;
-}
-
-/* Its place in the list, or how many there are; behind the lock. */
-static size_t find_wanted(const struct template_builder *builder,
-			  const struct template_request *request)
-{
-	size_t i = 0;
-
-	while (i < builder->count && !is_same(&builder->wanted[i].request, request))
-		i++;
-	return i;
-}
-
-void template_builder_want(struct template_builder *builder, const struct vm *vm)
-{
-	struct template_request request = { .image = vm->spec.image,
-					    .kernel = vm->spec.kernel,
-					    .vcpu = vm->spec.vcpu,
-					    .memory_bytes = vm->spec.memory_bytes };
-	bool is_new;
-
-	if (!builder)
-		return;
-	template_disk_sizes(builder->daemon, &vm->spec, &request.system_bytes, &request.work_bytes);
-	(void)pthread_mutex_lock(&builder->lock);
-	/* When there are too many it is the next one's turn. */
-	is_new = find_wanted(builder, &request) == builder->count && builder->count < WANTED_MAX;
-	if (is_new)
-		builder->wanted[builder->count++] = wanted_of(&request, clock_now_ns() + PAUSE_NS);
-	(void)pthread_mutex_unlock(&builder->lock);
-	if (is_new)
-		cancel_fire(&builder->wake);
-}
-
-/* Copies what is to be built now; false when nothing is, and *ret_when says when to ask again. */
-static bool take_due(struct template_builder *builder, struct wanted *ret, uint64_t *ret_when)
-{
-	const uint64_t now = clock_now_ns();
-	bool is_due = false;
-
-	*ret_when = UINT64_MAX;
-	(void)pthread_mutex_lock(&builder->lock);
-	for (size_t i = 0; i < builder->count && !is_due; i++) {
-		const struct wanted *each = &builder->wanted[i];
-
-		is_due = each->not_before_ns <= now;
-		if (is_due)
-			*ret = wanted_of(&each->request, 0);
-		else if (each->not_before_ns < *ret_when)
-			*ret_when = each->not_before_ns;
-	}
-	(void)pthread_mutex_unlock(&builder->lock);
-	return is_due;
-}
-
-/* One that failed is tried again later, should it be asked for until then or not. */
-static void note_result(struct template_builder *builder, const struct wanted *built, bool is_built)
-{
-	size_t i;
-
-	(void)pthread_mutex_lock(&builder->lock);
-	i = find_wanted(builder, &built->request);
-	if (i < builder->count && is_built) {
-		wanted_done(&builder->wanted[i]);
-		builder->wanted[i] = builder->wanted[--builder->count];
-	} else if (i < builder->count) {
-		builder->wanted[i].not_before_ns = clock_now_ns() + RETRY_NS;
-	}
-	(void)pthread_mutex_unlock(&builder->lock);
-}
-
-static void build_one(struct template_builder *builder, const struct wanted *wanted)
-{
-	const struct job job = { .daemon = builder->daemon,
-				 .cancel = &builder->stop,
-				 .is_background = true };
-	AUTO_TEMPLATE_RECORD record = { .image = NULL };
-	struct err err = ERR_INIT;
-	bool is_new;
-	const int r = template_build(&job, &wanted->request, &record, &is_new, &err);
-
-	if (r < 0 && err.kind != ERR_CANCELLED)
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .err = &err },
-			  "no template of '%s': VMs boot cold, retrying in ten minutes",
-			  wanted->image);
-	else if (r == 0 && is_new)
-		log_info("made a template of '%s'", wanted->image);
-	note_result(builder, wanted, r == 0);
-}
-
-static void *builder_run(void *context)
-{
-	struct template_builder *builder = context;
-
-	for (;;) {
-		struct wanted wanted = { .image = NULL };
-		uint64_t when, wakes;
-		int r;
-
-		if (take_due(builder, &wanted, &when)) {
-			build_one(builder, &wanted);
-			wanted_done(&wanted);
-			if (cancel_is_fired(&builder->stop))
-				return NULL;
-			continue;
-		}
-		r = cancel_poll(&builder->stop, builder->wake.fd, POLLIN, when);
-		if (r == -ECANCELED)
-			return NULL;
-		if (r > 0)
-			IGNORE_RESULT(fd_read_some(builder->wake.fd, &wakes, sizeof(wakes)));
-	}
-}
-
-static void builder_free(struct template_builder *builder)
-{
-	cancel_done(&builder->stop);
-	cancel_done(&builder->wake);
-	(void)pthread_mutex_destroy(&builder->lock);
-	for (size_t i = 0; i < builder->count; i++)
-		wanted_done(&builder->wanted[i]);
-	mem_free(builder);
-}
-
-int template_builder_start(struct daemon *daemon, struct template_builder **ret, struct err *err)
-{
-	struct template_builder *builder;
-	int r;
-
-	*ret = NULL;
-	if (!daemon->config.templates)
-		return 0;
-	builder = mem_alloc(1, sizeof(*builder));
-	*builder = (struct template_builder){ .daemon = daemon,
-					      .stop = CANCEL_INIT,
-					      .wake = CANCEL_INIT };
-	(void)pthread_mutex_init(&builder->lock, NULL);
-	r = cancel_init(&builder->stop);
-	if (r == 0)
-		r = cancel_init(&builder->wake);
-	if (r == 0)
-		r = -pthread_create(&builder->thread, NULL, builder_run, builder);
-	if (r < 0) {
-		builder_free(builder);
-		return err_sys(err, r, "start the builder of templates");
-	}
-	*ret = builder;
-	return 0;
-}
-
-void template_builder_stop(struct template_builder *builder)
-{
-	if (!builder)
-		return;
-	cancel_fire(&builder->stop);
-	(void)pthread_join(builder->thread, NULL);
-	builder_free(builder);
 }

@@ -2,9 +2,6 @@
  * Building templates: a VM is made as any other, cold; when its guest has come to rest it is frozen
  * and written down, and the VM is gone. It is called "template-" and eight digits, is in no list,
  * and lives for this daemon: what that one leaves at its end is deleted by the next.
- *
- * VMs that had to boot cold ask for what would have spared them that. One worker builds, one at a
- * time, with what the host's processors have to spare.
  */
 #pragma once
 
@@ -26,18 +23,8 @@ struct template_request {
 };
 
 /*
- * Builds one, unless there is one already (*ret_built is false then). `ret` is uninitialised.
+ * Builds one, unless there is one already (*ret_built is false then), after whoever else is at it;
+ * in the background (`job`) only from an image and a kernel that are here. `ret` is uninitialised.
  */
 int template_build(const struct job *job, const struct template_request *request,
 		   struct template_record *ret, bool *ret_built, struct err *err) MUST_CHECK;
-
-struct template_builder;
-
-int template_builder_start(struct daemon *daemon, struct template_builder **ret, struct err *err)
-	MUST_CHECK;
-
-/* Also ends what it is building. NULL is accepted. */
-void template_builder_stop(struct template_builder *builder);
-
-/* More VMs like this one, which runs now, may be wanted. Returns at once; NULL is accepted. */
-void template_builder_want(struct template_builder *builder, const struct vm *vm);

@@ -17,7 +17,7 @@
 #include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/ssh_key.h"
-#include "daemon/template_build.h"
+#include "daemon/template_builder.h"
 #include "daemon/templates.h"
 #include "daemon/vm_capture.h"
 #include "daemon/vm_disks.h"

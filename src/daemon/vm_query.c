@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/autostop.h"
+#include "daemon/lease.h"
 #include "daemon/network.h"
 #include "daemon/publish.h"
 #include "daemon/reconcile.h"
@@ -28,8 +29,9 @@ int daemon_lock_vm(struct daemon *daemon, const char *id, const struct cancel *c
 int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret, struct err *err)
 {
 	AUTO_FREE struct reference_target *targets = NULL;
+	AUTO_FREE size_t *places = NULL;
 	AUTO_VM_LIST list = { 0 };
-	size_t index;
+	size_t count = 0, index;
 	int r;
 
 	/* An exact id or name, which come before any prefix, need no look at the others. */
@@ -41,13 +43,19 @@ int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret,
 	if (r < 0)
 		return r;
 	targets = mem_alloc(list.count, sizeof(*targets));
-	for (size_t i = 0; i < list.count; i++)
-		targets[i] = (struct reference_target){ .id = list.items[i].id,
-							.name = list.items[i].name };
-	r = reference_resolve(reference, targets, list.count, &index, err);
+	places = mem_alloc(list.count, sizeof(*places));
+	for (size_t i = 0; i < list.count; i++) {
+		/* What a template is being made of is in no list, so nobody can mean it by less. */
+		if (lease_is_own(daemon->leases, list.items[i].id))
+			continue;
+		places[count] = i;
+		targets[count++] = (struct reference_target){ .id = list.items[i].id,
+							      .name = list.items[i].name };
+	}
+	r = reference_resolve(reference, targets, count, &index, err);
 	if (r < 0)
 		return r;
-	vm_copy(ret, &list.items[index]);
+	vm_copy(ret, &list.items[places[index]]);
 	return 0;
 }
 

@@ -191,6 +191,26 @@ identity_of() {
 	banger --quiet template delete "$(banger --json template list | jq -r '.templates[] | select(.system_bytes == 1073741824).id')"
 }
 
+is_building() {
+	banger --json vm stats | jq -e '[.vms[].name] | any(startswith("template-"))' >/dev/null
+}
+
+@test "who wants a template or a VM has not to mind what is built in the background" {
+	run_for 0 banger vm run --rm --vcpu 2 -- true
+	booted
+	wait_until 60 is_building
+	run_for 1 banger vm show templ
+	contains "$stderr" "templ"
+	# It is ended for a user's build, and begun again.
+	run_for 0 banger template build
+	contains "$stderr" "waiting for another build"
+	contains "$stderr" "there is one already"
+	wait_until 60 is_building
+	banger --quiet daemon stop >/dev/null
+	wait_until 10 has_no_vms
+	equal "$(templates .vcpu)" '[1]'
+}
+
 # The VM boots, and what could not be used is gone.
 boots_without_it() {
 	run_for 0 banger vm run --rm -- true

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "daemon/artifacts.h"
+#include "daemon/lease.h"
 #include "ext4/ext4.h"
 #include "image/register.h"
 #include "image/worker.h"
@@ -57,6 +58,8 @@ static int setup(void **state)
 	assert_int_equal(dir_make_path(daemon->images_dir, 0700), 0);
 	assert_int_equal(dir_make_path(daemon->kernels_dir, 0700), 0);
 	daemon->locks = keylock_new(-1);
+	daemon->leases = leases_new();
+	daemon->paths.config_dir = mem_strdup(fixture->path);
 	assert_int_equal(store_open(database, reserve, &daemon->store, &err), 0);
 	*state = fixture;
 	return 0;
@@ -69,6 +72,8 @@ static int teardown(void **state)
 
 	store_close(fixture->daemon.store);
 	keylock_free(fixture->daemon.locks);
+	leases_free(fixture->daemon.leases);
+	mem_free(fixture->daemon.paths.config_dir);
 	r = dir_remove_tree(AT_FDCWD, fixture->path);
 	mem_free(fixture->daemon.images_dir);
 	mem_free(fixture->daemon.kernels_dir);
@@ -250,6 +255,117 @@ static void test_left_alone(void **state)
 	check_kernel(fixture, "");
 }
 
+/* What nobody waits for is made of what is here: a deleted image stays deleted. */
+static void test_background_makes_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct job job = { .daemon = &fixture->daemon, .is_background = true };
+	AUTO_IMAGE_RECORD image = { 0 };
+	AUTO_KERNEL_RECORD kernel = { 0 };
+	struct err err = ERR_INIT;
+
+	assert_true(artifact_ensure_image(job.daemon, "debian-bookworm", "debian-bookworm", &job,
+					  &image, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	CHECK_STR(err.message, "no image 'debian-bookworm'");
+	err = ERR_INIT;
+	assert_true(artifact_ensure_kernel(job.daemon, "debian-cloud", &job, &kernel, &err) < 0);
+	CHECK_INT(err.kind, ERR_NOT_FOUND);
+	CHECK_STR(err.message, "no kernel 'debian-cloud'");
+}
+
+static void add_vm(struct fixture *fixture, const char *id, const char *name)
+{
+	struct err err = ERR_INIT;
+	AUTO_VM vm;
+
+	vm_init(&vm);
+	(void)snprintf(vm.id, sizeof(vm.id), "%s", id);
+	vm.name = mem_strdup(name);
+	vm.spec = (struct vm_spec){ .vcpu = 1,
+				    .memory_bytes = 512 << 20,
+				    .disk_bytes = 1 << 30,
+				    .system_overlay_bytes = 1 << 30,
+				    .image = mem_strdup("own"),
+				    .kernel = mem_strdup("mine") };
+	assert_int_equal(store_vm_insert(fixture->daemon.store, &vm, &err), 0);
+}
+
+static void check_deletions(struct fixture *fixture, const char *of_image, const char *of_kernel,
+			    const char *hint)
+{
+	const struct job job = { .daemon = &fixture->daemon };
+	struct err err = ERR_INIT;
+
+	assert_true(artifact_delete_image(job.daemon, "own", &job, &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, of_image);
+	CHECK_STR(err.hint, hint);
+	err = ERR_INIT;
+	assert_true(artifact_delete_kernel(job.daemon, "mine", &job, &err) < 0);
+	CHECK_INT(err.kind, ERR_BUSY);
+	CHECK_STR(err.message, of_kernel);
+	CHECK_STR(err.hint, hint);
+}
+
+/* A VM that is in no list is not what the user is sent to look for. */
+static void test_template_in_the_making(void **state)
+{
+	const struct lease own = { .pid = getpid() };
+	struct fixture *fixture = *state;
+
+	put_image(fixture, ARTIFACT_READY, "managed", NULL);
+	put_kernel(fixture, ARTIFACT_READY);
+	add_vm(fixture, "aa000000000000000000000000000000", "template-01234567");
+	lease_put(fixture->daemon.leases, "aa000000000000000000000000000000", &own);
+	check_deletions(fixture, "a template is being built from the image 'own'",
+			"a template is being built from the kernel 'mine'",
+			"wait for that 'banger template build', or end it");
+	add_vm(fixture, "bb000000000000000000000000000000", "box");
+	check_deletions(
+		fixture, "the image 'own' is in use by 1 VM, and a template is being built from it",
+		"the kernel 'mine' is in use by 1 VM, and a template is being built from it",
+		"'banger vm list' shows the VMs");
+	lease_drop(fixture->daemon.leases, "aa000000000000000000000000000000");
+	check_deletions(fixture, "the image 'own' is in use by 2 VMs",
+			"the kernel 'mine' is in use by 2 VMs", "'banger vm list' shows the VMs");
+}
+
+/* It takes no name or prefix from the user's own VMs, and can be had by all of its name or id. */
+static void test_reference_to_a_template_in_the_making(void **state)
+{
+	static const struct {
+		const char *reference;
+		const char *wanted; /* NULL: there is none */
+	} rows[] = {
+		{ "t", "test" },
+		{ "a", "test" },
+		{ "templ", NULL },
+		{ "aa", NULL },
+		{ "template-01234567", "template-01234567" },
+		{ "aa000000000000000000000000000000", "template-01234567" },
+	};
+	const struct lease own = { .pid = getpid() };
+	struct fixture *fixture = *state;
+
+	put_image(fixture, ARTIFACT_READY, "managed", NULL);
+	put_kernel(fixture, ARTIFACT_READY);
+	add_vm(fixture, "aa000000000000000000000000000000", "template-01234567");
+	add_vm(fixture, "ab000000000000000000000000000000", "test");
+	lease_put(fixture->daemon.leases, "aa000000000000000000000000000000", &own);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err err = ERR_INIT;
+		AUTO_VM vm = { 0 };
+		const int r = daemon_find_vm(&fixture->daemon, rows[i].reference, &vm, &err);
+
+		CHECK_ROW(i, (r == 0) == (rows[i].wanted != NULL));
+		if (r == 0)
+			CHECK_STR(vm.name, rows[i].wanted);
+		else
+			CHECK_ROW(i, err.kind == ERR_NOT_FOUND);
+	}
+}
+
 /* This program is its own worker. */
 int main(int argc, char **argv)
 {
@@ -260,6 +376,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_kernel_of_an_image, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_promoted_in_words_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_background_makes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_template_in_the_making, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reference_to_a_template_in_the_making, setup,
+						teardown),
 	};
 
 	if (argc == 3 && str_eq(argv[1], "--worker"))

@@ -1,4 +1,4 @@
-/* Templates: which go and when, and whom they wait for. */
+/* Templates: which go and when, whom they wait for, and which are built unasked. */
 #include "check.h"
 
 #include <fcntl.h>
@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "daemon/template_private.h"
+#include "daemon/template_wanted.h"
 #include "daemon/vm_capture.h"
 
 #define ID_A "aa000000000000000000000000000000"
@@ -220,6 +222,96 @@ static void test_last_used_stays(void **state)
 	CHECK_INT(is_there(fixture, ID_A), true);
 }
 
+/* --- what is wanted of the background --- */
+
+#define SECOND NSEC_PER_SEC
+
+static struct template_request request_of(const char *image)
+{
+	return (struct template_request){ .image = image, .kernel = "kernel", .vcpu = 1 };
+}
+
+/* The image whose turn it is, or "" and when to ask again. */
+static void check_due(const struct template_wanted_list *list, uint64_t now_seconds,
+		      const char *image, uint64_t when_seconds)
+{
+	AUTO_TEMPLATE_WANTED wanted = { .image = NULL };
+	uint64_t when_ns;
+	const bool is_due = template_wanted_due(list, now_seconds * SECOND, &wanted, &when_ns);
+
+	CHECK_STR(is_due ? wanted.request.image : "", image);
+	if (!is_due)
+		CHECK_INT(when_ns,
+			  when_seconds == UINT64_MAX ? when_seconds : when_seconds * SECOND);
+}
+
+/* A guest that never comes to rest is not booted every ten minutes for ever. */
+static void test_wanted_fails(void **state)
+{
+	const struct template_request a = request_of("a");
+	struct template_wanted_list list = { .count = 0 };
+
+	(void)state;
+	check_due(&list, 0, "", UINT64_MAX);
+	CHECK_INT(template_wanted_add(&list, &a, 0), true);
+	CHECK_INT(template_wanted_add(&list, &a, SECOND), false);
+	check_due(&list, 1, "", 2);
+	check_due(&list, 2, "a", 0);
+	CHECK_INT(template_wanted_note(&list, &a, TEMPLATE_FAILED, 10 * SECOND), true);
+	check_due(&list, 609, "", 610);
+	check_due(&list, 610, "a", 0);
+	/* Who has ended it has not made it fail. */
+	CHECK_INT(template_wanted_note(&list, &a, TEMPLATE_INTERRUPTED, 610 * SECOND), true);
+	check_due(&list, 611, "", 612);
+	CHECK_INT(template_wanted_note(&list, &a, TEMPLATE_FAILED, 620 * SECOND), true);
+	CHECK_INT(template_wanted_note(&list, &a, TEMPLATE_FAILED, 1240 * SECOND), false);
+	check_due(&list, 99999, "", UINT64_MAX);
+	CHECK_INT(list.count, 0);
+	/* Asked for again, it counts anew. */
+	CHECK_INT(template_wanted_add(&list, &a, 0), true);
+	for (size_t i = 0; i < 5; i++) {
+		CHECK_INT(template_wanted_note(&list, &a, TEMPLATE_FAILED, 0), true);
+		CHECK_INT(template_wanted_add(&list, &a, 0), false);
+	}
+	template_wanted_list_done(&list);
+}
+
+static void test_wanted_ends(void **state)
+{
+	static const enum template_outcome outcomes[] = { TEMPLATE_BUILT, TEMPLATE_UNBUILDABLE };
+	const struct template_request a = request_of("a"), b = request_of("b");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+		struct template_wanted_list list = { .count = 0 };
+
+		CHECK_ROW(i, template_wanted_add(&list, &a, 0));
+		CHECK_ROW(i, template_wanted_add(&list, &b, 0));
+		CHECK_ROW(i, !template_wanted_note(&list, &a, outcomes[i], 0));
+		CHECK_ROW(i, list.count == 1);
+		check_due(&list, 2, "b", 0);
+		/* What nobody wants any more is nothing to be noted. */
+		CHECK_ROW(i, !template_wanted_note(&list, &a, TEMPLATE_FAILED, 0));
+		template_wanted_list_done(&list);
+	}
+}
+
+static void test_wanted_is_full(void **state)
+{
+	struct template_request request = request_of("a");
+	struct template_wanted_list list = { .count = 0 };
+
+	(void)state;
+	for (request.vcpu = 1; request.vcpu <= TEMPLATE_WANTED_MAX; request.vcpu++)
+		CHECK_INT(template_wanted_add(&list, &request, 0), true);
+	CHECK_INT(template_wanted_add(&list, &request, 0), false);
+	request.vcpu = TEMPLATE_WANTED_MAX;
+	CHECK_INT(template_wanted_note(&list, &request, TEMPLATE_BUILT, 0), false);
+	request.vcpu++;
+	CHECK_INT(template_wanted_add(&list, &request, 0), true);
+	template_wanted_list_done(&list);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +320,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_delete_in_use, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_references, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_last_used_stays, setup, teardown),
+		cmocka_unit_test(test_wanted_fails),
+		cmocka_unit_test(test_wanted_ends),
+		cmocka_unit_test(test_wanted_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,11 @@ int daemon_find_vm(struct daemon *daemon, const char *reference, struct vm *ret,
 int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
 		    struct keyhold *ret_hold, struct vm *ret, struct err *err) MUST_CHECK;
 
+/* The same for who ends it: that it stands still to be copied, and cannot go on, is no matter. */
+int daemon_claim_vm_to_end(struct daemon *daemon, const char *reference,
+			   const struct cancel *cancel, struct keyhold *ret_hold, struct vm *ret,
+			   struct err *err) MUST_CHECK;
+
 /* The same, but what was left half done stays so. */
 int daemon_claim_vm_as_is(struct daemon *daemon, const char *reference, const struct cancel *cancel,
 			  struct keyhold *ret_hold, struct vm *ret, struct err *err) MUST_CHECK;

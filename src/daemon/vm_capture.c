@@ -17,10 +17,11 @@
 #include "vmm/fc_client.h"
 
 #define FREEZE_NS	 (30 * NSEC_PER_SEC) /* for the guest to write what is on its way */
-#define THAW_NS		 (2 * NSEC_PER_SEC)
+#define THAW_NS		 (20 * NSEC_PER_SEC) /* a loaded host has slow guests */
 #define FREEZE_MS	 60000	/* then it goes on by itself, and the copies are worth nothing */
 #define WRITE_TIMEOUT_MS 300000 /* all of the memory, to a slow disk */
-#define RESUME_MS	 5000
+#define ANSWER_MS	 5000
+#define RESUME_MS	 60000 /* one that is writing ends that first */
 
 struct capture {
 	const struct job *job;
@@ -28,6 +29,7 @@ struct capture {
 	const char *folder;
 	char *vsock_socket; /* owned, as the next */
 	char *api_socket;
+	bool may_be_frozen; /* one that was not asked in vain: it may have done so */
 	bool is_frozen;
 	bool is_paused;
 	uint64_t paused_ns;
@@ -55,13 +57,14 @@ static int stand_still(struct capture *capture, struct err *err)
 {
 	/* Not to be cancelled: a thaw that overtakes it leaves the guest standing still. */
 	const struct guest_target target = target_of(capture, FREEZE_NS, NULL);
-	const struct vmm_api api = { .socket_path = capture->api_socket, .timeout_ms = RESUME_MS };
+	const struct vmm_api api = { .socket_path = capture->api_socket, .timeout_ms = ANSWER_MS };
 	int r;
 
-	capture->is_frozen = true; /* one that was not asked in vain: it may have done so */
+	capture->may_be_frozen = true;
 	r = guest_freeze(&target, FREEZE_MS, err);
 	if (r < 0)
 		return err_context(err, r, "bring the guest to rest");
+	capture->is_frozen = true;
 	r = cancel_check(capture->job->cancel, err);
 	if (r < 0)
 		return r;
@@ -101,7 +104,7 @@ static int thaw(const struct capture *capture, struct err *err)
 	bool has_held = false;
 	const int r = guest_thaw(&target, &has_held, err);
 
-	if (r < 0 || has_held)
+	if (r < 0 || has_held || !capture->is_frozen)
 		return r;
 	return err_set(err, ERR_TIMEOUT,
 		       "copying took too long: the guest's file systems went on meanwhile");
@@ -121,7 +124,7 @@ static bool go_on(struct capture *capture, int *r, struct err *err)
 		capture->pause_us = (clock_now_ns() - capture->paused_ns) / NSEC_PER_USEC;
 	}
 	failpoint("vm.capture.resumed");
-	if (end == 0 && capture->is_frozen)
+	if (end == 0 && capture->may_be_frozen)
 		end = thaw(capture, &end_err);
 	if (end < 0 && *r == 0)
 		*err = end_err;
@@ -130,16 +133,6 @@ static bool go_on(struct capture *capture, int *r, struct err *err)
 	if (*r == 0)
 		*r = end;
 	return is_going;
-}
-
-/* It has not noticed that it stood still. An agent that is down is no failure. */
-static void set_clock(const struct job *job, const struct vm *vm)
-{
-	struct err err = ERR_INIT;
-
-	if (vm_refresh_guest(job, vm, &err) < 0)
-		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
-			  "cannot set the guest's clock, ignoring");
 }
 
 /* Where the disk is full all that follows needs the room, the guest before all. */
@@ -171,7 +164,7 @@ static int capture_locked(struct capture *capture, struct err *err)
 	if (r < 0)
 		remove_rest(capture);
 	if (capture->is_paused && is_going)
-		set_clock(capture->job, vm);
+		vm_set_guest_clock(daemon, vm);
 	/* Else the intent stays, and reconcile tries again. */
 	if (is_going &&
 	    store_vm_set_state(daemon->store, vm->id, vm->state, NULL, &store_err) < 0) {
@@ -223,24 +216,36 @@ int vm_capture_sync(const char *folder, struct err *err)
 	return r < 0 ? err_sys(err, r, "store '%s'", folder) : 0;
 }
 
-int vm_finish_capture(struct daemon *daemon, const struct vm *vm, struct err *err)
+static int let_go_on(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	AUTO_FREE char *socket = vm_file(daemon, vm->id, VM_FILE_API_SOCKET);
 	AUTO_FREE char *vsock_socket = vm_file(daemon, vm->id, VM_FILE_VSOCK_SOCKET);
-	const struct vmm_api api = { .socket_path = socket, .timeout_ms = RESUME_MS };
-	const struct guest_target target = { .socket_path = vsock_socket,
-					     .deadline_ns = clock_now_ns() + THAW_NS };
+	struct vmm_api api = { .socket_path = socket, .timeout_ms = ANSWER_MS };
+	struct guest_target target = { .socket_path = vsock_socket };
 	struct vmm_description description;
 	struct err ignored = ERR_INIT;
-	int r = 0;
+	int r;
 
-	/* One that is gone, or does not answer, is the business of whoever looks at its process. */
-	if (vm->state == VM_RUNNING && vmm_describe(&api, &description, &ignored) == 0) {
-		if (vm_state_of_vmm(description.state, vm->state) == VM_PAUSED)
-			r = vmm_resume(&api, err);
-		/* Else its file systems go on by themselves. */
-		if (r == 0)
-			IGNORE_RESULT(guest_thaw(&target, NULL, &ignored));
+	r = vmm_describe(&api, &description, err);
+	if (r < 0 && err->kind == ERR_NOT_FOUND) {
+		*err = ERR_INIT;
+		return 0; /* it is gone: the business of whoever looks at its process */
 	}
+	api.timeout_ms = RESUME_MS;
+	if (r == 0 && vm_state_of_vmm(description.state, vm->state) == VM_PAUSED)
+		r = vmm_resume(&api, err);
+	if (r < 0)
+		return r;
+	target.deadline_ns = clock_now_ns() + THAW_NS;
+	/* Else its file systems go on by themselves, and nobody is there to take the time. */
+	if (guest_thaw(&target, NULL, &ignored) == 0)
+		vm_set_guest_clock(daemon, vm);
+	return 0;
+}
+
+int vm_finish_capture(struct daemon *daemon, const struct vm *vm, struct err *err)
+{
+	const int r = vm->state == VM_RUNNING ? let_go_on(daemon, vm, err) : 0;
+
 	return r < 0 ? r : store_vm_set_state(daemon->store, vm->id, vm->state, NULL, err);
 }

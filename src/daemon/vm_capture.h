@@ -47,5 +47,8 @@ int vm_capture(const struct job *job, const struct vm *vm, const char *folder,
 /* Puts a captured folder on stable storage. */
 int vm_capture_sync(const char *folder, struct err *err) MUST_CHECK;
 
-/* For reconcile: a VM that was left standing still, or its file systems, goes on. */
+/*
+ * For reconcile: a VM that was left standing still, or its file systems, goes on, with the right
+ * time. Where the VMM does not answer the intent stays, for another try.
+ */
 int vm_finish_capture(struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;

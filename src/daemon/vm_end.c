@@ -292,8 +292,15 @@ static void thaw(struct daemon *daemon, struct vm *vm)
 static void take_back(struct daemon *daemon, const struct vm *vm, struct err *err)
 {
 	struct err store_err = ERR_INIT;
+	int r;
 
-	if (store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error, &store_err) < 0)
+	/* One that still stands still to be copied has to go on. */
+	if (vm->intent == VM_INTENT_SNAPSHOT)
+		r = store_vm_set_intent(daemon->store, vm->id, vm->intent, NULL, &store_err);
+	else
+		r = store_vm_set_state(daemon->store, vm->id, vm->state, vm->last_error,
+				       &store_err);
+	if (r < 0)
 		err_append(err, &store_err);
 }
 
@@ -344,7 +351,7 @@ int vm_stop(const struct job *job, const char *reference, uint64_t timeout_ms, s
 	AUTO_VM vm = { 0 };
 	int r;
 
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
+	r = daemon_claim_vm_to_end(daemon, reference, job->cancel, &hold, &vm, err);
 	if (r < 0)
 		return r;
 	r = vm_check_verb(&vm, VM_VERB_STOP, err);
@@ -405,7 +412,7 @@ int vm_kill(const struct job *job, const char *reference, int signal, struct vm 
 	AUTO_VM vm = { 0 };
 	int r;
 
-	r = daemon_claim_vm(daemon, reference, job->cancel, &hold, &vm, err);
+	r = daemon_claim_vm_to_end(daemon, reference, job->cancel, &hold, &vm, err);
 	if (r < 0)
 		return r;
 	r = vm_check_verb(&vm, VM_VERB_KILL, err);

@@ -14,6 +14,7 @@
 #include "vmm/fc_client.h"
 
 #define FREEZE_TIMEOUT_MS 5000
+#define REFRESH_NS	  (20 * NSEC_PER_SEC) /* a loaded host has slow guests */
 
 int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err)
 {
@@ -21,7 +22,7 @@ int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err
 	const struct guest_target target = {
 		.socket_path = socket,
 		.cancel = job->cancel,
-		.deadline_ns = clock_now_ns() + 2 * NSEC_PER_SEC,
+		.deadline_ns = clock_now_ns() + REFRESH_NS,
 	};
 	AUTO_JSON *identity = json_new_object();
 	int r;
@@ -34,12 +35,13 @@ int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err
 	return r < 0 ? r : guest_identity(&target, identity, err);
 }
 
-/* After it stood still. Best effort: an agent that is down is no failure. */
-static void set_guest_clock(const struct job *job, const struct vm *vm)
+void vm_set_guest_clock(struct daemon *daemon, const struct vm *vm)
 {
+	/* Not to be cancelled: nobody would do it later. */
+	const struct job job = { .daemon = daemon };
 	struct err err = ERR_INIT;
 
-	if (vm_refresh_guest(job, vm, &err) < 0)
+	if (vm_refresh_guest(&job, vm, &err) < 0)
 		log_write(LOG_LEVEL_WARN, &(struct log_fields){ .vm = vm->id, .err = &err },
 			  "cannot set the guest's clock, ignoring");
 }
@@ -109,7 +111,7 @@ static int freeze(const struct job *job, const char *reference, enum vm_verb ver
 		return err_context(err, r, "cannot %s '%s'", vm_verb_name(verb), vm.name);
 	if (verb == VM_VERB_RESUME) {
 		autostop_touch(daemon->autostop, vm.id);
-		set_guest_clock(job, &vm);
+		vm_set_guest_clock(daemon, &vm);
 	}
 	vm_copy(ret, &vm);
 	return 0;

@@ -88,6 +88,26 @@ int daemon_claim_vm_as_is(struct daemon *daemon, const char *reference, const st
 	return r;
 }
 
+/* Loads a VM again once what was left half done is done; `is_to_end` as daemon_claim_vm_to_end()
+ * says. */
+static int put_right(struct daemon *daemon, const struct vm *found, bool is_to_end, struct vm *ret,
+		     struct err *err)
+{
+	int r;
+
+	if (found->intent == VM_INTENT_NONE) {
+		vm_copy(ret, found);
+		return 0;
+	}
+	r = reconcile_vm(daemon, found, err);
+	if (r < 0 && !(is_to_end && found->intent == VM_INTENT_SNAPSHOT))
+		return err_context(err, r,
+				   "'%s' of '%s' is half done, and cannot be finished or undone",
+				   vm_intent_name(found->intent), found->name);
+	*err = ERR_INIT;
+	return load_claimed(daemon, found, ret, err);
+}
+
 int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct cancel *cancel,
 		    struct keyhold *ret_hold, struct vm *ret, struct err *err)
 {
@@ -97,17 +117,23 @@ int daemon_claim_vm(struct daemon *daemon, const char *reference, const struct c
 	r = daemon_claim_vm_as_is(daemon, reference, cancel, ret_hold, &found, err);
 	if (r < 0)
 		return r;
-	if (found.intent == VM_INTENT_NONE) {
-		vm_copy(ret, &found);
-		return 0;
-	}
-	r = reconcile_vm(daemon, &found, err);
+	r = put_right(daemon, &found, false, ret, err);
 	if (r < 0)
-		r = err_context(err, r,
-				"'%s' of '%s' is half done, and cannot be finished or undone",
-				vm_intent_name(found.intent), found.name);
-	else
-		r = load_claimed(daemon, &found, ret, err);
+		keylock_release(ret_hold);
+	return r;
+}
+
+int daemon_claim_vm_to_end(struct daemon *daemon, const char *reference,
+			   const struct cancel *cancel, struct keyhold *ret_hold, struct vm *ret,
+			   struct err *err)
+{
+	AUTO_VM found = { 0 };
+	int r;
+
+	r = daemon_claim_vm_as_is(daemon, reference, cancel, ret_hold, &found, err);
+	if (r < 0)
+		return r;
+	r = put_right(daemon, &found, true, ret, err);
 	if (r < 0)
 		keylock_release(ret_hold);
 	return r;

@@ -161,8 +161,11 @@ int vm_stop_locked(struct daemon *daemon, struct vm *vm, uint64_t timeout_ms, co
 /* Finishes a vm_set() whose row is stored. */
 int vm_finish_set(struct daemon *daemon, const struct vm *vm, struct err *err) MUST_CHECK;
 
-/* Tells a guest its name, address, the time, and randomness, within two seconds. */
+/* Tells a guest its name, address, the time, and randomness, within twenty seconds. */
 int vm_refresh_guest(const struct job *job, const struct vm *vm, struct err *err) MUST_CHECK;
+
+/* The same for one that stood still without noticing. An agent that is down is no failure. */
+void vm_set_guest_clock(struct daemon *daemon, const struct vm *vm);
 
 /* The guest's identity, as its agent takes it (docs/agent-protocol.md): it has the ssh host key in
  * it. Owned by the caller. */

@@ -29,6 +29,8 @@ setup() {
 }
 
 teardown() {
+	# One that a test held in vain would hold up all others.
+	[ ! -e "$BATS_TEST_TMPDIR/held" ] || xargs kill -CONT <"$BATS_TEST_TMPDIR/held" 2>/dev/null || true
 	delete_vms_but
 	compare_census
 }
@@ -291,16 +293,79 @@ with sqlite3.connect(state + "/state.db") as database:
 	vm_is box running
 }
 
-@test "Ctrl-C while one is taken: the VM goes on at once, and can be kept again" {
+# Takes a snapshot with a daemon that stops while the VM stands still: $daemon and $vmm are the processes.
+take_held() {
+	banger --quiet daemon stop >/dev/null
+	BANGER_FAILPOINT=vm.capture.paused:stop banger --quiet vm list >/dev/null
+	daemon=$(daemon_pid) vmm=$(vm_get "$1" .pid)
+	echo "$daemon $vmm" >"$BATS_TEST_TMPDIR/held"
+	start taken env --default-signal=INT "$BANGER" vm snapshot create "$@"
+	wait_until 30 is_held "$daemon"
+}
+
+kill_held() {
+	kill -KILL "$daemon"
+	wait_until 5 has_ended "$daemon"
+}
+
+is_held() {
+	[[ $(ps -o stat= -p "$1") == T* ]]
+}
+
+# Whether somebody waits for the VMM's API.
+is_asked() {
+	[ "$(grep -c 'api\.sock$' /proc/net/unix)" -gt 1 ]
+}
+
+# It moves, its disks too, and it knows the time.
+goes_on() {
+	vm_is "$1" running
+	timeout $((30 * PATIENCE)) "$BANGER" --quiet vm exec "$1" -- sh -c 'echo fine >/root/what && sync'
+	clock_is_right "$1"
+}
+
+@test "however long it stands still: after Ctrl-C it goes on, there is no snapshot, and its clock is right" {
+	local daemon vmm
 	run_vm box
-	start taken env --default-signal=INT "$BANGER" vm snapshot create box
-	wait_until 20 file_has "$BATS_TEST_TMPDIR/taken.err" 'snapshot: begun'
+	take_held box
+	# Its VMM takes longer than anybody waits for an answer.
+	kill -STOP "$vmm"
+	kill -CONT "$daemon"
+	wait_until 10 is_asked
 	kill -INT "$started"
+	sleep 6
+	kill -CONT "$vmm"
 	wait_for_status "$started" 130
-	timeout $((30 * PATIENCE)) "$BANGER" --quiet vm exec box -- sh -c 'echo fine >/root/what && sync'
-	take box after
-	vm_is box running
-	is_tidy box "$(banger --json vm snapshot list box | jq '.snapshots | length')"
+	goes_on box
+	equal "$(snapshots_of box)" '[]'
+	is_tidy box 0
+	take_held box one
+	sleep 3
+	kill -CONT "$daemon"
+	wait_for_status "$started" 0
+	goes_on box
+	equal "$(snapshots_of box)" '["one"]'
+	is_tidy box 1
+}
+
+@test "killed while its VMM does not answer: the VM goes on when that does, and can be ended before" {
+	local daemon vmm
+	run_vm box
+	take_held box
+	kill -STOP "$vmm"
+	kill_held
+	recover "vm.capture.paused"
+	kill -CONT "$vmm"
+	take box
+	goes_on box
+	is_tidy box 1
+	take_held box
+	kill -STOP "$vmm"
+	kill_held
+	run_for 0 banger vm kill box
+	vm_is box stopped
+	start_vm box
+	goes_on box
 }
 
 # Restoring is refused with these words, and the VM goes on as if nobody had asked.

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "base/fd.h"
@@ -114,6 +115,12 @@ static int spawn_qemu(const char *program, const struct qemu_settings *settings,
 		spawn_add_fd(&spawn, far->gate, spawn.filter_fd);
 	}
 	spawn_add_rlimit(&spawn, RLIMIT_CORE, 0);
+	/*
+	 * A clone's memory is a file's, which has none. What is left is translated code, of which an
+	 * idle one has little: QEMU inherits that it gets only the pages that it touches.
+	 */
+	if (settings->memory_fd >= 0 && settings->accel == QEMU_ACCEL_TCG)
+		(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	if (settings->uid == 0)
 		return spawn_start(&spawn, ret, err);
 	spawn.has_user = true;

@@ -200,6 +200,7 @@ qemu_of() {
 		clone t "$name"
 		wait_for guest "$name" true
 		[ "$(guest "$name" 'cat /tmp/word')" = before ]
+		grep -qx $'THP_enabled:\t0' "/proc/$(qemu_of "$name")/status"
 		guest "$name" "echo $name >/tmp/word; dd if=/dev/urandom of=/tmp/noise bs=1M count=8 2>/dev/null; sync"
 	done
 	for name in a b c d; do

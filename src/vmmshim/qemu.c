@@ -116,8 +116,8 @@ static int spawn_qemu(const char *program, const struct qemu_settings *settings,
 	}
 	spawn_add_rlimit(&spawn, RLIMIT_CORE, 0);
 	/*
-	 * A clone's memory is a file's, which has none. What is left is translated code, of which an
-	 * idle one has little: QEMU inherits that it gets only the pages that it touches.
+	 * A clone's memory is a file's, which has none. What is left is translated code, of which
+	 * an idle one has little: QEMU inherits that it gets only the pages that it touches.
 	 */
 	if (settings->memory_fd >= 0 && settings->accel == QEMU_ACCEL_TCG)
 		(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);

@@ -81,7 +81,7 @@ release_state() {
 	contains "$stderr" "cannot start 'box': "
 	contains "$stderr" "there is no image '$IMAGE'"
 	equal "$(state_of box)" created
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 	banger --quiet kernel list >/dev/null
 	equal "$(images)" "$IMAGE ready" # its record
 	run_for 1 banger --quiet image delete "$IMAGE"

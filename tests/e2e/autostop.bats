@@ -74,7 +74,7 @@ has_use_after() {
 	local before
 	stop_after 8s
 	run_vm box
-	wait_until 10 has_use_after 0
+	wait_until 20 has_use_after 0
 	before=$(used_at_ms)
 	restart_daemon
 	equal "$(used_at_ms)" "$before"
@@ -85,11 +85,11 @@ has_use_after() {
 	local pinging slow
 	stop_after 8s
 	run_vm box
+	start pinging ping -q -i 0.2 172.16.0.2
+	pinging=$started
 	banger --quiet vm create --name other >/dev/null
 	# Nobody answers that: our rules let nothing out.
 	in_vm other sh -c 'nohup bash -c "while :; do echo x >/dev/udp/203.0.113.9/9; sleep 0.1; done" >/dev/null 2>&1 &'
-	start pinging ping -q -i 0.2 172.16.0.2
-	pinging=$started
 	wait_until 40 vm_is other stopped
 	equal "$(vm_get other .last_error)" 'nobody used it for 8.0 s (auto_stop_stale_after)'
 	equal "$(state_of box)" running

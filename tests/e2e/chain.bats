@@ -35,7 +35,7 @@ teardown() {
 	rm -rf bundle
 	equal "$(find "$BANGER_STATE_DIR/images" -name '.*' -mindepth 1)" ""
 	banger --quiet daemon stop --force
-	wait_until 10 no_process_of_ours
+	wait_until 20 no_process_of_ours
 	compare_census
 }
 

@@ -204,7 +204,7 @@ is_one_error() {
 	banger ps >/dev/null
 	pid=$(daemon_pid)
 	kill -KILL "$pid"
-	wait_until 5 process_is_gone "$pid"
+	wait_until 20 process_is_gone "$pid"
 	test -S "$BANGER_RUNTIME_DIR/bangerd.sock"
 	run_for 0 banger --json ps
 	equal "$output" '{"vms":[]}'
@@ -219,7 +219,7 @@ is_one_error() {
 
 	# A file where the socket belongs is not ours to remove.
 	banger --quiet daemon stop
-	wait_until 5 process_is_gone "$pid"
+	wait_until 20 process_is_gone "$pid"
 	rm -f "$BANGER_RUNTIME_DIR/bangerd.sock"
 	echo precious >"$BANGER_RUNTIME_DIR/bangerd.sock"
 	run_for 1 banger ps
@@ -256,7 +256,7 @@ has_operations() {
 	boot_id=$("$old/banger" --quiet vm exec box -- cat /proc/sys/kernel/random/boot_id)
 	run_for 0 banger ps
 	matches "$stderr" '^note: bangerd was 0\.0\.9 \(.*\) and is restarted as 0\.1\.0 \(.*\); running VMs go on$'
-	wait_until 5 process_is_gone "$pid"
+	wait_until 20 process_is_gone "$pid"
 	run_for 0 banger vm exec box -- cat /proc/sys/kernel/random/boot_id
 	equal "$output" "$boot_id"
 	equal "$stderr" ''
@@ -282,9 +282,9 @@ has_operations() {
 	run_for 0 banger daemon stop --force
 	wait_for_status "$started" 1
 	matches "$(cat "$BATS_TEST_TMPDIR/create.err")" 'banger: cannot create .box.: '
-	wait_until 5 process_is_gone "$pid"
+	wait_until 20 process_is_gone "$pid"
 	equal "$(banger vm list -q)" ''
-	equal "$(pgrep -c 'banger-vmm|qemu')" 0
+	wait_until 20 no_vmm_runs
 }
 
 @test "a mistake in the configuration is shown with file, line and column" {

@@ -52,7 +52,7 @@ complete_line() {
 	type_keys C-c
 	see '^ready> $' # what is typed before that may be thrown away
 	type_keys clear Enter
-	wait_until 10 screen_is_clear
+	wait_until 20 screen_is_clear
 }
 
 screen_is_clear() {

@@ -222,7 +222,7 @@ warning: left out, as it leads out of what is copied: dirlink/up -> ../../canary
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	leaves() { [ "$(in_vm box ls -A /srv)" = $'large\nsparse' ]; }
-	wait_until 10 leaves
+	wait_until 20 leaves
 }
 
 @test "cp: what is no copy is refused before anything is done" {

@@ -29,7 +29,7 @@ setup_file() {
 first_start_killed_at() {
 	BANGER_FAILPOINT=$1 run_for 1 banger vm list
 	contains "$stderr" "banger: cannot start bangerd: bangerd ended before it was ready"
-	wait_until 5 daemon_is_gone
+	wait_until 20 daemon_is_gone
 	recover "$1"
 	equal "$(find "$BANGER_STATE_DIR" -name '.new-*')" ""
 	equal "$(banger --json vm list | jq -c .vms)" "[]"
@@ -244,7 +244,7 @@ start_undone() {
 	crash_at vm.start.booted banger vm run --name box -d
 	recover vm.start.booted
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 # --- vm stop ---
@@ -308,7 +308,7 @@ stop_done() {
 	handles=$(folder_of box)/handles.json
 	runtime=$(runtime_of box)
 	banger --quiet vm exec box -- sh -c 'sync; echo o >/proc/sysrq-trigger' || true
-	wait_until 10 daemon_is_gone
+	wait_until 20 daemon_is_gone
 	[ -e "$handles" ]
 	[ -e "$runtime" ]
 	recover vm.end.stored
@@ -387,7 +387,7 @@ delete_done() {
 @test "killed at vm.delete.intent: the VM that ran is gone" {
 	run_vm box
 	delete_done vm.delete.intent
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 @test "killed at vm.delete.unpinned: the VM is gone" {
@@ -486,12 +486,12 @@ image_pull_done() {
 	image_home
 	touch "$HOME_DIR/hold"
 	start pull "$BANGER" image pull "$IMAGE"
-	wait_until 10 test -e "$HOME_DIR/held"
+	wait_until 20 test -e "$HOME_DIR/held"
 	pgrep -f -- '--worker image'
 	restart_daemon
 	wait_for_status "$started" 1
 	no_one_builds() { ! pgrep -f 'bin/mmdebstrap|--worker image' >/dev/null; }
-	wait_until 5 no_one_builds
+	wait_until 20 no_one_builds
 	assert_no_image
 	rm "$HOME_DIR/hold"
 	pull_image
@@ -665,7 +665,7 @@ register_undone() {
 	# Killed again while that is undone.
 	crash_at image.register.kernel register_pair
 	BANGER_FAILPOINT=kernel.delete.intent run_for 1 banger vm list
-	wait_until 5 daemon_is_gone
+	wait_until 20 daemon_is_gone
 	recover kernel.delete.intent
 	assert_no_image
 	assert_no_kernel
@@ -778,7 +778,7 @@ kernel_rm_done() {
 	session=$started
 	start follower "$BANGER" vm logs box --console -f
 	follower=$started
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/session.out" one
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/session.out" one
 	restart_daemon
 	equal "$(state_of box) $(vm_get box .pid)" "running $vmm"
 	equal "$(vm_get box .engine) $(vm_get box .accelerator)" "qemu $ACCEL"
@@ -787,7 +787,7 @@ kernel_rm_done() {
 	wait_for_status "$session" 7
 	equal "$(cat "$BATS_TEST_TMPDIR/session.out")" $'one\ntwo'
 	equal "$(cat "$BATS_TEST_TMPDIR/session.err")" ""
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/follower.out" 'after the crash'
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/follower.out" 'after the crash'
 	kill -INT "$follower"
 	wait "$follower" || true
 	banger --quiet vm pause box >/dev/null
@@ -806,13 +806,13 @@ kernel_rm_done() {
 	run_vm box
 	restart_daemon
 	in_vm box sh -c 'sync; echo o >/proc/sysrq-trigger' || true
-	wait_until 10 vm_is box stopped
+	wait_until 20 vm_is box stopped
 	equal "$(vm_get box .last_error)" null
 	assert_stopped box
 	start_vm box
 	restart_daemon
 	kill -KILL "$(vm_get box .pid)"
-	wait_until 5 vm_is box error
+	wait_until 20 vm_is box error
 	contains "$(vm_get box .last_error)" "the VMM ended in disorder; log: "
 	assert_stopped box
 }
@@ -858,7 +858,7 @@ kernel_rm_done() {
 	recover "no row"
 	log_has 'end VMM [0-9]*: it belongs to no VM'
 	log_has "leave .*$(basename "$folder"): the folder has disks, but belongs to no VM of the database"
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 	equal "$(ls "$BANGER_RUNTIME_DIR/vm")" ""
 	equal "$(banger --json vm list | jq -c .vms)" "[]"
 	qemu-img check -q -f qcow2 "$folder/system.qcow2"
@@ -875,7 +875,7 @@ kernel_rm_done() {
 	in_vm brief touch /go || true # the VM may be gone before that is answered
 	wait_for_status "$client" 5
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 @test "vm run --rm: bangerd and the client killed: the VM is deleted" {
@@ -888,7 +888,7 @@ kernel_rm_done() {
 	wait_for_status "$client" 137
 	recover
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 # --- rows and folders that do not fit ---
@@ -939,7 +939,7 @@ kernel_rm_done() {
 	# A VMM of somebody else, though with an id of ours.
 	"$PROGRAMS/banger-vmm" --id "$ours" --api-sock "$HOME_DIR/api.sock" --log-path "$HOME_DIR/vmm.log" 3>&- &
 	vmm=$!
-	wait_until 10 test -S "$HOME_DIR/api.sock"
+	wait_until 20 test -S "$HOME_DIR/api.sock"
 	recover
 	equal "$(ls "$vms")" "$(printf '%s\n' 0123 "${ours^^}" "$disks" my-vm notes | sort)"
 	equal "$(ls "$BANGER_RUNTIME_DIR/vm")" mine

@@ -26,7 +26,7 @@ crash_at() {
 	banger --quiet daemon stop >/dev/null
 	BANGER_FAILPOINT=$point run_for 1 "$@"
 	contains "$stderr" "the daemon went away before it answered"
-	wait_until 5 daemon_is_gone
+	wait_until 20 daemon_is_gone
 }
 
 daemon_is_gone() {
@@ -43,7 +43,7 @@ kill_daemon() {
 	local pid
 	pid=$(daemon_pid)
 	kill -KILL "$pid"
-	wait_until 5 has_ended "$pid"
+	wait_until 20 has_ended "$pid"
 }
 
 # The next command finds no daemon, starts one, and that puts things right before it answers.
@@ -87,15 +87,11 @@ boot_id() {
 	in_vm "$1" cat /proc/sys/kernel/random/boot_id
 }
 
-no_vmm_runs() {
-	! pgrep -x banger-vmm >/dev/null && ! pgrep -x qemu-system-x86 >/dev/null
-}
-
 # It does not run, and nothing is there that only a running one has.
 assert_stopped() {
-	wait_until 3 no_vmm_runs
+	wait_until 20 no_vmm_runs
+	wait_until 20 test ! -e "$(folder_of "$1")/handles.json" # of a VM that has ended by itself, what goes last
 	[ ! -e "$(runtime_of "$1")" ]
-	[ ! -e "$(folder_of "$1")/handles.json" ]
 	equal "$(vm_get "$1" .pid)" null
 }
 
@@ -210,7 +206,7 @@ trace_daemon() {
 	: >"$said"
 	strace -f -p "$(daemon_pid)" "$@" 2>"$said" 3>&- &
 	tracer=$!
-	wait_until 5 file_has "$said" attached
+	wait_until 20 file_has "$said" attached
 }
 
 # strace that has killed a process with threads does not always see the end of it, hence SIGKILL. Only SIGTERM completes

@@ -114,7 +114,7 @@ ssh key: made '$key.pub' from the private key"
 	banger ps >/dev/null
 	pid=$(daemon_pid)
 	kill -KILL "$pid"
-	wait_until 5 process_is_gone "$pid"
+	wait_until 20 process_is_gone "$pid"
 	test -S "$BANGER_RUNTIME_DIR/bangerd.sock"
 	run_for 0 banger --json doctor --fix
 	equal "$(jq -c .fixed <<<"$output") $(verdict daemon)" '[] pass'

@@ -37,7 +37,7 @@ setup() {
 teardown() {
 	local before status=0
 	before=$(<"$BATS_TEST_TMPDIR/guest-before")
-	if ! wait_until 10 guest_processes_are "$before"; then
+	if ! wait_until 20 guest_processes_are "$before"; then
 		diff -u "$BATS_TEST_TMPDIR/guest-before" <(guest_processes) >&2 || true
 		status=1
 	fi
@@ -149,7 +149,7 @@ guest_lacks() {
 	exec_box yes | head -n 1 >"$BATS_TEST_TMPDIR/first" && statuses=("${PIPESTATUS[@]}")
 	equal "$(<"$BATS_TEST_TMPDIR/first")" y
 	equal "${statuses[*]}" '141 0'
-	wait_until 10 guest_lacks '^yes'
+	wait_until 20 guest_lacks '^yes'
 	run_for 1 sh -c 'exec "$BANGER" vm exec box -- echo lost >&-'
 	matches "$stderr" '^banger: .*write .*: Bad file descriptor'
 }
@@ -161,13 +161,13 @@ guest_lacks() {
 	client=$started
 	exec 7<"$BATS_TEST_TMPDIR/pipe"
 	head -c 1048576 <&7 >/dev/null
-	wait_until 10 is_blocked_in_write "$client"
+	wait_until 20 is_blocked_in_write "$client"
 	run_for 0 exec_box echo through
 	equal "$output" through
 	[ "$(awk '/VmRSS/ { print $2 }' "/proc/$client/status")" -lt $((96 << 10)) ]
 	# Ctrl-C gets past the output that stands there, and a second one ends the client with it.
 	kill -INT "$client"
-	wait_until 10 guest_lacks '^cat /dev/zero'
+	wait_until 20 guest_lacks '^cat /dev/zero'
 	kill -INT "$client"
 	wait_for_status "$client" 130
 	exec 7<&-
@@ -231,47 +231,47 @@ is_blocked_in_write() {
 	# A flood ends with its reader.
 	banger vm exec --tty box -- yes </dev/null | head -c 262144 | wc -c >"$BATS_TEST_TMPDIR/count" || true
 	equal "$(<"$BATS_TEST_TMPDIR/count")" 262144
-	wait_until 10 guest_lacks '^yes'
+	wait_until 20 guest_lacks '^yes'
 }
 
 @test "the first Ctrl-C is the command's; the second ends the client" {
 	start wait "$BANGER" vm exec box -- sleep 1001
-	wait_until 10 guest_has '^sleep 1001'
+	wait_until 20 guest_has '^sleep 1001'
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	guest_lacks '^sleep 1001'
 
 	start trap "$BANGER" vm exec box -- sh -c 'trap "echo caught; exit 9" INT TERM; echo ready; sleep 1002 & wait'
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/trap.out" ready
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/trap.out" ready
 	kill -INT "$started"
 	wait_for_status "$started" 9
 	equal "$(<"$BATS_TEST_TMPDIR/trap.out")" $'ready\ncaught'
 	in_vm box pkill -f '^sleep 1002'
 
 	start deaf "$BANGER" vm exec box -- sh -c 'trap "echo no" INT; echo ready; while :; do sleep 1; done'
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/deaf.out" ready
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/deaf.out" ready
 	kill -INT "$started"
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/deaf.out" no
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/deaf.out" no
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	# Nobody listens any more: the guest's end is hung up on, and then killed.
-	wait_until 15 guest_lacks 'trap "echo no"'
+	wait_until 20 guest_lacks 'trap "echo no"'
 }
 
 @test "a client that is stopped and goes on has lost nothing; one that is killed takes its command along" {
 	start slow "$BANGER" vm exec box -- sh -c 'for n in $(seq 1 2000); do echo "line $n"; done; sleep 1; echo end'
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/slow.out" 'line 1'
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/slow.out" 'line 1'
 	kill -TSTP "$started"
-	wait_until 5 grep -q '^State:.*stopped' "/proc/$started/status"
+	wait_until 20 grep -q '^State:.*stopped' "/proc/$started/status"
 	kill -CONT "$started"
 	wait_for_status "$started" 0
 	equal "$(cat "$BATS_TEST_TMPDIR/slow.out")" "$(seq -f 'line %.0f' 1 2000; echo end)"
 
 	start gone "$BANGER" vm exec box -- sleep 1003
-	wait_until 10 guest_has '^sleep 1003'
+	wait_until 20 guest_has '^sleep 1003'
 	kill -KILL "$started"
 	wait_for_status "$started" 137
-	wait_until 15 guest_lacks '^sleep 1003'
+	wait_until 20 guest_lacks '^sleep 1003'
 }
 
 @test "a command that kills everything in the guest: sessions end, its init stays, and the agent is back at once" {
@@ -280,12 +280,12 @@ is_blocked_in_write() {
 	agent_is_back() { exec_box true 2>/dev/null; }
 	for signal in TERM KILL; do
 		start bystander "$BANGER" --quiet vm exec box -- sleep 1004
-		wait_until 10 guest_has '^sleep 1004'
+		wait_until 20 guest_has '^sleep 1004'
 		run_for 1 exec_box sh -c "kill -$signal -1"
 		contains "$stderr" "banger: lost the session in 'box'"
 		wait_for_status "$started" 1
 		contains "$(cat "$BATS_TEST_TMPDIR/bystander.err")" "banger: lost the session in 'box'"
-		wait_until 5 agent_is_back
+		wait_until 20 agent_is_back
 		guest_lacks '^sleep 1004'
 	done
 	equal "$(exec_box cat /proc/sys/kernel/random/boot_id)" "$guest"

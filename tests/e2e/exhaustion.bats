@@ -50,7 +50,7 @@ lists() {
 	[ $(($(processor_ticks "$daemon") - ticks)) -le 60 ]
 	kill "$crowd"
 	wait_for_status "$crowd" 143
-	wait_until 10 lists
+	wait_until 20 lists
 	equal "$(daemon_pid) $(state_of box)" "$daemon running"
 	in_vm box true
 	stop_vm box
@@ -64,10 +64,10 @@ without() {
 	: >"$BATS_TEST_TMPDIR/strace.err"
 	start strace strace -f -p "$daemon" -o /dev/null -e "inject=$call:error=$error"
 	tracer=$started
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/strace.err" attached
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/strace.err" attached
 	"$@" || result=$?
 	kill -INT "$tracer"
-	wait_until 10 has_ended "$tracer"
+	wait_until 20 has_ended "$tracer"
 	return "$result"
 }
 
@@ -79,7 +79,7 @@ without() {
 	# A thread for each client.
 	without clone3 EAGAIN run_for 1 timeout 20 "$BANGER" vm list
 	contains "$stderr" 'Resource temporarily unavailable'
-	wait_until 10 lists
+	wait_until 20 lists
 	equal "$(daemon_pid) $(state_of box) $(state_of other)" "$daemon running created"
 	without clone EAGAIN run_for 1 timeout 20 "$BANGER" --quiet vm start other
 	contains "$stderr" 'Resource temporarily unavailable'
@@ -128,7 +128,7 @@ without() {
 	equal "$(banger --json doctor | jq -r '.checks[] | select(.name == "subnet") | .status')" warn
 	contains "$(banger --json doctor | jq -r '.checks[] | select(.name == "subnet") | .message')" '172.16.0.0/16'
 	# The narrower route wins: the guests are where they were.
-	ping -q -c 1 -W 1 172.16.0.2 >/dev/null
+	ping -q -c 1 -W 10 172.16.0.2 >/dev/null
 	ip link del vpn0
 	equal "$(banger --json doctor | jq -r '.checks[] | select(.name == "subnet") | .status')" pass
 }

@@ -15,7 +15,7 @@ setup_file() {
 
 # The daemon sees at once that the VM failed, tells why, and has tidied up.
 assert_failed() {
-	wait_until 5 vm_is box error
+	wait_until 20 vm_is box error
 	contains "$(vm_get box .last_error)" "$1"
 	contains "$(vm_get box .last_error)" "; console: "
 	assert_stopped box
@@ -24,7 +24,7 @@ assert_failed() {
 }
 
 assert_powered_off() {
-	wait_until 10 vm_is box stopped
+	wait_until 20 vm_is box stopped
 	equal "$(vm_get box .last_error)" null
 	assert_stopped box
 }
@@ -39,7 +39,7 @@ do_in_guest() {
 	run_vm box
 	start session "$BANGER" --quiet vm exec box -- sh -c 'echo begun; sleep 1000'
 	session=$started
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/session.out" begun
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/session.out" begun
 	kill -KILL "$(vm_get box .pid)"
 	assert_failed "the VMM was killed by signal 9 (Killed)"
 	wait_for_status "$session" 1
@@ -282,7 +282,7 @@ stood_still() {
 	overfill /root/big 1
 	make_room
 	wait_for_status "$started" 0
-	wait_until 10 file_has "$(vm_get box .vmm_log)" 'there is room again: the guest goes on'
+	wait_until 20 file_has "$(vm_get box .vmm_log)" 'there is room again: the guest goes on'
 	# Paused meanwhile it stays so.
 	overfill /var/big 2
 	banger --quiet vm pause box >/dev/null
@@ -304,7 +304,7 @@ write_heavily() {
 			done
 			i=\$((i + 1)); echo \$i >/dev/shm/new; mv /dev/shm/new /dev/shm/n
 		done" </dev/null >/dev/null 2>&1 &'
-	wait_until 10 in_vm "$1" test -s /dev/shm/n
+	wait_until 20 in_vm "$1" test -s /dev/shm/n
 }
 
 has_written_more() {
@@ -316,7 +316,7 @@ is_as_before() {
 	local count
 	count=$(in_vm box cat /dev/shm/n)
 	equal "$(state_of box)" running
-	wait_until 10 has_written_more box "$count"
+	wait_until 20 has_written_more box "$count"
 	equal "$(banger --json vm snapshot list box | jq -c '[.snapshots[].name]')" '["old"]'
 	equal "$(banger --json vm snapshot show box old | jq .problem)" null
 	equal "$(ls -A "$(folder_of box)/snapshots")" "$old"
@@ -383,7 +383,7 @@ had_no_room() {
 	small_state 16m
 	make_vm box
 	banger --quiet daemon stop >/dev/null
-	wait_until 5 daemon_is_gone # its log is open to the last
+	wait_until 20 daemon_is_gone # its log is open to the last
 	mount -o remount,ro "$BANGER_STATE_DIR"
 	for _ in 1 2; do
 		run_for 1 banger vm list

@@ -18,7 +18,7 @@ qemu_of() {
 # Ctrl-C as soon as the guest is being asked.
 cancel_stop() {
 	start stop "$BANGER" vm stop --timeout 60s box
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/stop.err" '^shutdown: '
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/stop.err" '^shutdown: '
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	contains "$(cat "$BATS_TEST_TMPDIR/stop.err")" "banger: cannot stop 'box': cancelled"
@@ -39,7 +39,7 @@ row_is() {
 	qemu=$(qemu_of box)
 	kill -STOP "$qemu"
 	cancel_stop
-	wait_until 10 row_is box "('running', None)"
+	wait_until 20 row_is box "('running', None)"
 	kill -CONT "$qemu"
 	equal "$(state_of box) $(vm_get box .pid) $(vm_get box .last_error)" "running $vmm null"
 	equal "$(boot_id box)" "$guest"
@@ -53,7 +53,7 @@ row_is() {
 	# Its init gives it five seconds.
 	in_vm box sh -c 'trap "" TERM HUP; sleep 1000 >/dev/null 2>&1 &'
 	cancel_stop
-	wait_until 3 row_is box "('running', None)"
+	wait_until 20 row_is box "('running', None)"
 	wait_until 30 vm_is box stopped
 	equal "$(vm_get box .last_error)" null
 	contains "$(tail -n 1 "$(folder_of box)/vmm.log")" 'exit status 0'
@@ -69,11 +69,11 @@ row_is() {
 	start client "$BANGER" --quiet vm exec box -- sh -c 'exec >/dev/console; agents=$(pgrep -f @banger-agent)
 		(i=0; while [ $i -lt 30 ]; do echo "tick $i"; i=$((i + 1)); sleep 0.1; done; kill -CONT $agents) & kill -STOP $agents'
 	client=$started
-	wait_until 10 file_has "$(folder_of box)/console.log" 'tick 1'
+	wait_until 20 file_has "$(folder_of box)/console.log" 'tick 1'
 	banger --quiet vm pause box >/dev/null
 	equal "$(row_of box)" "('paused', None)"
 	cancel_stop
-	wait_until 10 row_is box "('running', None)"
+	wait_until 20 row_is box "('running', None)"
 	wait_until 20 file_has "$(folder_of box)/console.log" 'tick 29'
 	in_vm box true
 	wait_for_status "$client" 0
@@ -86,10 +86,10 @@ row_is() {
 	qemu=$(qemu_of box)
 	kill -STOP "$qemu"
 	start restart "$BANGER" vm restart box
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/restart.err" '^shutdown: '
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/restart.err" '^shutdown: '
 	kill -INT "$started"
 	wait_for_status "$started" 130
-	wait_until 10 row_is box "('running', None)"
+	wait_until 20 row_is box "('running', None)"
 	kill -CONT "$qemu"
 	in_vm box true
 }
@@ -110,7 +110,7 @@ row_is() {
 	run_for 0 banger --quiet vm kill box
 	equal "$output" 'box: stopped'
 	equal "$(row_of box)" "('stopped', None)"
-	wait_until 5 process_is_gone "$qemu"
+	wait_until 20 process_is_gone "$qemu"
 	assert_stopped box
 	disks_are_whole box
 	start_vm box
@@ -123,12 +123,12 @@ row_is() {
 	vmm=$(vm_get box .pid)
 	kill -STOP "$vmm"
 	start kill "$BANGER" --quiet vm kill --signal TERM box
-	wait_until 5 row_is box "('running', 'stop')"
+	wait_until 20 row_is box "('running', 'stop')"
 	kill -INT "$started"
 	wait_for_status "$started" 130
-	wait_until 5 row_is box "('running', None)"
+	wait_until 20 row_is box "('running', None)"
 	kill -CONT "$vmm" # takes the signal now
-	wait_until 10 vm_is box stopped
+	wait_until 20 vm_is box stopped
 	equal "$(vm_get box .last_error)" null
 	assert_stopped box
 }
@@ -168,7 +168,7 @@ leave_intent() {
 		run_for 1 banger vm start box
 		contains "$stderr" "'box' has been deleted"
 		assert_no_vms
-		no_vmm_runs
+		wait_until 20 no_vmm_runs
 	done
 	for intent in create start stop delete; do
 		make_vm box
@@ -181,7 +181,7 @@ leave_intent() {
 	leave_intent stop
 	delete_vm box
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 # --- descriptors ---
@@ -241,7 +241,7 @@ ask_with_few_descriptors() {
 	ask_with_few_descriptors delete
 	run banger --quiet vm delete box
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 	end_client
 }
 
@@ -262,7 +262,7 @@ ask_with_few_descriptors() {
 	contains "$(jq -r .error.message <<<"$reply")" 'Too many open files'
 	prlimit --pid "$daemon" --nofile="$limit:"
 	lists() { banger --quiet vm list >/dev/null 2>&1; }
-	wait_until 10 lists
+	wait_until 20 lists
 	equal "$(daemon_pid)" "$daemon"
 	equal "$(state_of box) $(boot_id box)" "running $guest"
 	end_client
@@ -279,7 +279,7 @@ ask_with_few_descriptors() {
 		mkdir "$(folder_of box)/.handles.json.new" # where it is prepared
 		run_for 1 banger --quiet vm start box
 		contains "$stderr" "banger: cannot start 'box': write '$(folder_of box)/handles.json': Is a directory"
-		no_vmm_runs
+		wait_until 20 no_vmm_runs
 		equal "$(row_of box)" "('$state', None)"
 		contains "$(vm_get box .last_error)" "handles.json': Is a directory"
 		assert_stopped box

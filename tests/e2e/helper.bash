@@ -22,7 +22,7 @@ PATIENCE=${BANGER_TEST_PATIENCE:-1}
 export ACCEL=${BANGER_TEST_ACCEL:-tcg}
 
 # A test that hangs is one that failed.
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((150 * PATIENCE))}
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-$((600 * PATIENCE))}
 
 PROGRAMS=$BANGER_BUILD/src/bin
 export BANGER=$PROGRAMS/banger
@@ -62,7 +62,7 @@ write_config() {
 # A home with its census before, which goes into the folder given.
 begin_home() {
 	new_home
-	wait_until 10 all_are_reaped
+	wait_until 20 all_are_reaped
 	census >"$1/census-before-home"
 }
 
@@ -75,8 +75,8 @@ end_home() {
 	[ -z "$ids" ] || banger --quiet vm delete $ids || status=1
 	[ ! -d "$BANGER_STATE_DIR/vms" ] || assert_no_vms || status=1
 	banger --quiet daemon stop --force || status=1
-	wait_until 10 no_process_of_ours || status=1
-	wait_until 5 census_is "$1/census-before-home" || status=1
+	wait_until 20 no_process_of_ours || status=1
+	wait_until 20 census_is "$1/census-before-home" || status=1
 	if [ "$status" -ne 0 ] || { [ -n "${BATS_TEST_NAME:-}" ] && [ -z "${BATS_TEST_COMPLETED:-}" ]; }; then
 		census | diff -u "$1/census-before-home" - >&2 || true
 		echo "# --- the end of bangerd's log" >&2
@@ -105,13 +105,13 @@ end_shared_home() {
 
 # Bridge and rules come with a daemon's first VM and go with the daemon: between its tests they are no matter.
 watch_census() {
-	wait_until 10 all_are_reaped
+	wait_until 20 all_are_reaped
 	IS_WITHIN_HOME=1
 	census >"$BATS_TEST_TMPDIR/census-before"
 }
 
 compare_census() {
-	wait_until 10 census_is "$BATS_TEST_TMPDIR/census-before" && return
+	wait_until 20 census_is "$BATS_TEST_TMPDIR/census-before" && return
 	census | diff -u "$BATS_TEST_TMPDIR/census-before" - >&2
 }
 
@@ -277,6 +277,11 @@ wait_until() {
 
 file_has() {
 	grep -q -- "$2" "$1"
+}
+
+# QEMU follows its VMM, which bangerd waits for.
+no_vmm_runs() {
+	! pgrep -x banger-vmm >/dev/null && ! pgrep -x qemu-system-x86 >/dev/null
 }
 
 process_is_gone() {

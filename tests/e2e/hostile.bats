@@ -32,7 +32,7 @@ start_impostor() {
 	echo close >"$BATS_TEST_TMPDIR/mode"
 	start impostor "$BATS_TEST_DIRNAME/hostile_agent.py" "$SOCKET" "$BATS_TEST_TMPDIR/mode"
 	IMPOSTOR_PID=$started
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/impostor.out" ready
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/impostor.out" ready
 }
 
 stop_impostor() {
@@ -163,10 +163,10 @@ resident_below() {
 	start_impostor
 	round quiet 3>&- &
 	running=$!
-	wait_until 10 test -d "$BATS_TEST_TMPDIR/quiet"
+	wait_until 20 test -d "$BATS_TEST_TMPDIR/quiet"
 	while ! process_is_gone "$running"; do
-		equal "$(timeout 10 "$BANGER" --quiet vm exec calm -- echo alive)" alive
-		timeout 5 "$BANGER" ps >/dev/null
+		equal "$(timeout 30 "$BANGER" --quiet vm exec calm -- echo alive)" alive
+		timeout 20 "$BANGER" ps >/dev/null
 	done
 	wait_for_status "$running" 0
 	banger --quiet vm delete calm >/dev/null
@@ -197,10 +197,10 @@ resident_below() {
 	env --default-signal=INT "$BANGER" vm exec box -- yes >/dev/null 2>"$BATS_TEST_TMPDIR/endless.err" </dev/null 3>&- &
 	set +m
 	started=$!
-	wait_until 10 has_written_much "$started"
+	wait_until 20 has_written_much "$started"
 	resident_below "$started" 65536
 	kill -INT "$started"
-	wait_until 10 nothing_is_pending "$started" # or the second would be the same
+	wait_until 20 nothing_is_pending "$started" # or the second would be the same
 	kill -INT "$started"
 	wait_for_status "$started" 130
 }
@@ -261,13 +261,13 @@ is_unreachable() {
 	banger --quiet vm run --name calm -d >/dev/null
 	vmm=$(vm_get box .pid)
 	printf %s "$ATTACK" | in_vm box sh -c 'cat >/root/attack; setsid perl /root/attack >/root/result 2>&1 </dev/null &'
-	wait_until 10 is_unreachable
+	wait_until 20 is_unreachable
 	while is_unreachable; do
-		run_for 0 timeout 10 "$BANGER" vm ping calm -c 3 -i 0 -W 2s
+		run_for 0 timeout 60 "$BANGER" vm ping calm -c 3 -i 0 -W 15s
 		contains "$output" '3 answered, 0% lost'
 		resident_below "$vmm" 81920
 	done
-	wait_until 10 file_in_guest_has /root/result '^sent'
+	wait_until 20 file_in_guest_has /root/result '^sent'
 	equal "$(in_vm box cat /root/result)" $'refused 4000\nsent much'
 	equal "$(vm_get box .pid) $(state_of box)" "$vmm running"
 	[ "$(cat "$BANGER_STATE_DIR/vms/$(vm_get box .id)"/vmm.log* | wc -c)" -lt $((2 << 20)) ]

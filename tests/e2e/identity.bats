@@ -92,7 +92,7 @@ journal_is_of() {
 	# What was running goes on.
 	in_sys sh -c 'echo $$ >/root/pid; exec sleep 1000' 3>&- &
 	sleeper=$!
-	wait_until 10 in_sys test -s /root/pid
+	wait_until 20 in_sys test -s /root/pid
 
 	for name in one two; do
 		case $name in one) digit=1 ;; two) digit=2 ;; esac
@@ -145,9 +145,9 @@ $name
 	renew one 1
 	has_address 1
 	wait_until 20 is_quiet
-	wait_until 10 has_address 1
+	wait_until 20 has_address 1
 	in_sys networkctl reconfigure eth0
-	wait_until 10 has_address 1
+	wait_until 20 has_address 1
 	equal "$(in_sys ip route show default | cut -d ' ' -f 1-5)" "default via 172.16.77.254 dev eth0"
 	in_sys systemctl stop systemd-networkd systemd-networkd.socket
 }

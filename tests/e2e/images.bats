@@ -48,7 +48,7 @@ start_slow() {
 	/usr/bin/python3 "$BATS_TEST_DIRNAME/../integration/mirror_server.py" "$BATS_FILE_TMPDIR/slow.log" \
 		"$BATS_FILE_TMPDIR/slow.port" "$LAYOUTS/slow" >"$BATS_FILE_TMPDIR/slow.out" 2>&1 3>&- &
 	export slow_pid=$!
-	wait_until 10 test -s "$BATS_FILE_TMPDIR/slow.port"
+	wait_until 20 test -s "$BATS_FILE_TMPDIR/slow.port"
 }
 
 setup() {
@@ -63,7 +63,7 @@ teardown() {
 	[ -z "$ids" ] || banger --quiet vm delete $ids
 	equal "$(find "$BANGER_STATE_DIR/images" -name '.*' -mindepth 1)" ""
 	banger --quiet daemon stop --force
-	wait_until 10 no_process_of_ours
+	wait_until 20 no_process_of_ours
 	compare_census
 }
 
@@ -189,13 +189,13 @@ requests_for() {
 	banger image cache prune >/dev/null
 	local before built
 	before=$((2 + $(layers_of tiny 2 | wc -l)))
-	wait_until 5 has_asked same/tiny "$before"
+	wait_until 20 has_asked same/tiny "$before"
 	equal "$(requests_of_banger same/tiny)" "$before"
 	built=$(images_json '.images[] | select(.name == "same")')
 	run_for 0 banger image pull "$REGISTRY/same/tiny:1" --name same
 	contains "$stderr" "this is what is here already"
 	lacks "$stderr" "download"
-	wait_until 5 has_asked same/tiny $((before + 2))
+	wait_until 20 has_asked same/tiny $((before + 2))
 	equal "$(requests_of_banger same/tiny)" $((before + 2))
 	equal "$(images_json '.images[] | select(.name == "same")')" "$built"
 	equal "$(find "$BANGER_CACHE_DIR/blobs" -type f | wc -l)" 1
@@ -446,13 +446,13 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()
 print(s.getsockname()[1], flush=True)
 time.sleep(60)' >"$BATS_TEST_TMPDIR/port" 3>&- &
 	local silent=$!
-	wait_until 5 test -s "$BATS_TEST_TMPDIR/port"
+	wait_until 20 test -s "$BATS_TEST_TMPDIR/port"
 	banger ps >/dev/null
 	start pull "$BANGER" image pull "127.0.0.1:$(cat "$BATS_TEST_TMPDIR/port")/x:y"
-	wait_until 5 in_flight image.pull
+	wait_until 20 in_flight image.pull
 	kill -INT "$started"
 	wait_for_status "$started" 130
-	wait_until 5 nothing_in_flight
+	wait_until 20 nothing_in_flight
 	kill "$silent"
 	wait "$silent" || true
 	equal "$(images_json '[.images[] | select(.name == "x-y")]')" '[]'
@@ -623,7 +623,7 @@ worker() {
 	make_bundles "$BATS_TEST_TMPDIR/files"
 	(cd "$BATS_TEST_TMPDIR/files" && exec /usr/bin/python3 -u -m http.server --bind 127.0.0.1 0 >"$BATS_TEST_TMPDIR/http" 2>&1 3>&-) &
 	server=$!
-	wait_until 5 grep -q "port [0-9]" "$BATS_TEST_TMPDIR/http"
+	wait_until 20 grep -q "port [0-9]" "$BATS_TEST_TMPDIR/http"
 	port=$(grep -o "port [0-9]*" "$BATS_TEST_TMPDIR/http" | cut -d ' ' -f 2)
 	cat >"$BANGER_CONFIG_DIR/catalog.json" <<-JSON
 		{"images": [

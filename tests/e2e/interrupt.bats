@@ -20,7 +20,7 @@ setup_file() {
 	push tiny:2 large:1
 	/usr/bin/python3 "$BATS_TEST_DIRNAME/relay.py" port "$REGISTRY" "$HOLD" >relay.log 2>&1 3>&- &
 	echo "$registry_pid $!" >pids
-	wait_until 10 test -s port
+	wait_until 20 test -s port
 	REFERENCE=127.0.0.1:$(<port)/large:1
 	export REFERENCE
 	share_home
@@ -50,7 +50,7 @@ teardown() {
 	banger --quiet image delete large-1 >/dev/null
 	banger --quiet image cache prune >/dev/null
 	banger --quiet daemon stop --force
-	wait_until 10 no_process_of_ours
+	wait_until 20 no_process_of_ours
 	compare_census
 }
 
@@ -63,8 +63,8 @@ hold() {
 # Starts a pull in a terminal's place, and waits until it waits for the large layer.
 start_pull() {
 	start "$1" "$BANGER" image pull "$REFERENCE"
-	wait_until 10 test -e "$HOLD.held"
-	wait_until 10 image_worker_is_there
+	wait_until 20 test -e "$HOLD.held"
+	wait_until 20 image_worker_is_there
 }
 
 # The same, and on until all is downloaded and the worker that writes the image has been stopped.
@@ -72,7 +72,7 @@ start_writing() {
 	start_pull "$1"
 	kill -STOP "$(image_worker)"
 	rm "$HOLD"
-	wait_until 10 all_is_downloaded
+	wait_until 20 all_is_downloaded
 }
 
 image_worker() {
@@ -122,7 +122,7 @@ image_is_right() {
 	start_pull pull
 	kill -INT "-$started"
 	wait_for_status "$started" 130
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 1
 }
 
@@ -130,7 +130,7 @@ image_is_right() {
 	start_writing pull
 	kill -INT "-$started"
 	wait_for_status "$started" 130
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 0
 }
 
@@ -138,7 +138,7 @@ image_is_right() {
 	start_pull pull
 	kill -KILL "$started"
 	wait_for_status "$started" 137
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 1
 }
 
@@ -146,7 +146,7 @@ image_is_right() {
 	start_writing pull
 	kill -KILL "$started"
 	wait_for_status "$started" 137
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 0
 }
 
@@ -155,7 +155,7 @@ image_is_right() {
 	restart_daemon "kill -9 while it downloads"
 	wait_for_status "$started" 1
 	contains "$(<"$BATS_TEST_TMPDIR/pull.err")" "the daemon went away before it answered"
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 1
 }
 
@@ -163,7 +163,7 @@ image_is_right() {
 	start_writing pull
 	restart_daemon "kill -9 while it writes"
 	wait_for_status "$started" 1
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 0
 }
 
@@ -174,7 +174,7 @@ image_is_right() {
 	run_for 0 banger daemon stop --force
 	wait_for_status "$started" 1
 	recover "daemon stop --force"
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	pull_works 1 1
 }
 
@@ -184,7 +184,7 @@ image_is_right() {
 	first=$started
 	start second "$BANGER" image pull "$REFERENCE"
 	two_pulls() { [ "$(banger --json daemon status | jq .operations)" -eq 2 ]; }
-	wait_until 5 two_pulls
+	wait_until 20 two_pulls
 	kill -INT "-$first"
 	wait_for_status "$first" 130
 	rm "$HOLD"
@@ -194,11 +194,11 @@ image_is_right() {
 
 @test "vm run: interrupted while it pulls, no VM and no image" {
 	start run "$BANGER" vm run --image "$REFERENCE" --rm -- cat /version
-	wait_until 10 test -e "$HOLD.held"
-	wait_until 10 image_worker_is_there
+	wait_until 20 test -e "$HOLD.held"
+	wait_until 20 image_worker_is_there
 	kill -INT "-$started"
 	wait_for_status "$started" 130
-	wait_until 5 nothing_is_left
+	wait_until 20 nothing_is_left
 	assert_no_vms
 	pull_works 1 1
 }

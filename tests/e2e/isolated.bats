@@ -28,12 +28,12 @@ teardown() {
 # Silence, or, where there is no way out at all, an answer that says so.
 asks_in_vain() {
 	local said
-	if said=$(asks "$@" 2>/dev/null); then return 1; fi
+	if said=$(ASK_SECONDS=2 asks "$@" 2>/dev/null); then return 1; fi
 	equal "$said" ''
 }
 
 is_out_of_reach() {
-	! asks "$@" >/dev/null 2>&1
+	! ASK_SECONDS=2 asks "$@" >/dev/null 2>&1
 }
 
 gets_out() {
@@ -102,13 +102,13 @@ host_is_untouched() {
 	asks_in_vain two 203.0.113.2 80
 	# The host: at the address that it is seen as, at the way out's own ends, at its loopback, and at the bridge's.
 	for address in 203.0.113.1 192.0.0.1 192.0.0.2 127.0.0.2 172.16.0.1; do
-		run ! asks one "$address" 80
+		is_out_of_reach one "$address" 80
 	done
 	asks_in_vain one 169.254.169.254 80
 	asks_in_vain one 172.16.0.3 80
 	# An address that the host gets later is out of reach at once.
 	ip addr add 198.51.100.7/32 dev lo
-	wait_until 3 is_out_of_reach one 198.51.100.7 80
+	wait_until 20 is_out_of_reach one 198.51.100.7 80
 	asks_in_vain one 198.51.100.7 80
 	ip addr del 198.51.100.7/32 dev lo
 	equal "$(in_vm one cat /etc/resolv.conf)" 'nameserver 1.1.1.1'
@@ -129,7 +129,7 @@ host_is_untouched() {
 		'0000000000000000 0000000000001000'
 	# The way out is for NAT alone.
 	banger --quiet vm set --no-nat one
-	wait_until 3 no_way_out
+	wait_until 20 no_way_out
 	asks_in_vain one 203.0.113.2 80
 	banger --quiet vm set --nat one
 	gets_out one
@@ -137,7 +137,7 @@ host_is_untouched() {
 	gets_out one
 	banger --quiet vm delete one two
 	banger --quiet daemon stop
-	wait_until 5 no_holder_runs
+	wait_until 20 no_holder_runs
 	host_is_untouched
 }
 
@@ -145,7 +145,7 @@ host_is_untouched() {
 	banger --quiet vm run --name box --nat -d
 	gets_out box
 	kill -KILL "$(way_out)"
-	wait_until 10 tries_to_get_out box
+	wait_until 20 tries_to_get_out box
 	kill_daemon
 	gets_out box
 	recover
@@ -153,24 +153,24 @@ host_is_untouched() {
 	equal "$(banger --json doctor --census | jq -c '[.objects[] | select(.name == "banger-network") | .owner]')" '["banger","banger"]'
 	for process in outer inner; do
 		kill -KILL "$($process)"
-		wait_until 10 is_whole
-		wait_until 10 tries_to_get_out box
+		wait_until 20 is_whole
+		wait_until 20 tries_to_get_out box
 	done
 	equal "$(pgrep -c -x banger-network)" 2
 	# Somebody else with the right to do so.
 	within nft flush ruleset
-	wait_until 5 is_whole
+	wait_until 20 is_whole
 	gets_out box
 	asks_in_vain box 203.0.113.1 80
 	kill_daemon
 	within ip link del br-fc
 	kill -KILL "$(way_out)"
 	recover
-	wait_until 10 tries_to_get_out box
+	wait_until 20 tries_to_get_out box
 	# Bangerd and the network's process together: nobody has the namespace any more.
 	kill_daemon
 	kill -KILL "$(inner)"
-	wait_until 5 no_holder_runs
+	wait_until 20 no_holder_runs
 	recover
 	equal "$(state_of box)" running
 	in_vm box true
@@ -188,8 +188,8 @@ host_is_untouched() {
 	# All of them, and the VM.
 	kill_daemon
 	kill -KILL "$(outer)" "$(pgrep -x qemu-system-x86)" "$(pgrep -x banger-vmm)"
-	wait_until 5 no_vmm_runs
-	wait_until 5 no_holder_runs
+	wait_until 20 no_vmm_runs
+	wait_until 20 no_holder_runs
 	recover
 	equal "$(state_of box)" stopped
 	run ! outer
@@ -197,7 +197,7 @@ host_is_untouched() {
 	banger --quiet vm start box
 	banger --quiet vm stop box
 	kill_daemon
-	wait_until 5 no_holder_runs
+	wait_until 20 no_holder_runs
 }
 
 # --- one that hangs ---
@@ -236,8 +236,8 @@ has_no_link() {
 	# This one waits for it, with the lock.
 	start set banger --quiet vm set --nat box
 	for _ in 1 2 3 4 5 6; do
-		run_for 0 timeout 2 "$BANGER" --json vm show box
-		run_for 0 timeout 2 "$BANGER" --json vm list
+		run_for 0 timeout 4 "$BANGER" --json vm show box
+		run_for 0 timeout 4 "$BANGER" --json vm list
 	done
 	took=$(for _ in 1 2 3 4 5; do
 		began=${EPOCHREALTIME/./}
@@ -250,7 +250,7 @@ has_no_link() {
 	kill_daemon
 	# Bangerd starts all the same, and says what is wrong.
 	run_for 0 timeout 20 "$BANGER" vm list -q
-	wait_until 10 ps_warns "warning: 'box' and 1 more: the process of its network, banger-network, does not answer: it is as it was, and cannot be changed"
+	wait_until 20 ps_warns "warning: 'box' and 1 more: the process of its network, banger-network, does not answer: it is as it was, and cannot be changed"
 	contains "$(vm_get box .last_error)" 'banger-network, does not answer'
 	contains "$(check_of network)" "warn in a namespace of banger's own: bridge 'br-fc', 172.16.0.1/24; its process, banger-network, does not answer"
 	equal "$(boot_id box)" "$boot"
@@ -261,9 +261,9 @@ has_no_link() {
 	timeout 20 "$BANGER" --quiet vm delete gone
 	has_link bgr-3
 	continue_holder
-	wait_until 10 ps_is_silent
-	wait_until 5 is_whole
-	wait_until 10 tries_to_get_out box
+	wait_until 20 ps_is_silent
+	wait_until 20 is_whole
+	wait_until 20 tries_to_get_out box
 	equal "$(boot_id box)" "$boot"
 	has_no_link bgr-3
 	log_has "the VMs' network is taken over"
@@ -274,10 +274,10 @@ has_no_link() {
 	run_for 1 timeout 30 "$BANGER" --quiet vm set --nat box
 	contains "$stderr" 'banger-network, does not answer'
 	ps_warns 'does not answer'
-	wait_until 10 log_has "the process of the VMs' network, banger-network, does not answer: VMs go on, retrying"
+	wait_until 20 log_has "the process of the VMs' network, banger-network, does not answer: VMs go on, retrying"
 	continue_holder
-	wait_until 10 ps_is_silent
-	wait_until 10 log_has "the process of the VMs' network answers again"
+	wait_until 20 ps_is_silent
+	wait_until 20 log_has "the process of the VMs' network answers again"
 	banger --quiet vm set --nat box
 	gets_out box
 	equal "$(boot_id box)" "$boot"
@@ -296,10 +296,10 @@ has_no_link() {
 	files=$(prlimit --pid "$daemon" --nofile --noheadings -o SOFT)
 	prlimit --pid "$daemon" --nofile=3:
 	kill -KILL "$(outer)"
-	wait_until 10 log_has 'it cannot be put right, retrying'
+	wait_until 20 log_has 'it cannot be put right, retrying'
 	prlimit --pid "$daemon" --nofile="$files:"
-	wait_until 10 is_whole
-	wait_until 10 tries_to_get_out box
+	wait_until 20 is_whole
+	wait_until 20 tries_to_get_out box
 	equal "$(check_of 'network of a VM')" ''
 }
 
@@ -315,12 +315,12 @@ has_no_link() {
 	done
 	for point in vm.start.bridge net.guest.marked vm.start.tap vm.start.network vm.start.spawned; do
 		BANGER_FAILPOINT=$point run banger --quiet vm create --name box --nat
-		kill_daemon || wait_until 5 daemon_is_gone
+		kill_daemon || wait_until 20 daemon_is_gone
 		recover $point
 		[ -z "$(banger vm list -q)" ] || banger --quiet vm delete box
 		assert_no_vms
 		banger --quiet daemon stop
-		wait_until 5 no_holder_runs
+		wait_until 20 no_holder_runs
 		host_is_untouched
 	done
 }
@@ -391,16 +391,16 @@ network_of() {
 	kill_daemon
 	kill -KILL "$(way_out)"
 	recover
-	wait_until 10 tries_to_get_out box
+	wait_until 20 tries_to_get_out box
 	kill -KILL "$(outer)"
-	wait_until 10 is_whole
-	wait_until 10 tries_to_get_out box
+	wait_until 20 is_whole
+	wait_until 20 tries_to_get_out box
 	banger --quiet vm pause box
 	banger --quiet vm resume box
 	gets_out box
 	banger --quiet vm delete box other
 	banger --quiet daemon stop
-	wait_until 5 no_holder_runs
+	wait_until 20 no_holder_runs
 	host_is_untouched
 }
 
@@ -415,7 +415,7 @@ network_of() {
 	run_for 1 banger vm set --nat box
 	contains "$stderr" 'hint: apt install passt'
 	equal "$(vm_get box .nat)" false
-	wait_until 10 eth0_is_up
+	wait_until 20 eth0_is_up
 	contains "$(check_of 'way out')" "warn the isolated network has no way out without 'pasta'"
 	banger --quiet vm delete box
 	banger --quiet daemon stop
@@ -438,11 +438,11 @@ network_of() {
 	kill_daemon
 	sed -i 's/^network = .*/network = "host"/' "$BANGER_CONFIG_DIR/config.toml"
 	recover
-	wait_until 5 no_holder_runs
+	wait_until 20 no_holder_runs
 	log_has "the VMs' network is another one than before: the earlier one is removed"
 	contains "$(check_of 'network of a VM')" "warn 'box': somebody has removed its TAP device: it has no network until it is restarted"
 	banger --quiet vm restart box
-	ping -q -c 1 -W 1 172.16.0.2 >/dev/null
+	ping -q -c 1 -W 10 172.16.0.2 >/dev/null
 	kill_daemon
 	sed -i 's/^network = .*/network = "isolated"/' "$BANGER_CONFIG_DIR/config.toml"
 	recover
@@ -492,7 +492,7 @@ assert kind(ask(request(14, 0, guest(4000000000, 0, id), 1))) == 2
 assert kind(ask(request(12, 255))) == 2
 assert kind(ask(request(14, 0, guest(2, 0, id), 1))) == 6
 assert kind(ask(request(1, 99, bytes(44), 1))) == 5' "$socket"
-	wait_until 5 is_whole
+	wait_until 20 is_whole
 	# One that never comes to the end of its request does not keep others for longer than a moment.
 	run_for 0 timeout 60 /usr/bin/python3 -c '
 import socket, struct, sys, time

@@ -33,8 +33,8 @@ lease_holder_of() {
 	banger --quiet vm list >/dev/null
 	equal "$(state_of brief) $(vm_get brief .ephemeral)" "running true"
 	client_asks close
-	wait_until 10 has_no_vms
-	no_vmm_runs
+	wait_until 20 has_no_vms
+	wait_until 20 no_vmm_runs
 	kill -0 "$CLIENT_PID" # it is the connection that counts
 	end_client
 }
@@ -59,7 +59,7 @@ lease_holder_of() {
 	restart_daemon "kill -9 after the end of the client"
 	log_has 'delete: it was to live as long as its client'
 	assert_no_vms
-	no_vmm_runs
+	wait_until 20 no_vmm_runs
 }
 
 @test "a client that ends while its VM is stopped, and one that never was started: both go" {
@@ -69,7 +69,7 @@ lease_holder_of() {
 	stop_vm once
 	equal "$(state_of never) $(state_of once)" "created stopped"
 	end_client
-	wait_until 10 has_no_vms
+	wait_until 20 has_no_vms
 }
 
 @test "many over one connection: one after the other, and side by side" {
@@ -92,7 +92,7 @@ lease_holder_of() {
 	equal "$(banger --quiet vm list -q | wc -l)" 20
 	client_asks close
 	only_all_7() { [ "$(banger --json vm list | jq -c '[.vms[].name]')" = '["all-7"]' ]; }
-	wait_until 10 only_all_7
+	wait_until 20 only_all_7
 	end_client
 	after=$(find "/proc/$(daemon_pid)/fd" -mindepth 1 | wc -l)
 	[ "$after" -le "$before" ]

@@ -36,7 +36,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("127.0.0.1", 42069))
 time.sleep(600)' 3>&- &
 	TAKER_PID=$!
-	wait_until 10 grep -q ':A455 ' /proc/net/udp
+	wait_until 20 grep -q ':A455 ' /proc/net/udp
 }
 
 end_taker() {
@@ -134,7 +134,7 @@ check_of() { # NAME: doctor's check
 	recover
 	equal "$(answer_of third.vm)" 'NOERROR 172.16.0.2'
 	kill -KILL "$(pgrep -x banger-vmm)"
-	wait_until 5 answer_is third.vm 'NOERROR '
+	wait_until 20 answer_is third.vm 'NOERROR '
 	equal "$(state_of third)" error
 	banger --quiet vm start third
 	equal "$(answer_of third.vm)" 'NOERROR 172.16.0.2'
@@ -198,7 +198,7 @@ begin_lan() {
 	ip netns exec banger-lan dnsmasq -k -C /dev/null --no-resolv --no-hosts --listen-address=203.0.113.2 --bind-interfaces \
 		--address=/example.com/198.18.0.9 --user=root --pid-file= 3>&- &
 	LAN_PID=$!
-	wait_until 5 lan_answers
+	wait_until 20 lan_answers
 }
 
 lan_answers() {
@@ -245,7 +245,7 @@ guest_finds_it() {
 	run_for 9 ip netns exec banger-lan dig +tries=1 +time=1 +tcp @172.16.0.1 one.vm
 	for damage in 'ip link del br-fc' 'nft flush ruleset'; do
 		$damage
-		wait_until 10 guest_finds_it
+		wait_until 20 guest_finds_it
 	done
 	restart_daemon
 	equal "$(guest_finds one two.vm)" 172.16.0.3
@@ -279,7 +279,7 @@ s.listen()
 while True:
     s.accept()[0].close()' 3>&- &
 	RESOLVED_PID=$!
-	wait_until 5 test -S /run/systemd/resolve/io.systemd.Resolve
+	wait_until 20 test -S /run/systemd/resolve/io.systemd.Resolve
 }
 
 end_resolved() {
@@ -306,26 +306,26 @@ calls_are() {
 	equal "$(check_of names)" 'pass systemd-resolved asks for NAME.vm while VMs run'
 	calls_are ''
 	banger --quiet vm run --name box -d
-	wait_until 5 calls_are "$TOLD"
+	wait_until 20 calls_are "$TOLD"
 	banger --quiet vm run --name other -d
 	ip link del br-fc
-	wait_until 5 calls_are "$TOLD"$'\n'"$TOLD"
+	wait_until 20 calls_are "$TOLD"$'\n'"$TOLD"
 	# Another run of resolved is seen with the next VM, at the latest after a minute.
 	end_resolved
 	start_resolved
 	banger --quiet vm restart other
-	wait_until 5 calls_are "$TOLD"$'\n'"$TOLD"$'\n'"$TOLD"
+	wait_until 20 calls_are "$TOLD"$'\n'"$TOLD"$'\n'"$TOLD"
 	: >"$FAKES/calls"
 	# A bangerd that was killed tells it nothing; the next one tells it anew.
 	kill_daemon
 	calls_are ''
 	recover
-	wait_until 5 calls_are "$TOLD"
+	wait_until 20 calls_are "$TOLD"
 	: >"$FAKES/calls"
 	banger --quiet daemon stop --force
 	calls_are 'revert br-fc'
 	recover
-	wait_until 5 calls_are "revert br-fc"$'\n'"$TOLD"
+	wait_until 20 calls_are "revert br-fc"$'\n'"$TOLD"
 	banger --quiet vm delete box other
 	: >"$FAKES/calls"
 	banger --quiet daemon stop
@@ -343,7 +343,7 @@ calls_are() {
 @test "a resolvectl that fails, hangs or is missing is in no VM's way, and doctor tells" {
 	fake_resolved '[ "$1" != dnssec ] || { echo "Failed to set DNSSEC configuration: no" >&2; exit 1; }'
 	banger --quiet vm run --name box -d
-	wait_until 5 log_has 'systemd-resolved does not ask for names of VMs'
+	wait_until 20 log_has 'systemd-resolved does not ask for names of VMs'
 	contains "$(check_of names)" "warn 'resolvectl'"
 	contains "$(check_of names)" 'Failed to set DNSSEC configuration: no'
 	# It stopped there.
@@ -355,7 +355,7 @@ calls_are() {
 	banger --quiet vm restart box
 	banger --quiet vm run --name other -d
 	equal "$(answer_of other.vm)" 'NOERROR 172.16.0.3'
-	wait_until 10 test -s "$FAKES/calls"
+	wait_until 20 test -s "$FAKES/calls"
 	wait_until 20 names_check_has "wait for 'resolvectl'"
 	banger --quiet daemon stop --force
 	equal "$(pgrep -f 'sleep 1000' || true)" ''
@@ -366,7 +366,7 @@ calls_are() {
 	ln -s /usr/sbin/* /usr/bin/* "$BATS_TEST_TMPDIR/others" 2>/dev/null || true
 	rm -f "$BATS_TEST_TMPDIR/others/resolvectl"
 	PATH=$BATS_TEST_TMPDIR/others banger --quiet vm restart other
-	wait_until 5 names_check_has "resolvectl"
+	wait_until 20 names_check_has "resolvectl"
 }
 
 names_check_has() {
@@ -415,12 +415,12 @@ host_finds_it() {
 	dnsmasq -k -C /dev/null --conf-dir="$folder" --no-resolv --no-hosts --server=203.0.113.2 \
 		--listen-address=127.0.0.1 --bind-interfaces --stop-dns-rebind --user=root --pid-file= 3>&- &
 	DNSMASQ_PID=$!
-	wait_until 5 host_finds_it example.com 198.18.0.9
+	wait_until 20 host_finds_it example.com 198.18.0.9
 	equal "$(host_finds box.vm)" 172.16.0.2
 	equal "$(check_of names)" 'pass programs of this host find NAME.vm'
 	equal "$(host_finds nobody.vm)" ''
 	banger --quiet vm stop box
-	wait_until 5 host_finds_it box.vm ''
+	wait_until 20 host_finds_it box.vm ''
 }
 
 @test "the recipe for a plain resolv.conf" {

@@ -20,12 +20,12 @@ teardown() {
 }
 
 asks_in_vain() {
-	run_for 124 asks "$@"
+	ASK_SECONDS=2 run_for 124 asks "$@"
 	equal "$output" ''
 }
 
 answers_ping() {
-	ping -q -c 1 -W 1 "$1" >/dev/null
+	ping -q -c 1 -W 10 "$1" >/dev/null
 }
 
 # The TAPs that there are, with what their aliases say of them: "bgr-2 box"
@@ -117,7 +117,7 @@ ends_without_network() {
 	asks_in_vain box 169.254.169.254 80
 	for damage in 'nft flush ruleset' 'ip link del br-fc' 'nft flush chain inet banger to_host' 'ip link set bgr-2 nomaster'; do
 		$damage
-		wait_until 5 is_whole
+		wait_until 20 is_whole
 		answers_ping 172.16.0.2
 		equal "$(asks box 203.0.113.2 80)" 203.0.113.1
 		asks_in_vain box 172.16.0.1 80
@@ -131,7 +131,7 @@ ends_without_network() {
 	ip tuntap add bgr-9 mode tap
 	kill_daemon
 	kill -KILL "$(pgrep -x qemu-system-x86)" "$(pgrep -x banger-vmm)"
-	wait_until 5 no_vmm_runs
+	wait_until 20 no_vmm_runs
 	recover
 	equal "$(state_of box) $(taps)" 'stopped bgr-9 -'
 	ip link del bgr-9
@@ -156,11 +156,11 @@ is_whole() {
 		4) nft delete table inet banger ;;
 		*) nft -f "$BATS_TEST_TMPDIR/flush.nft" ;;
 		esac
-		wait_until 5 rules_are_there
+		wait_until 20 rules_are_there
 		count=$((count + 1))
 	done
 	wait_for_status "$started" 0
-	wait_until 5 is_whole
+	wait_until 20 is_whole
 	equal "$(nft list table inet mine)" "$(cat "$mine")"
 	equal "$(asks still 203.0.113.2 80)" 203.0.113.1
 	asks_in_vain still 172.16.0.1 80
@@ -182,7 +182,7 @@ rules_are_there() {
 	banger --quiet vm run --name box -p 18080:80 -d
 	answers_ping 172.16.0.2
 	start seen "$frames" see br-fc honest
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/seen.out" ready
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/seen.out" ready
 	"$frames" print "${own[@]}" "${other[@]}" 172.16.0.1 | in_vm box perl -e '
 		socket(my $s, 17, 3, 0) or die "$!"; open(my $f, "<", "/sys/class/net/eth0/ifindex"); chomp(my $index = <$f>);
 		while (<STDIN>) { chomp; send($s, pack("H*", $_), 0, pack("S n i S C C a8", 17, 3, $index, 0, 0, 6, "")) or die "$!" }'
@@ -219,15 +219,15 @@ is_idle() {
 	for time in first second; do
 		echo "$time time"
 		ip link del bgr-2
-		wait_until 5 tap_is_of box
-		wait_until 5 answers_ping 172.16.0.2
+		wait_until 20 tap_is_of box
+		wait_until 20 answers_ping 172.16.0.2
 		equal "$(asks box 203.0.113.2 80)" 203.0.113.1
 		asks_in_vain box 172.16.0.1 80
 	done
 	log_has 'somebody has removed its TAP device: made anew'
 	# More than fits into a packet, both ways, and a QEMU that does not read from nothing.
-	ping -q -c 5 -i 0.01 -W 1 -s 20000 172.16.0.2 >/dev/null
-	wait_until 10 is_idle box
+	ping -q -c 5 -i 0.01 -W 10 -s 20000 172.16.0.2 >/dev/null
+	wait_until 20 is_idle box
 	run_for 0 banger doctor
 	matches "$output" 'PASS +packet rules '
 	equal "$(vm_get box .last_error)" null
@@ -235,7 +235,7 @@ is_idle() {
 	kill_daemon
 	ip link del bgr-2
 	recover
-	wait_until 5 answers_ping 172.16.0.2
+	wait_until 20 answers_ping 172.16.0.2
 	equal "$(taps)" "bgr-2 vm $(vm_get box .id)"
 
 	kill_daemon
@@ -305,7 +305,7 @@ is_idle() {
 	for point in vm.set.intent vm.set.grown; do
 		kill_daemon
 		BANGER_FAILPOINT=$point run_for 1 banger vm set --no-nat box
-		wait_until 5 daemon_is_gone
+		wait_until 20 daemon_is_gone
 		recover $point
 		equal "$(vm_get box .nat)" false
 		asks_in_vain box 203.0.113.2 80
@@ -314,7 +314,7 @@ is_idle() {
 	for point in net.guest.left vm.teardown.network; do
 		kill_daemon
 		BANGER_FAILPOINT=$point run_for 1 banger vm stop box
-		wait_until 5 daemon_is_gone
+		wait_until 20 daemon_is_gone
 		recover $point
 		equal "$(state_of box)" stopped
 		nothing_of_the_network_is_left
@@ -326,7 +326,7 @@ is_idle() {
 	BANGER_FAILPOINT=net.rules.removed banger --quiet vm create --name box
 	banger --quiet vm delete box
 	banger --quiet daemon stop --force || true
-	wait_until 5 daemon_is_gone
+	wait_until 20 daemon_is_gone
 	recover net.rules.removed
 	nothing_of_the_network_is_left
 }
@@ -334,15 +334,15 @@ is_idle() {
 @test "TAPs wait ready, and are refilled" {
 	sed -i 's/^tap_pool_size = 0/tap_pool_size = 3/' "$BANGER_CONFIG_DIR/config.toml"
 	banger --quiet vm run --name one -d
-	wait_until 5 tap_count_is 3
+	wait_until 20 tap_count_is 3
 	# Somebody has removed the one that the next VM is to get.
 	ip link del bgr-3
 	banger --quiet vm run --name two -d
-	wait_until 5 tap_count_is 3
+	wait_until 20 tap_count_is 3
 	equal "$(vm_get two .ip)" 172.16.0.3
 	equal "$(taps | cut -d' ' -f1 | sort -V | paste -sd' ')" 'bgr-2 bgr-3 bgr-4 bgr-5 bgr-6'
 	banger --quiet vm delete one two
-	wait_until 5 tap_count_is 3
+	wait_until 20 tap_count_is 3
 	equal "$(taps | wc -l)" 3
 	kill_daemon
 	recover

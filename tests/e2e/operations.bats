@@ -24,7 +24,7 @@ in_flight() {
 	# A guest that cannot answer: its stop takes until it is cancelled.
 	kill -STOP "$qemu"
 	start stop "$BANGER" vm stop -t 100s box
-	wait_until 10 in_flight 1
+	wait_until 20 in_flight 1
 	run_for 0 banger daemon operations list
 	matches "${lines[1]}" '^ *[0-9]+ +vm\.stop +[0-9a-f]{32} .* [0-9.]+ (ms|s)$'
 	id=$(banger --json daemon operations list | jq '.operations[0].id')
@@ -33,7 +33,7 @@ in_flight() {
 	equal "$stderr" 'banger: no operation 999999 is in flight'
 	wait_for_status "$started" 1
 	contains "$(<"$BATS_TEST_TMPDIR/stop.err")" "banger: cannot stop 'box': "
-	wait_until 5 in_flight 0
+	wait_until 20 in_flight 0
 	kill -CONT "$qemu"
 	equal "$(state_of box)" running
 

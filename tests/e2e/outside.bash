@@ -10,7 +10,7 @@ serve_peer() {
 	: >"$BATS_TEST_TMPDIR/$name"
 	"$@" "$BATS_TEST_DIRNAME/../integration/net_peer.py" serve 0.0.0.0 80 >"$BATS_TEST_TMPDIR/$name" 3>&- &
 	PEERS+=("$!")
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/$name" ready
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/$name" ready
 }
 
 make_outside() {
@@ -31,7 +31,7 @@ end_outside() {
 	ip netns del banger-out
 }
 
-# Who a server says that the guest is: asks VM ADDRESS PORT
+# Who a server says that the guest is: asks VM ADDRESS PORT. ASK_SECONDS: how long it waits
 asks() {
-	in_vm "$1" timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && head -n 1 <&3' "$2" "$3"
+	in_vm "$1" timeout "${ASK_SECONDS:-20}" bash -c 'exec 3<>"/dev/tcp/$0/$1" && head -n 1 <&3' "$2" "$3"
 }

@@ -256,7 +256,7 @@ unlock_database() {
 serve_files() {
 	(cd "$1" && exec /usr/bin/python3 -u -m http.server --bind 127.0.0.1 0 >"$BATS_TEST_TMPDIR/http" 2>&1 3>&-) &
 	server=$!
-	wait_until 10 grep -q 'port [0-9]' "$BATS_TEST_TMPDIR/http"
+	wait_until 20 grep -q 'port [0-9]' "$BATS_TEST_TMPDIR/http"
 	port=$(grep -o 'port [0-9]*' "$BATS_TEST_TMPDIR/http" | cut -d ' ' -f 2)
 }
 

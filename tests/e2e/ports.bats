@@ -60,7 +60,7 @@ has_ports() {
 		banger vm cp "$file" box:/srv/tls/
 	done
 	in_vm box sh -c 'cd /srv/tls; LD_LIBRARY_PATH=. setsid ./openssl s_server -accept 127.0.0.1:8443 -cert cert -key key -www </dev/null >/dev/null 2>&1 &'
-	wait_until 10 has_ports 6
+	wait_until 20 has_ports 6
 
 	run_for 0 banger --json vm ports box
 	equal "$(jq -c '[.ports[] | [.protocol, .endpoint, .process]] | sort' <<<"$output")" \
@@ -84,7 +84,7 @@ has_ports() {
 	run_for 0 banger --json vm ping box -c 2 -i 0
 	equal "$(jq -c '[.sent, .answered, (.round_trips_us | length), (.min_us <= .avg_us and .avg_us <= .max_us)]' <<<"$output")" '[2,2,2,true]'
 	start ping "$BANGER" vm ping box -c 0 -i 100ms
-	wait_until 10 file_has "$BATS_TEST_TMPDIR/ping.out" 'seq=3'
+	wait_until 20 file_has "$BATS_TEST_TMPDIR/ping.out" 'seq=3'
 	kill -INT "$started"
 	wait_for_status "$started" 0
 	file_has "$BATS_TEST_TMPDIR/ping.out" '^round trip min'

@@ -20,7 +20,7 @@ teardown() {
 	local status=0
 	delete_vms_but || status=1
 	banger --quiet daemon stop --force
-	wait_until 10 no_process_of_ours || status=1
+	wait_until 20 no_process_of_ours || status=1
 	compare_census || status=1
 	return "$status"
 }
@@ -108,7 +108,7 @@ is_closed() {
 	equal "$(vm_get box '.ports[0].open')" false
 	# Somebody else has taken it meanwhile: nothing happens to the VM.
 	start taker python3 -m http.server --bind 127.0.0.1 "$port"
-	wait_until 10 listens "$port"
+	wait_until 20 listens "$port"
 	run_for 1 banger --quiet vm start box
 	equal "$stderr" $'banger: cannot start \'box\': 127.0.0.1:'"$port"$' is in use\nhint: publish at another port; port 0 is any that is free'
 	equal "$(state_of box)" stopped
@@ -119,7 +119,7 @@ is_closed() {
 	# The guest ends by itself: so do its ports.
 	in_vm box poweroff -f || in_vm box sh -c 'kill -TERM 1' || true
 	wait_until 30 vm_is box stopped
-	is_closed "$port"
+	wait_until 20 is_closed "$port"
 	banger --quiet vm start box >/dev/null
 	banger --quiet vm delete box >/dev/null
 	is_closed "$port"
@@ -134,7 +134,7 @@ is_closed() {
 	# One that was taken while bangerd was away: the VM goes on, and says which.
 	banger --quiet daemon stop
 	start taker python3 -m http.server --bind 127.0.0.1 18081
-	wait_until 10 listens 18081
+	wait_until 20 listens 18081
 	equal "$(vm_get box '.ports[0].open')" false
 	run_for 0 banger vm show box
 	matches "$output" 'published +127\.0\.0\.1:18081 -> 80 \(in use on the host\)'

@@ -60,7 +60,7 @@ tap_of_id() {
 	equal "$(daemon_runs)" false
 	equal "$(plan)" "$(printf '%s\n' "adopt box VMM $vmm" "restore box $tap" 'restore null br-fc')"
 	recover
-	wait_until 5 has_no_plan
+	wait_until 20 has_no_plan
 	equal "$(tap_of box)" "$tap"
 	kill_daemon
 	rm "$BANGER_STATE_DIR/vms/$id/handles.json"
@@ -162,14 +162,14 @@ tap_of_id() {
 		[[ $victims != *vmm* ]] || pids+=("$vmm")
 		[[ $victims != *qemu* ]] || pids+=("$qemu")
 		kill -KILL "${pids[@]}"
-		[[ $victims != *daemon* ]] || wait_until 5 has_ended "$daemon"
+		[[ $victims != *daemon* ]] || wait_until 20 has_ended "$daemon"
 		[[ $victims != *daemon* ]] || recover "$victims killed"
 		if [ "$victims" = daemon ]; then
 			equal "$(state_of box) $(vm_get box .pid) $(boot_id box)" "running $vmm $guest"
 			continue
 		fi
-		wait_until 5 has_no_run box
-		wait_until 5 assert_ended_with_reason box
+		wait_until 20 has_no_run box
+		wait_until 20 assert_ended_with_reason box
 		assert_stopped box
 		disks_are_whole box
 		equal "$(plan)$(plan left)" ""
@@ -196,8 +196,8 @@ assert_ended_with_reason() {
 	make_vm other
 	id=$(vm_get box .id)
 	kill -KILL "$(daemon_pid)" "$(vm_get box .pid)"
-	wait_until 5 daemon_is_gone
-	wait_until 5 no_vmm_runs
+	wait_until 20 daemon_is_gone
+	wait_until 20 no_vmm_runs
 	# /run is no tmpfs, so that its sockets are still there; and the number of the VMM is a shell's now.
 	jq -c ".pid = $BASHPID | .start_time = $(cut -d ' ' -f 22 "/proc/$BASHPID/stat")" "$BANGER_STATE_DIR/vms/$id/handles.json" \
 		>"$BATS_TEST_TMPDIR/handles.json"

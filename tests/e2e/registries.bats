@@ -45,7 +45,7 @@ teardown() {
 	equal "$(find "$BANGER_CACHE_DIR/partial" -type f 2>/dev/null)" ""
 	banger --quiet daemon stop --force
 	rm -rf "$BANGER_CACHE_DIR"
-	wait_until 10 no_process_of_ours
+	wait_until 20 no_process_of_ours
 	compare_census
 }
 
@@ -113,7 +113,7 @@ serve_tokens() {
 	/usr/bin/python3 "$BATS_TEST_DIRNAME/../integration/registry_server.py" "$WORK/tokens.log" "$WORK/tokens.port" \
 		token.key token.pem >tokens.out 2>&1 3>&- &
 	echo $! >>pids
-	wait_until 10 test -s tokens.port
+	wait_until 20 test -s tokens.port
 	local name
 	for name in token old-token; do
 		serve $name 127.0.0.1 "" "auth: { token: { realm: \"http://127.0.0.1:$(<tokens.port)/$name\", service: registry, issuer: issuer,

@@ -116,7 +116,7 @@ start_registry() {
 	YAML
 	docker-registry serve "$folder/config.yml" >"$folder/log" 2>&1 3>&- &
 	registry_pid=$!
-	wait_until 10 curl -sk -o "$folder/ping" "http${3:+s}://$REGISTRY/v2/"
+	wait_until 20 curl -sk -o "$folder/ping" "http${3:+s}://$REGISTRY/v2/"
 }
 
 # push LAYOUT:TAG REPOSITORY:TAG [OPTION...]

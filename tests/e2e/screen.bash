@@ -10,7 +10,7 @@ open_screen() {
 
 close_screen() {
 	tmux -S "$SCREEN" kill-server 2>/dev/null || true
-	wait_until 10 no_process_named tmux
+	wait_until 20 no_process_named tmux
 }
 
 no_process_named() {

@@ -14,7 +14,7 @@ stat_of() {
 	[ "$make_idle" -ge 0 ]
 	in_vm box sh -c 'nohup sh -c "while :; do :; done" >/dev/null 2>&1 & echo $! >/tmp/pid'
 	sleep 1
-	wait_until 15 is_busy box
+	wait_until 20 is_busy box
 	[ "$(stat_of box .cpu_ms)" -gt 1000 ]
 	[ "$(stat_of box .memory_bytes)" -gt $((50 << 20)) ]
 	[ "$(stat_of box .memory_bytes)" -lt $((1400 << 20)) ]
@@ -62,17 +62,17 @@ has_lines() {
 	local out=$BATS_TEST_TMPDIR
 	banger --quiet vm run -d --name box
 	start lines "$BANGER" vm stats --watch --interval 1s
-	wait_until 10 has_lines "$out/lines.out" 3
+	wait_until 20 has_lines "$out/lines.out" 3
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	equal "$(cat "$out/lines.err")" ""
 	matches "$(tail -n 1 "$out/lines.out")" '^20[0-9-]+T[0-9:]+Z box running cpu=[0-9.]+% memory=[0-9]+ guest_memory=[0-9]+ '
 	equal "$(grep -c $'\033' "$out/lines.out")" 0
 	start json "$BANGER" --json vm stats box --watch --interval 1s
-	wait_until 10 has_lines "$out/json.out" 2
+	wait_until 20 has_lines "$out/json.out" 2
 	# A daemon that is killed is started again, and the VM goes on.
 	kill -KILL "$(daemon_pid)"
-	wait_until 15 has_lines "$out/json.out" 5
+	wait_until 20 has_lines "$out/json.out" 5
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	equal "$(jq -r '.vms[0].name' "$out/json.out" | sort -u)" box
@@ -111,9 +111,9 @@ net_of() {
 	wait_for_status "$started" 0
 	matches "$output" 'box .*running.* \[=+ *\] [0-9.]+ [KM]iB/s  \[=+ *\] [0-9.]+ [KM]iB/s'
 	matches "$output" 'network [0-9.]+ [KM]iB/s in, [0-9.]+ [KM]iB/s out'
-	wait_until 10 net_is_idle box
+	wait_until 20 net_is_idle box
 	start lines "$BANGER" vm stats --watch --interval 1s
-	wait_until 10 has_lines "$out/lines.out" 2
+	wait_until 20 has_lines "$out/lines.out" 2
 	kill -INT "$started"
 	wait_for_status "$started" 130
 	matches "$(tail -n 1 "$out/lines.out")" ' net_in=[0-9]+ net_out=[0-9]+ net_in_rate=[0-9]+ net_out_rate=[0-9]+$'

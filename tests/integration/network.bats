@@ -203,13 +203,13 @@ floods() {
 	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	coproc HOLD { in_space g2 "$BATS_TEST_DIRNAME/net_peer.py" hold 203.0.113.2 80 3>&-; }
 	PIDS+=("$HOLD_PID")
-	read -r -t 5 line <&"${HOLD[0]}"
+	read -r -t 20 line <&"${HOLD[0]}"
 	wait_until 20 floods g2 203.0.113.2 9
 	[ "$(connections)" -ge 4096 ]
 	[ "$(connections)" -le 4120 ]
 	fails peer g2 udp 203.0.113.2 80
 	echo on >&"${HOLD[1]}"
-	read -r -t 5 line <&"${HOLD[0]}"
+	read -r -t 20 line <&"${HOLD[0]}"
 	equal "$line" on
 	# The other one has a number of its own, and what it is not allowed to reach is not even counted.
 	start dns host "$BATS_TEST_DIRNAME/net_peer.py" serve $BRIDGE_IP 53
@@ -222,11 +222,11 @@ floods() {
 	coproc WHOLE { net whole 2:$ID2:nat 3:$ID3; }
 	PIDS+=("$WHOLE_PID")
 	exec {from}<&"${WHOLE[0]}" {to}>&"${WHOLE[1]}"
-	read -r -t 5 line <&"$from"
+	read -r -t 20 line <&"$from"
 	peer g2 udp 203.0.113.2 80
 	grep -q elements <<<"$(in_space host nft list set inet banger connections)"
 	echo >&"$to"
-	read -r -t 5 line <&"$from"
+	read -r -t 20 line <&"$from"
 	exec {from}<&- {to}>&-
 	equal "$line" yes
 }
@@ -236,14 +236,14 @@ floods() {
 	start lan-services lan "$BATS_TEST_DIRNAME/net_peer.py" serve 0.0.0.0 80
 	coproc HOLD { in_space g2 "$BATS_TEST_DIRNAME/net_peer.py" hold 203.0.113.2 80 3>&-; }
 	PIDS+=("$HOLD_PID")
-	read -r -t 5 line <&"${HOLD[0]}"
+	read -r -t 20 line <&"${HOLD[0]}"
 	equal "$line" 203.0.113.1
 	echo one >&"${HOLD[1]}"
-	read -r -t 5 line <&"${HOLD[0]}"
+	read -r -t 20 line <&"${HOLD[0]}"
 	equal "$line" one
 	net nat 2:$ID2
 	echo two >&"${HOLD[1]}"
-	read -r -t 5 line <&"${HOLD[0]}"
+	read -r -t 20 line <&"${HOLD[0]}"
 	equal "$line" "no answer"
 	fails peer g2 tcp 203.0.113.2 80
 	net nat 3:$ID3:nat
@@ -422,11 +422,11 @@ guest_again() {
 		coproc WHOLE { net whole 2:$ID2:nat 3:$ID3; }
 		local pid=$WHOLE_PID from to line
 		exec {from}<&"${WHOLE[0]}" {to}>&"${WHOLE[1]}" # bash closes its own with the process's end
-		read -r -t 5 line <&"$from"
+		read -r -t 20 line <&"$from"
 		equal "$line" raised
 		in_space host sh -c "$damage"
 		echo >&"$to"
-		read -r -t 5 line <&"$from"
+		read -r -t 20 line <&"$from"
 		wait "$pid"
 		exec {from}<&- {to}>&-
 		equal "$damage: $line" "$damage: no"

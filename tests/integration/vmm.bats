@@ -36,7 +36,7 @@ start_with() {
 
 wait_for() {
 	local tries
-	for tries in {1..400}; do
+	for tries in {1..2400}; do
 		"$@" >/dev/null 2>&1 && return 0
 		sleep 0.025
 	done

@@ -100,7 +100,7 @@ const struct config_key_def config_keys[CONFIG_KEY_COUNT] = {
 		.type = VALUE_BOOL, .initial = true, AT(templates) },
 	[CONFIG_TEMPLATE_CACHE_SIZE] = {
 		.row = { "template_cache_size", "a size, up to 16TiB", "\"8GiB\"",
-			 "what those snapshots may occupy", NULL },
+			 "what those snapshots may occupy; the one used last stays", NULL },
 		.type = VALUE_SIZE, .max = 16 * TIB, .initial = 8 * GIB, AT(template_cache_bytes) },
 	[CONFIG_LIMIT_LAYER_BYTES] = {
 		.row = { "limits.layer_bytes", "a size, 1MiB to 16TiB", "\"64GiB\"",

@@ -128,6 +128,10 @@ identity_of() {
 	done
 	equal "$(in_vm a cat /root/mine) $(in_vm b cat /root/mine) $(in_vm c cat /root/mine)" 'a b c'
 	equal "$(sha256sum <"$(template_folder)/memory")" "$memory"
+	banger --quiet vm pause b >/dev/null
+	vm_is b paused
+	banger --quiet vm resume b >/dev/null
+	clock_is_right b
 	# Stopped and started again it boots, as it is.
 	banger --quiet vm stop a >/dev/null
 	run_for 0 banger vm start a

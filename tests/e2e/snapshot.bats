@@ -291,6 +291,12 @@ with sqlite3.connect(state + "/state.db") as database:
 	run_for 0 banger completion words -- vm snapshot restore box ''
 	equal "$output" one
 	vm_is box running
+	# A guest that cannot be brought to rest.
+	in_vm box fsfreeze --freeze /root
+	run_for 1 banger vm snapshot create box
+	contains "$stderr" "freeze /root: Device or resource busy"
+	lacks "$stderr" "copying took too long"
+	goes_on box
 }
 
 # Takes a snapshot with a daemon that stops while the VM stands still: $daemon and $vmm are the processes.

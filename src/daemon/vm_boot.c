@@ -27,7 +27,7 @@
 #define HEALTH_SLICE_MS 500 /* how often a VMM that died while its guest boots is noticed */
 #define ENDING_MS	20  /* its sockets are closed before it is gone */
 #define CONSOLE_LINES	20
-#define ROOM_MIN_BYTES	(1024 * 1024) /* with less a write of the guest may have found none */
+#define ROOM_MIN_BYTES	(1ULL << 20) /* with less a write of the guest may have found none */
 
 const char *const boot_drive_ids[] = { [VM_DISK_SYSTEM] = "rootfs", [VM_DISK_WORK] = "work" };
 

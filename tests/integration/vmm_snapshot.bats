@@ -432,6 +432,7 @@ go_on() {
 
 # A request that waits for a banger-vmm that does not run: its answer goes into the file "answer".
 ask_held() {
+	rm -f answer asked
 	"$CLIENT" sent "$DIR/$1/api" "${@:2}" >answer 2>asked 3>&- &
 	wait_for grep sent asked
 }

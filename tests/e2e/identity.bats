@@ -81,7 +81,7 @@ journal_is_of() {
 @test "a guest is quiet when systemd has finished, and not before" {
 	matches "$(in_sys systemctl is-system-running)" '^(running|degraded)$'
 	equal "$(in_sys systemctl list-jobs --no-legend)" ""
-	in_sys systemd-run --quiet --no-block --property Type=oneshot sleep 3
+	in_sys systemd-run --quiet --no-block --property Type=oneshot sleep $((3 * PATIENCE))
 	matches "$(ask '{"op":"quiet"}' | jq -r .why)" '^systemd has 1 jobs to do$'
 	wait_until 30 is_quiet
 }

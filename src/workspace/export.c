@@ -102,7 +102,8 @@ static const char script[] =
 	"	kill -0 \"${old##*.}\" 2>/dev/null || rm -rf \"$old\"\n"
 	"done\n"
 	"own=$dir/banger-export.$$\n"
-	"trap 'rm -rf \"$own\"' EXIT\n"
+	/* The whole group is hung up: what removes it must outlive that. */
+	"trap 'trap \"\" HUP INT TERM PIPE; rm -rf \"$own\"' EXIT\n"
 	"trap 'exit 1' HUP INT TERM PIPE\n"
 	"mkdir \"$own\" \"$own/objects\" || exit\n"
 	"take() {\n"

@@ -4,11 +4,12 @@
  * memory. */
 #define GIT "git -c core.protectNTFS=false -c core.protectHFS=false -c core.bigFileThreshold=16m "
 
-#define GOES_WHEN_NEW                                                                   \
-	"d=$1\n"                                                                        \
-	"if [ \"$2\" = new ]; then\n"                                                   \
-	"  trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n" \
-	"  trap 'exit 129' HUP INT TERM\n"                                              \
+#define GOES_WHEN_NEW                                                                            \
+	"d=$1\n"                                                                                 \
+	"if [ \"$2\" = new ]; then\n"                                                            \
+	"  trap 'r=$?; trap - EXIT; trap \"\" HUP INT TERM; cd /; [ $r = 0 ] || rm -rf \"$d\"; " \
+	"exit $r' EXIT\n"                                                                        \
+	"  trap 'exit 129' HUP INT TERM\n"                                                       \
 	"fi\n"
 
 #define ENTER             \
@@ -80,7 +81,8 @@ const char script_begin[] =
 	"done\n"
 	/* Only a name, until there is somebody who removes it. */
 	"d=$(mktemp -u \"$p/.banger-new.$i.XXXXXXXXXX\")\n"
-	"trap 'r=$?; trap - EXIT; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
+	"trap 'r=$?; trap - EXIT; trap \"\" HUP INT TERM; cd /; [ $r = 0 ] || rm -rf \"$d\"; exit "
+	"$r' EXIT\n"
 	"trap 'exit 129' HUP INT TERM\n"
 	"mkdir -m 755 \"$d\"\n"
 	"make() {\n"
@@ -110,7 +112,7 @@ const char script_begin[] =
 	"printf '%s' \"$d\"\n";
 
 const char script_hold[] = "d=$1\n"
-			   "trap 'trap - EXIT; rm -rf \"$d\"' EXIT\n"
+			   "trap 'trap - EXIT; trap \"\" HUP INT TERM; rm -rf \"$d\"' EXIT\n"
 			   "trap 'exit 129' HUP INT TERM\n"
 			   "cat >/dev/null\n";
 
@@ -303,7 +305,8 @@ const char script_remove[] = ENTER "xargs -0 rm -f --\n";
 
 const char script_publish[] =
 	"set -e\n"
-	"trap 'r=$?; trap - EXIT; [ $r = 0 ] || rm -rf \"$d\"; exit $r' EXIT\n"
+	"trap 'r=$?; trap - EXIT; trap \"\" HUP INT TERM; [ $r = 0 ] || rm -rf \"$d\"; exit $r' "
+	"EXIT\n"
 	"d=$1\n"
 	"[ ! -d \"$2\" ] || [ -L \"$2\" ] || rmdir \"$2\" 2>/dev/null || :\n"
 	"if [ -e \"$2\" ] || [ -L \"$2\" ]; then echo \"'$2' is there by now\" >&2; exit 1; fi\n"

@@ -120,9 +120,13 @@ hint: nothing on the host is overwritten: name a new file"
 	run_for 2 export_repo --json
 	run_for 2 export_repo --base-commit -x
 	run_for 2 export_repo --base-commit 'a b'
+	# What the guest needs meanwhile goes, also when its script is hung up while it cleans up.
+	work 'printf "#!/bin/sh\nsleep 1\nexec /bin/rm \"\$@\"\n" >/usr/local/bin/rm; chmod +x /usr/local/bin/rm'
 	run_for 1 export_repo --max-size 10 -o big.patch
 	equal "$stderr" "banger: cannot export from 'box': the command's output is over 10 bytes
 hint: --max-size lets more through"
+	wait_until 20 is_tidy
+	in_vm box rm /usr/local/bin/rm
 	# Ctrl-C while the guest's git is at it, and a git that dies in the middle.
 	work 'printf "#!/bin/sh\ncase \$1 in diff-tree) printf \"diff --git a/x b/x\"; touch /srv/began; exec sleep 100;; esac\nexec /usr/bin/git \"\$@\"\n" >/usr/local/bin/git
 		chmod +x /usr/local/bin/git'

@@ -21,8 +21,10 @@ setup_file() {
 	share_home
 	printf '[[registry]]\nhost = "%s"\nmirror = "http://127.0.0.1:%s/slow"\n' \
 		"$SLOW" "$(cat "$BATS_FILE_TMPDIR/slow.port")" >>"$BANGER_CONFIG_DIR/config.toml"
-	rm "$BANGER_STATE_DIR/images"
+	# Kernels are imported, too: what is half made is swept when a daemon starts, also that of another test.
+	rm "$BANGER_STATE_DIR"/{images,kernels}
 	mkdir -m 700 "$BANGER_STATE_DIR/images"
+	cp -a "$BANGER_CACHE/state/kernels" "$BANGER_STATE_DIR/kernels"
 }
 
 teardown_file() {

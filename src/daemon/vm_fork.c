@@ -24,7 +24,8 @@ struct fork {
 	pthread_mutex_t lock;  /* around what follows, and job->progress */
 	uint64_t begun;	       /* how many were, counted from 0 */
 	struct vm_forks *made; /* borrowed; the warnings of the first: the others' are the same */
-	int r;		       /* of the first that failed */
+	uint64_t numbers[VM_FORK_MAX]; /* of those made, which are in that order */
+	int r;			       /* of the first that failed */
 	struct err err;
 };
 
@@ -134,6 +135,23 @@ static int make_one(struct fork *fork, uint64_t number, struct strv *warnings, s
 	return vm_create(&job, &create, ret, warnings, err);
 }
 
+/* At its place, whichever was done first. */
+static void keep(struct fork *fork, uint64_t number, const struct vm *vm)
+{
+	struct vm_list *made = &fork->made->vms;
+	size_t at;
+
+	vm_copy(vm_list_add(made), vm);
+	for (at = made->count - 1; at > 0 && fork->numbers[at - 1] > number; at--) {
+		const struct vm later = made->items[at - 1];
+
+		made->items[at - 1] = made->items[at];
+		made->items[at] = later;
+		fork->numbers[at] = fork->numbers[at - 1];
+	}
+	fork->numbers[at] = number;
+}
+
 /* Until there are enough of them or one has failed. */
 static void *work(void *context)
 {
@@ -151,7 +169,7 @@ static void *work(void *context)
 		r = make_one(fork, number, &warnings, &vm, &err);
 		(void)pthread_mutex_lock(&fork->lock);
 		if (r == 0) {
-			vm_copy(vm_list_add(&fork->made->vms), &vm);
+			keep(fork, number, &vm);
 			progress_report(fork->job->progress, "fork", vm.name, fork->made->vms.count,
 					fork->request->count);
 		} else if (fork->r == 0) {

@@ -14,9 +14,8 @@
 #include "daemon/template_key.h"
 #include "daemon/template_wanted.h"
 
-#define BUSY_KEY                                                                                  \
-	"template-builder"	     /* held while one is built, until the last of its VM is gone \
-				      */
+/* Held while one is built, until the last of its VM is gone. */
+#define BUSY_KEY "template-builder"
 #define SHORT_NS (10 * NSEC_PER_SEC) /* until there may be descriptors again */
 
 struct template_builder {

@@ -14,6 +14,7 @@
 #include "model/template.h"
 #include "model/vm.h"
 
+struct buf;
 struct daemon;
 struct vmm_decision;
 
@@ -31,5 +32,4 @@ int template_key(const struct daemon *daemon, const struct vm *vm,
 		 struct err *err) MUST_CHECK;
 
 /* Appends what tells this file from others, and from what it was before it was changed. */
-struct buf;
 int key_add_file(struct buf *text, const char *path, struct err *err) MUST_CHECK;
